@@ -1,0 +1,140 @@
+//! The key map: an ordered map from keys to values that is searched from both ends of its keys.
+//!
+//! [`KeyMap`] is [`KeyIndex`], the ordered set of keys, and a slab of values. It is plain Rust: it
+//! knows no actors and no HTTP, starts no threads and does no I/O. The work that keeps an index
+//! fast is handed out as [`Job`]s, which the caller runs wherever it likes and hands back.
+//!
+//! # Layout
+//! - `index`: the parts of an index and the rules by which keys move between them
+//! - `page`: one page of a search over all parts
+//! - `policy`: which segments to merge next; `job` and `merge`: how
+//! - `segment`: an immutable set of keys in both orders, made of
+//!   - `blocks`: the keys, front-coded
+//!   - `separators`: which block a key is in
+//!   - `matrix`: rectangles of prefix and suffix
+//!   - `bloom`: which keys are surely absent
+//! - `dead`: the deleted keys of a segment
+//! - `slab`: the values
+//!
+//! # Guarantee for long searches
+//! A search of many pages runs beside writes and merges. A key that is present from the first page
+//! to the last appears exactly once and in order; one that is never present never appears.
+
+mod blocks;
+mod bloom;
+mod dead;
+mod index;
+mod job;
+mod matrix;
+mod merge;
+mod page;
+mod policy;
+mod segment;
+mod separators;
+mod slab;
+#[cfg(test)]
+mod tests;
+
+pub use index::{Finish, IndexStats, KeyIndex, Room};
+pub use job::{Job, Outcome, Retired};
+pub use page::Page;
+pub use policy::Lane;
+
+use crate::model::{Filter, Key, Value};
+use slab::Slab;
+
+/// An ordered map from keys to values.
+#[derive(Debug, Default)]
+pub struct KeyMap {
+    index: KeyIndex,
+    values: Slab,
+}
+
+impl KeyMap {
+    /// How many keys there are. O(1).
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The value of `key`; its body is shared, not copied.
+    pub fn get(&self, key: &Key) -> Option<Value> {
+        let slot = self.index.find(key.as_bytes())?;
+        Some(self.values.get(slot).clone())
+    }
+
+    /// Makes `key` name `value` and returns whether it named nothing before.
+    pub fn set(&mut self, key: &Key, value: Value) -> bool {
+        match self.index.find(key.as_bytes()) {
+            Some(slot) => {
+                self.values.replace(slot, value);
+                false
+            }
+            None => {
+                let slot = self.values.insert(value);
+                self.index.insert(key.as_bytes(), slot);
+                true
+            }
+        }
+    }
+
+    /// Makes `key` name nothing and returns whether it named something before.
+    pub fn delete(&mut self, key: &Key) -> bool {
+        match self.index.remove(key.as_bytes()) {
+            Some(slot) => {
+                self.values.remove(slot);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// How many keys match. Exact, and without walking the matches.
+    pub fn count(&self, filter: &Filter) -> usize {
+        self.index.count(filter)
+    }
+
+    /// The matches above `after` in byte order, at most `limit` and within about 200 µs of work.
+    pub fn page(&self, filter: &Filter, after: &[u8], limit: usize) -> Page {
+        self.index.page(filter, after, limit)
+    }
+
+    /// Whether writes should wait for a job.
+    pub fn room(&self) -> Room {
+        self.index.room()
+    }
+
+    /// The next job that is worth doing, if any. Call until there is none, after any change.
+    pub fn next_job(&mut self) -> Option<Job> {
+        self.index.next_job()
+    }
+
+    /// Puts the outcome of a job in place.
+    pub fn finish(&mut self, outcome: Outcome) -> Finish {
+        self.index.finish(outcome)
+    }
+
+    /// Does all jobs here and now, until there is none.
+    pub fn settle(&mut self) {
+        while let Some(job) = self.next_job() {
+            let mut outcome = job.run();
+            while let Finish::Again(again) = self.finish(outcome) {
+                outcome = again;
+            }
+        }
+    }
+
+    /// Bytes on the heap, running merges included; small allocations are estimated.
+    pub fn heap_bytes(&self) -> usize {
+        self.index.heap_bytes() + self.values.heap_bytes()
+    }
+
+    /// What the index is made of.
+    pub fn stats(&self) -> IndexStats {
+        self.index.stats()
+    }
+}

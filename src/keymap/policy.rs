@@ -1,0 +1,76 @@
+//! Which segments to merge next.
+//!
+//! From the smallest on: while the next larger segment is at most [`RATIO`] times the sum of the
+//! smaller ones, take it in. This leaves about log₄(n / 4096) + 1 segments at rest. Two lanes keep
+//! small merges from waiting behind large ones.
+
+use super::index::Live;
+
+/// How much larger than all smaller ones together a segment may be and still be merged with them.
+const RATIO: u64 = 3;
+
+/// Merges of more keys than this are large.
+const SMALL_MERGE_KEYS_MAX: u64 = 256 * 1024;
+
+/// A segment is rewritten by itself once one in so many of its keys is dead.
+const DEAD_SHARE: u32 = 8;
+
+/// The most key data that a segment addresses, in bytes.
+const KEY_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// A queue of merges. An index has at most one merge in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Merges that take milliseconds.
+    Small,
+    /// Merges that take seconds.
+    Large,
+}
+
+impl Lane {
+    /// The lane of a merge of so many keys.
+    pub fn of(keys: u64) -> Self {
+        if keys > SMALL_MERGE_KEYS_MAX {
+            Self::Large
+        } else {
+            Self::Small
+        }
+    }
+}
+
+/// The segments to merge now, by id, if any. Segments that are being merged already are left out,
+/// and so are merges whose lane is taken.
+pub(super) fn choose(
+    segments: &[Live],
+    is_free: impl Fn(Lane) -> bool,
+) -> Option<(Lane, Vec<u64>)> {
+    let mut idle: Vec<&Live> = segments
+        .iter()
+        .filter(|live| live.merge.is_none())
+        .collect();
+    idle.sort_by_key(|live| live.segment.len());
+    let mut chosen = Vec::new();
+    let (mut keys, mut key_bytes) = (0, 0);
+    for live in &idle {
+        let size = u64::from(live.segment.len());
+        let too_large = !chosen.is_empty() && size > RATIO * keys;
+        let too_long = key_bytes + live.segment.key_bytes() > KEY_BYTES_MAX;
+        // A small merge goes ahead while the large lane is taken; what it leaves comes later.
+        let outgrows_lane = Lane::of(keys + size) == Lane::Large && !is_free(Lane::Large);
+        if too_large || too_long || outgrows_lane {
+            break;
+        }
+        chosen.push(live.id);
+        keys += size;
+        key_bytes += live.segment.key_bytes();
+    }
+    if chosen.len() > 1 && is_free(Lane::of(keys)) {
+        return Some((Lane::of(keys), chosen));
+    }
+    idle.iter()
+        .find(|live| {
+            let keys = live.segment.len();
+            live.dead.len() >= (keys / DEAD_SHARE).max(1) && is_free(Lane::of(keys.into()))
+        })
+        .map(|live| (Lane::of(live.segment.len().into()), vec![live.id]))
+}

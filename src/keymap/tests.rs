@@ -1,0 +1,229 @@
+//! The key map against a `BTreeMap`, with jobs landing at arbitrary moments.
+
+use super::*;
+use crate::model::{ContentType, Revision};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn key(text: &str) -> Key {
+    Key::parse(text.into(), 2048).expect("test keys are valid")
+}
+
+fn value(number: u64) -> Value {
+    Value {
+        content_type: ContentType::JSON,
+        body: number.to_string().into(),
+        revision: Revision(number),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(String),
+    Delete(String),
+    DeletePrefix(String),
+    Freeze,
+    Start,
+    Run(prop::sample::Index),
+    Finish(prop::sample::Index),
+    Search(Filter, String, usize),
+}
+
+/// Keys in which one is a prefix of another, bytes repeat, and code points take several bytes.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => prop::collection::vec(prop::sample::select(vec!["a", "b", "\u{0}", "é", "\u{10ffff}"]), 0..5)
+            .prop_map(|parts| parts.concat()),
+        2 => (0u32..300).prop_map(|number| format!("user:{number}:name")),
+        1 => (1usize..30).prop_map(|n| "a".repeat(n)),
+        1 => Just("x".repeat(1024)),
+    ]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    text().prop_map(|text| {
+        if text.is_empty() {
+            "\u{0}".into()
+        } else {
+            text
+        }
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let filter = (text(), text()).prop_map(|(prefix, suffix)| Filter {
+        prefix: prefix.into(),
+        suffix: suffix.into(),
+    });
+    prop_oneof![
+        12 => name().prop_map(Step::Set),
+        5 => name().prop_map(Step::Delete),
+        1 => text().prop_map(Step::DeletePrefix),
+        2 => Just(Step::Freeze),
+        3 => Just(Step::Start),
+        3 => any::<prop::sample::Index>().prop_map(Step::Run),
+        3 => any::<prop::sample::Index>().prop_map(Step::Finish),
+        3 => (filter, text(), 1usize..20).prop_map(|(f, after, limit)| Step::Search(f, after, limit)),
+    ]
+}
+
+fn matches<'a>(
+    model: &'a BTreeMap<String, u64>,
+    filter: &'a Filter,
+    after: &'a str,
+) -> impl Iterator<Item = &'a [u8]> {
+    model
+        .keys()
+        .map(String::as_bytes)
+        .filter(|key| filter.matches(key) && (after.is_empty() || *key > after.as_bytes()))
+}
+
+/// All pages from `after` on, each of at most `limit` keys.
+fn collect(map: &KeyMap, filter: &Filter, after: &[u8], limit: usize) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    let mut after = after.to_vec();
+    loop {
+        let page = map.page(filter, &after, limit);
+        assert!(page.keys.len() <= limit);
+        keys.extend(page.keys.iter().map(<[u8]>::to_vec));
+        match page.resume {
+            Some(resume) => {
+                assert!(
+                    *resume > *after || after.is_empty(),
+                    "each page makes progress"
+                );
+                after = resume.into();
+            }
+            None => return keys,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn a_key_map_is_an_ordered_map_whenever_its_jobs_land(steps in prop::collection::vec(step(), 1..250)) {
+        let mut map = KeyMap::default();
+        let mut model: BTreeMap<String, u64> = BTreeMap::new();
+        let (mut jobs, mut outcomes) = (Vec::new(), Vec::new());
+        for (number, step) in (0u64..).zip(steps) {
+            match step {
+                Step::Set(name) => {
+                    let created = map.set(&key(&name), value(number));
+                    prop_assert_eq!(created, model.insert(name, number).is_none());
+                }
+                Step::Delete(name) => {
+                    let deleted = map.delete(&key(&name));
+                    prop_assert_eq!(deleted, model.remove(&name).is_some());
+                }
+                Step::DeletePrefix(prefix) => {
+                    for name in model.keys().filter(|name| name.starts_with(&prefix)) {
+                        prop_assert!(map.delete(&key(name)));
+                    }
+                    model.retain(|name, _| !name.starts_with(&prefix));
+                }
+                Step::Freeze => if map.index.can_freeze() { map.index.freeze() },
+                Step::Start => jobs.extend(map.next_job()),
+                Step::Run(at) => if !jobs.is_empty() {
+                    outcomes.push(jobs.swap_remove(at.index(jobs.len())).run());
+                },
+                Step::Finish(at) => if !outcomes.is_empty() {
+                    let outcome = outcomes.swap_remove(at.index(outcomes.len()));
+                    if let Finish::Again(again) = map.finish(outcome) {
+                        outcomes.push(again);
+                    }
+                },
+                Step::Search(filter, after, limit) => {
+                    prop_assert_eq!(map.count(&filter), matches(&model, &filter, "").count());
+                    let expected: Vec<&[u8]> = matches(&model, &filter, &after).collect();
+                    prop_assert_eq!(collect(&map, &filter, after.as_bytes(), limit), expected);
+                }
+            }
+            prop_assert_eq!(map.len(), model.len());
+        }
+        outcomes.extend(jobs.into_iter().map(Job::run));
+        while let Some(outcome) = outcomes.pop() {
+            prop_assert!(!outcome.panicked());
+            if let Finish::Again(again) = map.finish(outcome) {
+                outcomes.push(again);
+            }
+        }
+        map.settle();
+        for (name, number) in &model {
+            prop_assert_eq!(map.get(&key(name)), Some(value(*number)));
+        }
+        prop_assert_eq!(collect(&map, &Filter::default(), b"", 7).len(), model.len());
+        for name in model.keys() {
+            prop_assert!(map.delete(&key(name)));
+            prop_assert_eq!(map.get(&key(name)), None);
+        }
+        map.settle();
+        prop_assert_eq!(map.heap_bytes(), 0, "an emptied map gives its memory back");
+    }
+}
+
+#[test]
+fn a_map_past_its_fresh_part_answers_both_ends_and_after_mass_deletes() {
+    let mut map = KeyMap::default();
+    let name = |number: u32| {
+        format!(
+            "user:{number:06}:{}",
+            ["name", "mail", "id"][number as usize % 3]
+        )
+    };
+    for number in 0..60_000 {
+        assert!(map.set(&key(&name(number)), value(number.into())));
+        map.settle();
+    }
+    assert!(map.stats().segments > 0);
+    let filter = |prefix: &str, suffix: &str| Filter {
+        prefix: prefix.into(),
+        suffix: suffix.into(),
+    };
+    let both = filter("user:01", ":mail");
+    let check = |map: &KeyMap, filter: &Filter, alive: &dyn Fn(u32) -> bool| {
+        let expected = (0..60_000)
+            .filter(|number| alive(*number) && filter.matches(name(*number).as_bytes()))
+            .count();
+        assert_eq!(map.count(filter), expected);
+        assert_eq!(collect(map, filter, b"", 100).len(), expected);
+    };
+    check(&map, &both, &|_| true);
+    // More dead in a row than one page examines, in the middle of every walk.
+    for number in 5_000..50_000 {
+        assert!(map.delete(&key(&name(number))));
+        if number == 9_100 {
+            check(&map, &filter("", ":mail"), &|n| {
+                !(5_000..=9_100).contains(&n)
+            });
+        }
+        if number % 5_000 == 0 {
+            map.settle();
+        }
+    }
+    for filter in [
+        filter("", ":mail"),
+        filter("user:0", ":mail"),
+        filter("user:0", ""),
+    ] {
+        check(&map, &filter, &|number| !(5_000..50_000).contains(&number));
+        map.settle();
+    }
+}
+
+#[test]
+fn writes_are_told_to_wait_while_jobs_are_behind() {
+    let mut map = KeyMap::default();
+    let mut number = 0;
+    let mut until = |map: &mut KeyMap, room: Room| {
+        while map.room() != room {
+            map.set(&key(&number.to_string()), value(number));
+            number += 1;
+            assert!(number < 100_000, "{room:?} is reached");
+        }
+    };
+    until(&mut map, Room::Crowded);
+    until(&mut map, Room::Full);
+    map.settle();
+    assert_eq!(map.room(), Room::Open);
+}

@@ -1,0 +1,4 @@
+//! kvstore
+#![forbid(unsafe_code)]
+pub mod keymap;
+pub mod model;

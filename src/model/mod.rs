@@ -1,0 +1,18 @@
+//! What the service speaks of once the bytes are parsed: keys, values, queries and changes.
+//!
+//! Everything here is valid by construction; the modules behind it never check again. Nothing
+//! here knows HTTP, actors or the key map.
+
+mod content_type;
+mod key;
+mod key_list;
+mod mutation;
+mod query;
+mod value;
+
+pub use content_type::{ContentType, ContentTypeError, ContentTypes};
+pub use key::{Key, KeyError};
+pub use key_list::KeyList;
+pub use mutation::{Change, Condition, Expiry, Mutation, Written};
+pub use query::{Filter, Query};
+pub use value::{Revision, Value};
