@@ -1,4 +1,31 @@
-//! kvstore
+//! An HTTP key-value store that finds keys by prefix, by suffix and by both.
+//!
+//! # Layout
+//! Data flows one way; no module reaches back:
+//!
+//! ```text
+//! bytes → http → model → store → message → actor → keymap → reply → response
+//! ```
+//!
+//! - [`config`]: flags, variables, file and defaults, checked once
+//! - [`server`]: the server as a value: bound, run, stopped without dropping a request
+//! - [`http`]: a file for each route, and what happens around every request
+//! - [`model`]: keys, values, queries and changes, valid by construction
+//! - [`store`]: the handle, its messages, and the actors that own the keys
+//! - [`keymap`]: the ordered map that is searched from both ends of its keys
+//! - [`metrics`]: what is measured
+//! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
+//! - [`import`]: the client that sets many keys from a file
+
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod http;
+pub mod import;
 pub mod keymap;
+pub mod lifecycle;
+pub mod metrics;
 pub mod model;
+pub mod server;
+pub mod store;

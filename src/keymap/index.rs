@@ -55,6 +55,8 @@ pub struct KeyIndex {
     segment_bytes: usize,
     merging_bytes: usize,
     merges_failed: u64,
+    /// Whether anything changed since there was no job to hand out.
+    may_have_job: bool,
     /// For how many more calls no job is handed out, since one came to nothing.
     cooldown: u32,
 }
@@ -100,7 +102,7 @@ enum JobKind {
 }
 
 /// How much room the fresh tree has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
     /// All writes may go on.
     Open,
@@ -123,6 +125,16 @@ pub struct IndexStats {
     pub merges_running: usize,
     /// Merges that came to nothing, by a defect.
     pub merges_failed: u64,
+}
+
+impl std::ops::AddAssign for IndexStats {
+    fn add_assign(&mut self, other: Self) {
+        self.segments += other.segments;
+        self.fresh_keys += other.fresh_keys;
+        self.dead_keys += other.dead_keys;
+        self.merges_running += other.merges_running;
+        self.merges_failed += other.merges_failed;
+    }
 }
 
 /// What became of an outcome.
@@ -172,7 +184,7 @@ impl KeyIndex {
         debug_assert!(before.is_none(), "a key is added once");
         self.fresh_bytes += key.len() + TREE_ENTRY_BYTES;
         self.len += 1;
-        if self.fresh.len() >= FRESH_KEYS && self.frozen.len() < FROZEN_MAX {
+        if self.fresh.len() >= FRESH_KEYS && self.can_freeze() {
             self.freeze();
         }
     }
@@ -239,18 +251,25 @@ impl KeyIndex {
 
     /// The next job that is worth doing, if any. Call until there is none, after any change.
     pub fn next_job(&mut self) -> Option<Job> {
+        if !self.may_have_job {
+            return None;
+        }
         if self.cooldown > 0 {
             self.cooldown -= 1;
             return None;
         }
-        self.freeze_job()
+        let job = self
+            .freeze_job()
             .or_else(|| self.merge_job())
-            .or_else(|| self.fold_job())
+            .or_else(|| self.fold_job());
+        self.may_have_job = job.is_some();
+        job
     }
 
     /// Puts the outcome of a job in place. Takes at most about 200 µs: where many keys were
     /// deleted from a merge's inputs meanwhile, they are carried over in several calls.
     pub fn finish(&mut self, outcome: Outcome) -> Finish {
+        self.may_have_job = true;
         let at = self.jobs.iter().position(|job| job.id == outcome.id);
         let at = at.expect("an outcome belongs to a job of this index");
         match outcome.result {
@@ -316,6 +335,7 @@ impl KeyIndex {
 
     /// Freezes the fresh tree, whatever its size.
     pub(super) fn freeze(&mut self) {
+        self.may_have_job = true;
         let bytes = std::mem::take(&mut self.fresh_bytes);
         self.frozen_bytes += bytes;
         self.frozen.push(Frozen {
@@ -356,6 +376,7 @@ impl KeyIndex {
             if !live.dead.contains(rank) {
                 let slot = live.segment.slot(rank);
                 let reverse_rank = live.segment.reverse_rank(key);
+                self.may_have_job = true;
                 live.dead
                     .bury(Grave { rank, reverse_rank }, live.segment.len());
                 note_in_journal(&mut self.jobs, live.merge, key);

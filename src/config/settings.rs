@@ -1,0 +1,132 @@
+//! The one table of settings.
+
+use clap::Args;
+use serde::Deserialize;
+
+/// Makes of one table the settings as they may be given, all optional, and as they are with the
+/// defaults filled in. A setting without a default stays optional; its help says what happens.
+macro_rules! settings {
+    (
+        defaulted {
+            $( $name:ident: $type:ty = $default:expr, $shown:literal, $env:literal, $help:literal; )*
+        }
+        optional {
+            $( $optional:ident: $optional_type:ty, $optional_env:literal, $optional_help:literal; )*
+        }
+    ) => {
+        /// The settings as they may be given.
+        #[derive(Args, Clone, Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Settings {
+            $(
+                #[doc = $help]
+                #[arg(long, env = $env, help = concat!($help, " [default: ", $shown, "]"), hide_env_values = true)]
+                pub $name: Option<$type>,
+            )*
+            $(
+                #[doc = $optional_help]
+                #[arg(long, env = $optional_env, help = $optional_help, hide_env_values = true)]
+                pub $optional: Option<$optional_type>,
+            )*
+        }
+
+        /// The settings with the defaults filled in.
+        pub(super) struct Filled {
+            $( pub(super) $name: $type, )*
+            $( pub(super) $optional: Option<$optional_type>, )*
+        }
+
+        impl Settings {
+            /// These settings, and where one is not given, the other's.
+            pub(super) fn or(self, other: Self) -> Self {
+                Self {
+                    $( $name: self.$name.or(other.$name), )*
+                    $( $optional: self.$optional.or(other.$optional), )*
+                }
+            }
+
+            pub(super) fn with_defaults(self) -> Filled {
+                Filled {
+                    $( $name: self.$name.unwrap_or_else(|| $default.into()), )*
+                    $( $optional: self.$optional, )*
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    defaulted {
+    listen: String = "127.0.0.1:8000", "127.0.0.1:8000", "KVSTORE_LISTEN",
+        "Where to listen, as HOST:PORT; port 0 picks a free one, which is logged";
+    engine: String = "memory", "memory", "KVSTORE_ENGINE",
+        "Where the data is: memory (in this process, gone when it ends)";
+    key_bytes_max: usize = 1024usize, "1024", "KVSTORE_KEY_BYTES_MAX",
+        "Longest key, in bytes, up to 32768";
+    value_bytes_max: usize = 1024usize * 1024, "1048576", "KVSTORE_VALUE_BYTES_MAX",
+        "Longest value, in bytes";
+    body_bytes_max: usize = 2048usize * 1024, "2097152", "KVSTORE_BODY_BYTES_MAX",
+        "Longest JSON body of a set, in bytes";
+    line_bytes_max: usize = 2048usize * 1024, "2097152", "KVSTORE_LINE_BYTES_MAX",
+        "Longest line of a bulk body, in bytes";
+    page_keys_max: usize = 10_000usize, "10000", "KVSTORE_PAGE_KEYS_MAX",
+        "Largest limit of a search, in keys";
+    messages_in_flight_max: usize = 1024usize, "1024", "KVSTORE_MESSAGES_IN_FLIGHT_MAX",
+        "Messages that may wait for a shard; more get 503";
+    connections_max: usize = 25_000usize, "25000", "KVSTORE_CONNECTIONS_MAX",
+        "Open connections; more wait to be accepted";
+    keep_alive_ms: u64 = 75_000u64, "75000", "KVSTORE_KEEP_ALIVE_MS",
+        "How long a connection may wait for its next request, in ms";
+    head_timeout_ms: u64 = 5_000u64, "5000", "KVSTORE_HEAD_TIMEOUT_MS",
+        "How long the head of a request may take, in ms (of a later one, on top of keep_alive_ms)";
+    body_timeout_ms: u64 = 30_000u64, "30000", "KVSTORE_BODY_TIMEOUT_MS",
+        "How long a body may take, and how long a bulk body may pause, in ms";
+    write_timeout_ms: u64 = 30_000u64, "30000", "KVSTORE_WRITE_TIMEOUT_MS",
+        "How long a client may leave an answer unread, in ms";
+    request_timeout_ms: u64 = 5_000u64, "5000", "KVSTORE_REQUEST_TIMEOUT_MS",
+        "How long the store may take to answer a request, in ms; then 504";
+    drain_ms: u64 = 10_000u64, "10000", "KVSTORE_DRAIN_MS",
+        "How long to serve on, unready, after SIGTERM, in ms";
+    shutdown_timeout_ms: u64 = 30_000u64, "30000", "KVSTORE_SHUTDOWN_TIMEOUT_MS",
+        "How long requests in flight may take to end after that, in ms";
+    access_log: bool = false, "false", "KVSTORE_ACCESS_LOG",
+        "Whether to log every request, without its key (costs about a tenth of the throughput)";
+    log: String = "info", "info", "KVSTORE_LOG",
+        "What to log: error, warn, info, debug, trace, or module=level,…";
+    }
+    optional {
+    workers: usize, "KVSTORE_WORKERS",
+        "Threads that serve, up to 512 [default: one for each core]";
+    shards: usize, "KVSTORE_SHARDS",
+        "Shares that the keys are divided into, up to 1024 [default: one for each worker]";
+    store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",
+        "Memory of keys and values, in bytes, past which sets get 507 [default: 60 % of the memory limit in force]";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        _settings: Settings,
+    }
+
+    #[test]
+    fn the_readme_lists_every_setting_with_its_default() {
+        let readme = include_str!("../../README.md");
+        for argument in Arguments::command().get_arguments() {
+            let Some(flag) = argument.get_long() else {
+                continue;
+            };
+            let help = argument.get_help().expect("a setting has help").to_string();
+            let (text, default) = help.rsplit_once(" [default: ").expect("help names the default");
+            let default = default.trim_end_matches(']');
+            let row = format!("| `{}` | {default} | {text} |", flag.replace('-', "_"));
+            assert!(readme.contains(&row), "the README lacks the row\n{row}");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Request bodies: what they are said to be, and reading them within bounds of size and time.
+
+use super::problem::{Code, Problem};
+use super::{Limits, State};
+use crate::model::ContentType;
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// A bound on a body and how a client is told of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    pub(super) bytes_max: usize,
+    pub(super) setting: &'static str,
+    pub(super) code: Code,
+}
+
+impl Bound {
+    /// The bound on a value that is the whole body.
+    pub(super) fn value(limits: &Limits) -> Self {
+        Self {
+            bytes_max: limits.value_bytes_max,
+            setting: "value_bytes_max",
+            code: Code::ValueTooLarge,
+        }
+    }
+
+    /// The bound on a JSON body.
+    pub(super) fn body(limits: &Limits) -> Self {
+        Self {
+            bytes_max: limits.body_bytes_max,
+            setting: "body_bytes_max",
+            code: Code::BodyTooLarge,
+        }
+    }
+
+    /// The problem that something is over the bound.
+    pub(super) fn exceeded(self, what: &str) -> Problem {
+        let Self {
+            bytes_max, setting, ..
+        } = self;
+        let detail = format!(
+            "{what} is over the limit of {bytes_max} bytes (setting {setting}); send a smaller one"
+        );
+        Problem::new(self.code, detail)
+    }
+}
+
+/// What a body is said to be, `None` where nothing is said.
+///
+/// # Errors
+/// Where the header is not a content type.
+pub(super) fn content_type(
+    request: &HttpRequest,
+    state: &State,
+) -> Result<Option<ContentType>, Problem> {
+    let mut values = request.headers().get_all(CONTENT_TYPE);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    if values.next().is_some() {
+        let detail = "there are two Content-Type headers; send one";
+        return Err(Problem::new(Code::InvalidContentType, detail));
+    }
+    Ok(Some(state.content_types.parse(text)?))
+}
+
+/// Reads a whole body, within the bound and the time for a body.
+///
+/// # Errors
+/// Where it is too large, too slow or breaks off.
+pub(super) async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    bound: Bound,
+    limits: &Limits,
+) -> Result<Bytes, Problem> {
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > bound.bytes_max as u64) {
+        return Err(bound.exceeded("the body"));
+    }
+    let deadline = Instant::now() + limits.body_timeout;
+    let mut body = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(chunk) = timeout_at(deadline, payload.next())
+        .await
+        .map_err(|_| too_slow(limits.body_timeout))?
+    {
+        let chunk = chunk.map_err(|error| incomplete(&error))?;
+        if body.len() + joined.len() + chunk.len() > bound.bytes_max {
+            return Err(bound.exceeded("the body"));
+        }
+        if body.is_empty() && joined.is_empty() {
+            body = chunk;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&std::mem::take(&mut body));
+            }
+            joined.extend_from_slice(&chunk);
+        }
+    }
+    Ok(if joined.is_empty() { body } else { joined.freeze() })
+}
+
+/// The next part of a body that has no bound on its whole; `None` at its end.
+///
+/// # Errors
+/// Where it pauses for too long or breaks off.
+pub(super) async fn next_chunk(
+    payload: &mut Payload,
+    patience: Duration,
+) -> Result<Option<Bytes>, Problem> {
+    let chunk = timeout(patience, payload.next()).await;
+    let chunk = chunk.map_err(|_| too_slow(patience))?.transpose();
+    chunk.map_err(|error| incomplete(&error))
+}
+
+fn too_slow(patience: Duration) -> Problem {
+    let detail = format!(
+        "the body did not come within {} ms (setting body_timeout_ms); send it faster",
+        patience.as_millis()
+    );
+    Problem::new(Code::BodyTimeout, detail)
+}
+
+fn incomplete(error: &PayloadError) -> Problem {
+    let detail = format!("the body broke off ({error}); send it whole");
+    Problem::new(Code::BodyIncomplete, detail)
+}

@@ -1,0 +1,18 @@
+//! `DELETE /delete/{key}`.
+
+use super::problem::{Code, Problem};
+use super::{State, parameters, path_key};
+use crate::model::Mutation;
+use actix_web::{HttpRequest, HttpResponse};
+
+pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+    let [] = parameters::parse(request, [])?;
+    let key = path_key(request, "/delete/", &state.limits)?;
+    match state.store.delete(Mutation::delete(key)).await? {
+        Some(_) => Ok(HttpResponse::NoContent().finish()),
+        None => {
+            let detail = "the key names no value, so there was nothing to delete";
+            Err(Problem::new(Code::KeyNotFound, detail))
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What happens around every request, outside of the metrics: it is counted as in flight until the
+//! last byte of its answer is handed over, methods that nobody takes are refused, and while the
+//! server drains, the client is told to go elsewhere next time.
+
+use super::connection::Connection;
+use super::{State, routes};
+use crate::lifecycle::{InFlight, Stage};
+use actix_web::body::{BodySize, EitherBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::Error;
+use bytes::Bytes;
+use pin_project_lite::pin_project;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Lets a request through: for `wrap_fn`, as the outermost layer.
+pub fn gate<S, B>(
+    state: &Arc<State>,
+    request: ServiceRequest,
+    service: &S,
+) -> impl Future<Output = Result<ServiceResponse<Guarded<EitherBody<B>>>, Error>> + use<S, B>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    let connection = request.conn_data::<Rc<Connection>>().cloned();
+    if let Some(connection) = &connection {
+        connection.request_began();
+    }
+    let guard = Guard {
+        _in_flight: state.lifecycle.begin_request(),
+        connection,
+    };
+    let refused = routes::refuse(request.method(), request.uri().path());
+    let answered = match refused {
+        Some((reason, problem)) => {
+            state.metrics.refused(reason);
+            Err(request.into_response(problem.into_response()))
+        }
+        None => Ok(service.call(request)),
+    };
+    let state = state.clone();
+    async move {
+        let mut response = match answered {
+            Ok(answer) => answer.await?.map_into_left_body(),
+            Err(refusal) => refusal.map_into_right_body(),
+        };
+        if state.lifecycle.stage() != Stage::Running {
+            let head = response.response_mut().head_mut();
+            head.set_connection_type(ConnectionType::Close);
+        }
+        Ok(response.map_body(|_, body| Guarded { body, guard }))
+    }
+}
+
+/// Ends a request's count and hands the turn on its connection back.
+struct Guard {
+    _in_flight: InFlight,
+    connection: Option<Rc<Connection>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.request_ended();
+        }
+    }
+}
+
+pin_project! {
+    /// A body that keeps its request in flight and notes whose turn it is on the connection.
+    pub struct Guarded<B> {
+        #[pin]
+        body: B,
+        guard: Guard,
+    }
+}
+
+impl<B: MessageBody> MessageBody for Guarded<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.project();
+        let polled = this.body.poll_next(context);
+        if let Some(connection) = &this.guard.connection {
+            match &polled {
+                Poll::Ready(_) => connection.wrote(),
+                Poll::Pending => connection.waits(),
+            }
+        }
+        polled
+    }
+}

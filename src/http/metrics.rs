@@ -1,0 +1,20 @@
+//! `GET /metrics`: Prometheus text. Our own handler, since the middleware's would gather before
+//! the actors were asked, and answer 200 whatever they said.
+
+use super::problem::Problem;
+use super::{State, parameters};
+use actix_web::{HttpRequest, HttpResponse};
+use std::time::Duration;
+
+/// How long the actors may take to answer a scrape.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+    let [] = parameters::parse(request, [])?;
+    let stats = state.store.stats(PATIENCE).await;
+    let stats = stats.map_err(|error| Problem::unscraped(&error))?;
+    let text = state.metrics.scrape(&stats, state.lifecycle.in_flight());
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(text))
+}

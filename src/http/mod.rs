@@ -1,0 +1,82 @@
+//! HTTP: what of a request becomes a message to the store, and what of its answer a response.
+//!
+//! A handler parses its request whole, asks [`Store`], and builds the response; it knows no engine
+//! and no actor.
+//!
+//! # Layout
+//! - `routes`: the one table of paths and methods, and the way from a request to its handler
+//! - `get`, `set`, `bulk`, `delete`, `search`, `metrics`, `health`: a file for each route
+//! - `parameters`, `percent`, `body`, `lines`: what a request is made of
+//! - `problem`: the errors, in one table
+//! - `gate`: what happens around every request
+//! - `connection`: what is known of a connection, and when it is cut
+
+mod body;
+mod bulk;
+mod connection;
+mod delete;
+mod gate;
+mod get;
+mod health;
+mod lines;
+mod metrics;
+mod parameters;
+mod percent;
+mod problem;
+mod routes;
+mod search;
+mod set;
+
+pub use connection::{ConnectionLimits, Connections, on_connect};
+pub use gate::{Guarded, gate};
+pub use routes::{register, unmatched};
+
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::model::{ContentTypes, Key};
+use crate::store::Store;
+use actix_web::HttpRequest;
+use problem::Problem;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What handlers work with, shared by all workers.
+#[derive(Debug)]
+pub struct State {
+    /// The store.
+    pub store: Store,
+    /// The bounds on requests.
+    pub limits: Limits,
+    /// The content types that values share.
+    pub content_types: ContentTypes,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// Whether the process is stopping.
+    pub lifecycle: Arc<Lifecycle>,
+}
+
+/// The bounds on requests; each is the setting of its name.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The longest key, in bytes.
+    pub key_bytes_max: usize,
+    /// The longest value, in bytes.
+    pub value_bytes_max: usize,
+    /// The longest JSON body of a set, in bytes.
+    pub body_bytes_max: usize,
+    /// The longest line of a bulk body, in bytes.
+    pub line_bytes_max: usize,
+    /// The largest page of a search, in keys.
+    pub page_keys_max: usize,
+    /// How long a body may take, and how long a bulk body may pause.
+    pub body_timeout: Duration,
+}
+
+/// The key that the path names after `prefix`, decoded strictly and once. The framework's own
+/// path is no use here: it is decoded lossily, which would make two keys one.
+fn path_key(request: &HttpRequest, prefix: &str, limits: &Limits) -> Result<Key, Problem> {
+    let encoded = request.uri().path().strip_prefix(prefix);
+    let encoded = encoded.ok_or_else(|| Problem::no_such_path(request.uri().path()))?;
+    let text = percent::decode(encoded, percent::Plus::Literal)?;
+    Ok(Key::parse(text, limits.key_bytes_max)?)
+}

@@ -1,0 +1,229 @@
+//! Errors as clients see them: RFC 9457 problem details, from one table.
+
+use super::percent::DecodeError;
+use crate::model::{ContentTypeError, KeyError};
+use crate::store::StoreError;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+
+/// How long a client is told to wait before it tries again, in seconds.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// What is wrong, as a program tells it. The names are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    InvalidEncoding,
+    InvalidKey,
+    InvalidJson,
+    InvalidContentType,
+    InvalidLimit,
+    UnknownParameter,
+    RepeatedParameter,
+    KeyNotFound,
+    PathNotFound,
+    MethodNotAllowed,
+    BodyTimeout,
+    BodyIncomplete,
+    KeyTooLarge,
+    ValueTooLarge,
+    BodyTooLarge,
+    LineTooLarge,
+    UnsupportedMediaType,
+    InvalidBody,
+    InvalidLine,
+    Internal,
+    Overloaded,
+    Starting,
+    Stopping,
+    NotAlive,
+    Unscraped,
+    Timeout,
+    StoreFull,
+}
+
+impl Code {
+    /// The one table: code, status, title.
+    fn row(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::InvalidEncoding => ("invalid_encoding", S::BAD_REQUEST, "Invalid encoding"),
+            Self::InvalidKey => ("invalid_key", S::BAD_REQUEST, "Invalid key"),
+            Self::InvalidJson => ("invalid_json", S::BAD_REQUEST, "Not JSON"),
+            Self::InvalidContentType => {
+                ("invalid_content_type", S::BAD_REQUEST, "Invalid content type")
+            }
+            Self::InvalidLimit => ("invalid_limit", S::BAD_REQUEST, "Invalid limit"),
+            Self::UnknownParameter => ("unknown_parameter", S::BAD_REQUEST, "Unknown parameter"),
+            Self::RepeatedParameter => ("repeated_parameter", S::BAD_REQUEST, "Repeated parameter"),
+            Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "Incomplete body"),
+            Self::KeyNotFound => ("key_not_found", S::NOT_FOUND, "Key not found"),
+            Self::PathNotFound => ("path_not_found", S::NOT_FOUND, "Path not found"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
+            }
+            Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body too slow"),
+            Self::KeyTooLarge => ("key_too_large", S::PAYLOAD_TOO_LARGE, "Key too large"),
+            Self::ValueTooLarge => ("value_too_large", S::PAYLOAD_TOO_LARGE, "Value too large"),
+            Self::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, "Body too large"),
+            Self::LineTooLarge => ("line_too_large", S::PAYLOAD_TOO_LARGE, "Line too large"),
+            Self::UnsupportedMediaType => {
+                let title = "Unsupported media type";
+                ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, title)
+            }
+            Self::InvalidBody => ("invalid_body", S::UNPROCESSABLE_ENTITY, "Body of a wrong shape"),
+            Self::InvalidLine => ("invalid_line", S::UNPROCESSABLE_ENTITY, "Line of a wrong shape"),
+            Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
+            Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
+            Self::Starting => ("starting", S::SERVICE_UNAVAILABLE, "Starting"),
+            Self::Stopping => ("stopping", S::SERVICE_UNAVAILABLE, "Stopping"),
+            Self::NotAlive => ("not_alive", S::SERVICE_UNAVAILABLE, "Not alive"),
+            Self::Unscraped => ("unscraped", S::SERVICE_UNAVAILABLE, "Metrics not taken"),
+            Self::Timeout => ("timeout", S::GATEWAY_TIMEOUT, "No answer in time"),
+            Self::StoreFull => ("store_full", S::INSUFFICIENT_STORAGE, "Store full"),
+        }
+    }
+}
+
+/// What went wrong with a request, and what to do about it.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    code: Code,
+    detail: String,
+    allow: Option<String>,
+    progress: Option<Progress>,
+}
+
+/// How far a bulk body came before it failed.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Progress {
+    /// The line that failed, from 1 on.
+    pub(super) line: u64,
+    /// Changes that made a key.
+    pub(super) created: u64,
+    /// Changes of a key that there was.
+    pub(super) updated: u64,
+}
+
+#[derive(Serialize)]
+struct ProblemResponse<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(flatten)]
+    progress: Option<Progress>,
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            allow: None,
+            progress: None,
+        }
+    }
+
+    pub(super) fn no_such_path(path: &str) -> Self {
+        let known = "/get/{key}, /set, /set/{key}, /delete/{key}, /search, /metrics, /livez, \
+                     /readyz and /healthz";
+        let path: String = path.chars().take(100).collect();
+        Self::new(
+            Code::PathNotFound,
+            format!("there is no path {path}; the paths are {known}"),
+        )
+    }
+
+    /// The method is not one of the path's; `allow` lists these.
+    pub(super) fn method_not_allowed(allow: String) -> Self {
+        let detail = format!("the path does not take this method; it takes {allow}");
+        Self {
+            allow: Some(allow),
+            ..Self::new(Code::MethodNotAllowed, detail)
+        }
+    }
+
+    /// The actors did not answer a scrape.
+    pub(super) fn unscraped(error: &StoreError) -> Self {
+        let detail = format!("the metrics could not be taken: {error}");
+        Self::new(Code::Unscraped, detail)
+    }
+
+    /// Says of a bulk body how far it came.
+    pub(super) fn with_progress(self, progress: Progress) -> Self {
+        Self {
+            progress: Some(progress),
+            ..self
+        }
+    }
+
+    /// The same problem, found in a line of a bulk body.
+    pub(super) fn in_line(self) -> Self {
+        let code = match self.code {
+            Code::KeyTooLarge | Code::ValueTooLarge | Code::LineTooLarge => self.code,
+            _ => Code::InvalidLine,
+        };
+        Self { code, ..self }
+    }
+
+    pub(super) fn into_response(self) -> HttpResponse {
+        let (code, status, title) = self.code.row();
+        let body = ProblemResponse {
+            r#type: format!("urn:kvstore:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            progress: self.progress,
+        };
+        let body = serde_json::to_vec(&body).expect("strings and numbers are JSON");
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/problem+json");
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, allow));
+        }
+        if matches!(self.code, Code::Overloaded | Code::Starting | Code::Stopping) {
+            response.insert_header((RETRY_AFTER, RETRY_AFTER_S));
+        }
+        response.body(body)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let code = match error {
+            StoreError::Overloaded => Code::Overloaded,
+            StoreError::Starting => Code::Starting,
+            StoreError::Stopping => Code::Stopping,
+            StoreError::Timeout(_) => Code::Timeout,
+            StoreError::Full { .. } => Code::StoreFull,
+            StoreError::Panicked => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        let code = match error {
+            KeyError::Empty { .. } => Code::InvalidKey,
+            KeyError::TooLong { .. } => Code::KeyTooLarge,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        Self::new(Code::InvalidEncoding, error.to_string())
+    }
+}
+
+impl From<ContentTypeError> for Problem {
+    fn from(error: ContentTypeError) -> Self {
+        Self::new(Code::InvalidContentType, error.to_string())
+    }
+}

@@ -1,0 +1,162 @@
+//! The one table of routes: the router, `Allow` and the metrics' endpoint labels come from it.
+
+use super::problem::{Code, Problem};
+use super::{State, delete, get, health, metrics, search, set};
+use actix_web::dev::{
+    AppService, HttpServiceFactory, Payload, ResourceDef, ServiceRequest, ServiceResponse,
+    fn_service,
+};
+use actix_web::http::Method;
+use actix_web::web::Data;
+use actix_web::{Error, HttpRequest, HttpResponse};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+
+/// A path, the methods that it takes, and who answers.
+#[derive(Debug)]
+struct Route {
+    /// The path itself, or what stands before the key. Also the label in metrics.
+    endpoint: &'static str,
+    shape: Shape,
+    methods: &'static [Method],
+    handler: Handler,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// The path is the endpoint.
+    Exact,
+    /// The path is the endpoint, a slash and a key, which may hold slashes.
+    Keyed,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Handler {
+    Get,
+    Set,
+    Put,
+    Delete,
+    Search,
+    Metrics,
+    Livez,
+    Readyz,
+}
+
+static ROUTES: [Route; 9] = [
+    Route::new("/get", Shape::Keyed, &[Method::GET, Method::HEAD], Handler::Get),
+    Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
+    Route::new("/set", Shape::Keyed, &[Method::PUT], Handler::Put),
+    Route::new("/delete", Shape::Keyed, &[Method::DELETE], Handler::Delete),
+    Route::new("/search", Shape::Exact, &[Method::GET, Method::HEAD], Handler::Search),
+    Route::new("/metrics", Shape::Exact, &[Method::GET], Handler::Metrics),
+    Route::new("/livez", Shape::Exact, &[Method::GET], Handler::Livez),
+    Route::new("/readyz", Shape::Exact, &[Method::GET], Handler::Readyz),
+    Route::new("/healthz", Shape::Exact, &[Method::GET], Handler::Livez),
+];
+
+impl Route {
+    const fn new(
+        endpoint: &'static str,
+        shape: Shape,
+        methods: &'static [Method],
+        handler: Handler,
+    ) -> Self {
+        Self {
+            endpoint,
+            shape,
+            methods,
+            handler,
+        }
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        match (path.strip_prefix(self.endpoint), self.shape) {
+            (Some(rest), Shape::Exact) => rest.is_empty(),
+            (Some(rest), Shape::Keyed) => rest.starts_with('/'),
+            (None, _) => false,
+        }
+    }
+}
+
+/// Adds all routes to an app.
+pub fn register(config: &mut actix_web::web::ServiceConfig) {
+    for route in &ROUTES {
+        config.service(Registered(route));
+    }
+}
+
+/// Answers a request that no route takes.
+pub async fn unmatched(request: HttpRequest) -> HttpResponse {
+    Problem::no_such_path(request.uri().path()).into_response()
+}
+
+/// Why a request is not let through to the router and its metrics, whose labels must stay a
+/// closed set: no route takes its method, or no route takes its path and it is not a `GET`.
+pub(super) fn refuse(method: &Method, path: &str) -> Option<(&'static str, Problem)> {
+    let is_served = ROUTES.iter().any(|route| route.methods.contains(method));
+    let route = ROUTES.iter().find(|route| route.takes(path));
+    match route {
+        None if method == Method::GET => None,
+        None => Some(("path", Problem::no_such_path(path))),
+        Some(_) if is_served => None,
+        Some(route) => Some(("method", Problem::method_not_allowed(allow(route)))),
+    }
+}
+
+fn allow(route: &Route) -> String {
+    let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+    methods.join(", ")
+}
+
+/// A route as the router takes it. Not a resource, whose pattern would hold `{key}` and cost a
+/// warning from the metrics at each request.
+struct Registered(&'static Route);
+
+impl HttpServiceFactory for Registered {
+    fn register(self, config: &mut AppService) {
+        let Self(route) = self;
+        let resource = match route.shape {
+            Shape::Exact => ResourceDef::new(route.endpoint),
+            Shape::Keyed => ResourceDef::prefix(route.endpoint),
+        };
+        let service = fn_service(move |request: ServiceRequest| answer(route, request));
+        config.register_service(resource, None, service, None);
+    }
+}
+
+/// Handles a request; a panic becomes an opaque 500.
+async fn answer(route: &Route, request: ServiceRequest) -> Result<ServiceResponse, Error> {
+    let (request, payload) = request.into_parts();
+    let handled = AssertUnwindSafe(dispatch(route, &request, payload)).catch_unwind();
+    let response = match handled.await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => {
+            let detail = "the request met a defect of the server; the log has its place";
+            Problem::new(Code::Internal, detail).into_response()
+        }
+    };
+    Ok(ServiceResponse::new(request, response))
+}
+
+async fn dispatch(
+    route: &Route,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let state = request.app_data::<Data<State>>();
+    let state = state.expect("the app is built with its state");
+    if !route.methods.contains(request.method()) {
+        return Err(Problem::method_not_allowed(allow(route)));
+    }
+    match route.handler {
+        Handler::Get => get::handle(request, state).await,
+        Handler::Set => set::post(request, payload, state).await,
+        Handler::Put => set::put(request, payload, state).await,
+        Handler::Delete => delete::handle(request, state).await,
+        Handler::Search => search::handle(request, state).await,
+        Handler::Metrics => metrics::handle(request, state).await,
+        Handler::Livez => health::livez(request, state),
+        Handler::Readyz => health::readyz(request, state),
+    }
+}

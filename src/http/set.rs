@@ -1,0 +1,103 @@
+//! `POST /set` and `PUT /set/{key}`: upserts of one key.
+
+use super::body::{self, Bound};
+use super::get::entity_tag;
+use super::lines::{self, Form};
+use super::problem::{Code, Problem};
+use super::{State, bulk, parameters, path_key};
+use crate::model::{ContentType, Key, Mutation};
+use actix_web::dev::Payload;
+use actix_web::http::header::ETAG;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct SetResponse<'a> {
+    key: &'a str,
+    created: bool,
+}
+
+/// `POST /set`: one key from a JSON body, or many from a bulk body.
+pub(super) async fn post(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &State,
+) -> Result<HttpResponse, Problem> {
+    let [] = parameters::parse(request, [])?;
+    match body_form(request, state)? {
+        BodyForm::Json => {
+            let body = body::read(request, payload, Bound::body(&state.limits), &state.limits);
+            let body = body.await?;
+            let mutation =
+                lines::parse(&body, Form::Body, &state.limits, &state.content_types)?;
+            // The body may be a slice of a larger read buffer; the value is a copy by now.
+            drop(body);
+            apply(mutation, state).await
+        }
+        BodyForm::Lines => bulk::handle(payload, state).await,
+    }
+}
+
+/// `PUT /set/{key}`: the body is the value.
+pub(super) async fn put(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &State,
+) -> Result<HttpResponse, Problem> {
+    let [] = parameters::parse(request, [])?;
+    let key = path_key(request, "/set/", &state.limits)?;
+    let content_type = body::content_type(request, state)?.unwrap_or(ContentType::OCTET_STREAM);
+    let body = body::read(request, payload, Bound::value(&state.limits), &state.limits).await?;
+    // A copy of the right size, so that the store does not hold on to read buffers.
+    let body = Bytes::copy_from_slice(&body);
+    apply(Mutation::set(key, content_type, body), state).await
+}
+
+/// What the body of a `POST` is.
+enum BodyForm {
+    Json,
+    Lines,
+}
+
+fn body_form(request: &HttpRequest, state: &State) -> Result<BodyForm, Problem> {
+    let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
+    let Ok(Some(content_type)) = body::content_type(request, state) else {
+        return unsupported(
+            "the body's type is not said; add the header Content-Type: application/json \
+             (curl: -H 'Content-Type: application/json')",
+        );
+    };
+    let mut parts = content_type.as_str().split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let is_utf8 = parts.all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.eq_ignore_ascii_case("charset")
+            || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    if !is_utf8 {
+        return unsupported("JSON is UTF-8; send it so, with Content-Type: application/json");
+    }
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(BodyForm::Json)
+    } else if essence.eq_ignore_ascii_case("application/x-ndjson") {
+        Ok(BodyForm::Lines)
+    } else {
+        unsupported(
+            "the body must be JSON: add the header Content-Type: application/json \
+             (curl: -H 'Content-Type: application/json'), or application/x-ndjson for many keys; \
+             PUT /set/{key} stores a body of any type",
+        )
+    }
+}
+
+async fn apply(mutation: Mutation, state: &State) -> Result<HttpResponse, Problem> {
+    let key: Key = mutation.key.clone();
+    let written = state.store.set(mutation).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((ETAG, entity_tag(written.revision)))
+        .json(SetResponse {
+            key: key.as_str(),
+            created: written.created,
+        }))
+}

@@ -1,0 +1,163 @@
+//! What is measured, beside what the metrics middleware counts of each request.
+
+use crate::store::StoreStats;
+use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The prefix of all names.
+const NAMESPACE: &str = "kvstore";
+
+/// The label of requests whose path no route takes.
+const UNMATCHED: &str = "unmatched";
+
+/// The upper bounds of the latency histogram, in seconds.
+const BUCKETS_S: [f64; 10] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1.0,
+];
+
+/// The server's own metrics and the registry of all. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    keys: IntGauge,
+    store_bytes: IntGauge,
+    store_bytes_max: IntGauge,
+    messages_in_flight: IntGauge,
+    messages_refused: IntCounter,
+    searches_aborted: IntCounter,
+    index_segments: IntGauge,
+    index_fresh_keys: IntGauge,
+    index_dead_keys: IntGauge,
+    index_merges_running: IntGauge,
+    index_merges_failed: IntCounter,
+    requests_in_flight: IntGauge,
+    requests_refused: IntCounterVec,
+    connections: IntGauge,
+    connections_cut: IntCounterVec,
+    /// Held for a scrape, so that two at once do not add the same difference twice.
+    scraping: Arc<Mutex<()>>,
+}
+
+impl Metrics {
+    /// The metrics, registered in a registry of their own.
+    ///
+    /// # Errors
+    /// Where a name is not one or is there twice.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            keys: gauge(&registry, "keys", "Keys in the store, exact at the scrape")?,
+            store_bytes: gauge(&registry, "store_bytes", "Memory that keys, values and their index take, in bytes")?,
+            store_bytes_max: gauge(&registry, "store_bytes_max", "Bound on kvstore_store_bytes, past which sets get 507")?,
+            messages_in_flight: gauge(&registry, "messages_in_flight", "Messages that wait for a shard or are being handled")?,
+            messages_refused: counter(&registry, "messages_refused_total", "Messages refused with 503 since too many waited for a shard")?,
+            searches_aborted: counter(&registry, "searches_aborted_total", "Streamed searches that broke off before their last key")?,
+            index_segments: gauge(&registry, "index_segments", "Immutable segments of the key index")?,
+            index_fresh_keys: gauge(&registry, "index_fresh_keys", "Keys that no segment holds yet")?,
+            index_dead_keys: gauge(&registry, "index_dead_keys", "Deleted keys that a segment still holds")?,
+            index_merges_running: gauge(&registry, "index_merges_running", "Merges of the key index under way")?,
+            index_merges_failed: counter(&registry, "index_merges_failed_total", "Merges that met a defect and left their inputs in place")?,
+            requests_in_flight: gauge(&registry, "http_requests_in_flight", "Requests not wholly answered, this scrape included")?,
+            requests_refused: counter_by_reason(&registry, "http_requests_refused_total", "Requests refused before routing, by what was wrong with them: their method, or their path", ["method", "path"])?,
+            connections: gauge(&registry, "http_connections", "Open connections")?,
+            connections_cut: counter_by_reason(&registry, "http_connections_cut_total", "Connections cut since nothing came (idle) or nothing was read (stalled)", ["idle", "stalled"])?,
+            scraping: Arc::default(),
+            registry,
+        };
+        let info = Opts::new("build_info", "Always 1; the label says what runs")
+            .namespace(NAMESPACE)
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        let info = IntGauge::with_opts(info)?;
+        info.set(1);
+        metrics.registry.register(Box::new(info))?;
+        Ok(metrics)
+    }
+
+    /// The middleware that counts and times each request, by endpoint, method and status.
+    ///
+    /// # Errors
+    /// Where it was made before, since its names are then taken.
+    pub fn middleware(
+        &self,
+    ) -> Result<PrometheusMetrics, Box<dyn std::error::Error + Send + Sync>> {
+        PrometheusMetricsBuilder::new(NAMESPACE)
+            .registry(self.registry.clone())
+            .buckets(&BUCKETS_S)
+            .mask_unmatched_patterns(UNMATCHED)
+            .build()
+    }
+
+    /// Everything in Prometheus' text format, with what the store says of itself now.
+    pub fn scrape(&self, stats: &StoreStats, requests_in_flight: usize) -> String {
+        let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = &stats.counted.index;
+        for (gauge, value) in [
+            (&self.keys, stats.counted.keys),
+            (&self.store_bytes, stats.bytes),
+            (&self.store_bytes_max, stats.bytes_max),
+            (&self.messages_in_flight, stats.messages_in_flight),
+            (&self.index_segments, index.segments),
+            (&self.index_fresh_keys, index.fresh_keys),
+            (&self.index_dead_keys, index.dead_keys),
+            (&self.index_merges_running, index.merges_running),
+            (&self.requests_in_flight, requests_in_flight),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        for (counter, total) in [
+            (&self.messages_refused, stats.messages_refused),
+            (&self.searches_aborted, stats.searches_aborted),
+            (&self.index_merges_failed, index.merges_failed),
+        ] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("memory does not fail to be written");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+
+    /// The gauge of open connections.
+    pub fn connections(&self) -> IntGauge {
+        self.connections.clone()
+    }
+
+    /// Counts a connection that was cut; `reason` is `idle` or `stalled`.
+    pub fn connection_cut(&self, reason: &'static str) {
+        self.connections_cut.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a request that was refused before routing; `reason` is `method` or `path`.
+    pub fn refused(&self, reason: &'static str) {
+        self.requests_refused.with_label_values(&[reason]).inc();
+    }
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::with_opts(Opts::new(name, help).namespace(NAMESPACE))?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::with_opts(Opts::new(name, help).namespace(NAMESPACE))?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+/// A counter with one label from a closed set, all of whose series are there from the start.
+fn counter_by_reason(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    reasons: [&str; 2],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), &["reason"])?;
+    for reason in reasons {
+        counter.with_label_values(&[reason]);
+    }
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}

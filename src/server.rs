@@ -1,0 +1,268 @@
+//! The server as a value: bound to its address, then run until it is told to stop.
+//!
+//! # Stopping
+//! `SIGTERM` makes the server unready and lets it serve on for the drain period, while it tells
+//! clients to reconnect elsewhere. Then, and on `SIGINT` at once, it takes no more connections,
+//! waits until every request is answered, and only then lets the workers go, since each takes its
+//! shards along. A second signal stops at once.
+
+use crate::config::Config;
+use crate::http::{self, ConnectionLimits, Connections, State};
+use crate::lifecycle::{Lifecycle, Stage};
+use crate::metrics::Metrics;
+use crate::model::ContentTypes;
+use crate::store::{Store, StoreOptions};
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::{Condition, Logger};
+use actix_web::web::{Data, to};
+use actix_web::{App, HttpServer, rt};
+use log::{Level, info, warn};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Connections that the system holds until a worker takes them.
+const BACKLOG: i32 = 1024;
+
+/// How often the end of a request is looked for while stopping.
+const STOP_POLL: Duration = Duration::from_millis(5);
+
+/// How long a client may take to end a connection that we ended.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An access log line holds no key: the endpoint stands for the path.
+const ACCESS_LOG: &str = "%a %{method}xi %{endpoint}xi %s %b %D ms";
+
+/// Why the server could not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is not to be had.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gives no threads, signals or random numbers.
+    #[error("the system refuses what the server needs: {0}")]
+    System(#[from] io::Error),
+    /// The metrics do not fit together.
+    #[error("the metrics do not fit together: {0}")]
+    Metrics(String),
+}
+
+/// A server that is bound to its address and does not serve yet.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds to the configured address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// Where the address is taken or not this machine's.
+    pub fn bind(config: Config) -> Result<Self, ServerError> {
+        let bind_error = |source| ServerError::Bind {
+            address: config.listen,
+            source,
+        };
+        let listener = listen(config.listen).map_err(bind_error)?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            config,
+            listener,
+            address,
+        })
+    }
+
+    /// The address that the server is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until a signal stops it.
+    ///
+    /// # Errors
+    /// Where the system gives no threads or signals.
+    pub async fn run_until_stopped(self) -> Result<(), ServerError> {
+        let lifecycle = Arc::new(Lifecycle::default());
+        let result = self.run(lifecycle.clone()).await;
+        // Whatever ended the server, its shards end with it now.
+        lifecycle.advance(Stage::Stopping);
+        result
+    }
+
+    async fn run(self, lifecycle: Arc<Lifecycle>) -> Result<(), ServerError> {
+        let signals = Signals::new()?;
+        let config = self.config;
+        let state = Arc::new(state(&config, lifecycle.clone())?);
+        let metrics = state.metrics.middleware();
+        let metrics = metrics.map_err(|error| ServerError::Metrics(error.to_string()))?;
+        let limits = ConnectionLimits {
+            idle: config.keep_alive + config.head_timeout,
+            write: config.write_timeout,
+        };
+        let (workers, access_log) = (config.workers, config.access_log);
+        let factory_state = state.clone();
+        let factory_limits = limits.clone();
+        let connect_metrics = state.metrics.clone();
+        let factory = move || {
+            let state = factory_state.clone();
+            state.store.host(workers);
+            watch_connections(&factory_limits, &state.metrics);
+            let gate_state = state.clone();
+            App::new()
+                .app_data(Data::from(state))
+                .configure(http::register)
+                .default_service(to(http::unmatched))
+                .wrap(metrics.clone())
+                .wrap(Condition::new(access_log, access_logger()))
+                .wrap_fn(move |request, service| http::gate(&gate_state, request, service))
+        };
+        let server = HttpServer::new(factory)
+            .workers(workers)
+            .keep_alive(config.keep_alive)
+            .client_request_timeout(config.head_timeout)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .max_connections(config.connections_max.div_ceil(workers))
+            .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
+            .disable_signals()
+            .on_connect(move |connection, extensions| {
+                http::on_connect(connection, extensions, &limits, &connect_metrics);
+            })
+            .listen(self.listener)?
+            .run();
+        let handle = server.handle();
+        let running = rt::spawn(server);
+        info!("kvstore {} listens on {}", env!("CARGO_PKG_VERSION"), self.address);
+        stop_on_signal(signals, &config, &lifecycle, handle).await;
+        match running.await {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(io::Error::other(error).into()),
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, ServerError> {
+    let random = || getrandom::u64().map_err(io::Error::other);
+    let options = StoreOptions {
+        shards: config.shards,
+        messages_in_flight_max: config.messages_in_flight_max,
+        store_bytes_max: config.store_bytes_max,
+        request_timeout: config.request_timeout,
+        hash_key: [random()?, random()?],
+    };
+    Ok(State {
+        store: Store::new(options, lifecycle.clone())?,
+        limits: config.limits.clone(),
+        content_types: ContentTypes::default(),
+        metrics: Metrics::new().map_err(|error| ServerError::Metrics(error.to_string()))?,
+        lifecycle,
+    })
+}
+
+/// Begins to look over the connections of this worker.
+fn watch_connections(limits: &ConnectionLimits, metrics: &Metrics) {
+    rt::spawn(Connections::watch(limits.clone(), metrics.clone()));
+}
+
+fn access_logger() -> Logger {
+    Logger::new(ACCESS_LOG)
+        .log_level(Level::Info)
+        .log_target("access")
+        .custom_request_replace("method", |request| request.method().to_string())
+        .custom_request_replace("endpoint", |request| {
+            request.match_pattern().unwrap_or_else(|| "unmatched".into())
+        })
+}
+
+/// Goes through the stages of a stop, once a signal has come.
+async fn stop_on_signal(
+    mut signals: Signals,
+    config: &Config,
+    lifecycle: &Arc<Lifecycle>,
+    server: ServerHandle,
+) {
+    let first = signals.next().await;
+    lifecycle.advance(Stage::Draining);
+    let drain = match first {
+        Stop::Terminate => config.drain,
+        Stop::Interrupt => Duration::ZERO,
+    };
+    info!("stopping: unready from now on, serving for {} ms", drain.as_millis());
+    rt::spawn(async move {
+        let second = signals.next().await;
+        warn!("a second signal: stopping at once");
+        std::process::exit(second.exit_code());
+    });
+    rt::time::sleep(drain).await;
+    server.pause().await;
+    let deadline = Instant::now() + config.shutdown_timeout;
+    while lifecycle.in_flight() > 0 && Instant::now() < deadline {
+        rt::time::sleep(STOP_POLL).await;
+    }
+    if lifecycle.in_flight() > 0 {
+        warn!(
+            "{} requests are cut off after {} ms (setting shutdown_timeout_ms)",
+            lifecycle.in_flight(),
+            config.shutdown_timeout.as_millis()
+        );
+    }
+    lifecycle.advance(Stage::Stopping);
+    server.stop(true).await;
+    info!("stopped");
+}
+
+/// The signals that stop the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Terminate,
+    Interrupt,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.interrupt.recv() => Stop::Interrupt,
+        }
+    }
+}
+
+impl Stop {
+    /// What a shell reports of a process that the signal ended.
+    fn exit_code(self) -> i32 {
+        match self {
+            Self::Terminate => 128 + SignalKind::terminate().as_raw_value(),
+            Self::Interrupt => 128 + SignalKind::interrupt().as_raw_value(),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Why the store did not do what it was asked.
+
+use std::time::Duration;
+
+/// Why a message was not carried out. Each says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Too many messages wait for a shard.
+    #[error(
+        "too many requests wait for a shard of the store (setting messages_in_flight_max); \
+         nothing was done, try again after a pause"
+    )]
+    Overloaded,
+    /// Not all shards are there yet.
+    #[error("the store is starting; nothing was done, try again in a moment")]
+    Starting,
+    /// The shard has ended, since the process is about to.
+    #[error("the server is stopping; nothing was done, try again at another replica")]
+    Stopping,
+    /// No answer came in time.
+    #[error(
+        "the store did not answer within {} ms (setting request_timeout_ms); whether a change was \
+         made is unknown: read the key, or repeat the request if repeating it does no harm",
+        .0.as_millis()
+    )]
+    Timeout(Duration),
+    /// There is no room for the value.
+    #[error(
+        "the store is full at {bytes_max} bytes (setting store_bytes_max); delete keys or raise \
+         the setting"
+    )]
+    Full {
+        /// The bound on the store's memory.
+        bytes_max: usize,
+    },
+    /// The handler panicked; no key was lost.
+    #[error("the request met a defect of the server; the log has its place")]
+    Panicked,
+}

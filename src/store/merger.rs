@@ -1,0 +1,83 @@
+//! The threads that do the key maps' jobs, beside the actors.
+//!
+//! Two for the whole process, whatever the number of shards: one for jobs of milliseconds, one
+//! for jobs of seconds, so that the small never wait behind the large. They run at low priority.
+
+use super::shard::ShardActor;
+use crate::keymap::{Job, Lane, Outcome, Retired};
+use actix::{Addr, Message};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+/// How far the threads stand back, in steps of `nice`.
+const NICENESS: i32 = 10;
+
+/// The threads' queues. They end when this is dropped and the queues are empty.
+#[derive(Debug)]
+pub(super) struct Merger {
+    small: Sender<Work>,
+    large: Sender<Work>,
+}
+
+/// What became of a job that a shard handed out.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct JobDone(pub(super) Outcome);
+
+enum Work {
+    Run(Job, Addr<ShardActor>),
+    Drop(Retired),
+}
+
+impl Merger {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub(super) fn start() -> io::Result<Self> {
+        Ok(Self {
+            small: start_lane("kvstore-merge")?,
+            large: start_lane("kvstore-merge-large")?,
+        })
+    }
+
+    /// Does a job; the shard hears of it by [`JobDone`].
+    pub(super) fn run(&self, job: Job, shard: Addr<ShardActor>) {
+        let lane = match job.lane() {
+            Lane::Small => &self.small,
+            Lane::Large => &self.large,
+        };
+        send(lane, Work::Run(job, shard));
+    }
+
+    /// Drops what a shard no longer needs.
+    pub(super) fn drop_later(&self, retired: Retired) {
+        send(&self.large, Work::Drop(retired));
+    }
+}
+
+fn send(lane: &Sender<Work>, work: Work) {
+    let sent = lane.send(work);
+    sent.expect("a merge thread outlives the queues, since it catches the jobs' panics");
+}
+
+fn start_lane(name: &str) -> io::Result<Sender<Work>> {
+    let (sender, receiver) = channel();
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(move || work_off(&receiver))?;
+    Ok(sender)
+}
+
+fn work_off(queue: &Receiver<Work>) {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        log::warn!("merges run at normal priority: {error}");
+    }
+    for work in queue {
+        match work {
+            Work::Run(job, shard) => shard.do_send(JobDone(job.run())),
+            Work::Drop(retired) => drop(retired),
+        }
+    }
+}

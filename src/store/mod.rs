@@ -1,0 +1,346 @@
+//! The store: a handle that knows which actor answers what, and bounds what is in flight.
+//!
+//! Handlers of requests know only [`Store`]. It hides the engine, how many shards there are and
+//! where they live. It knows no HTTP.
+
+mod error;
+mod merger;
+pub mod message;
+mod search;
+mod shard;
+
+pub use error::StoreError;
+pub use search::{Pages, Searched};
+
+use crate::lifecycle::{Lifecycle, Stage};
+use crate::model::{Key, Mutation, Revision, Value, Written};
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, Handler, MailboxError, Message};
+use futures_util::future::try_join_all;
+use message::{Admitted, Count, Counted, Delete, Get, ManyWritten, Set, SetMany};
+use shard::{ShardActor, Shared};
+use siphasher::sip::SipHasher13;
+use std::cell::RefCell;
+use std::hash::Hasher;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Changes in one message: so many take about 150 µs.
+pub const SET_MANY_MAX: usize = 64;
+
+/// How old a heartbeat may be before its actor counts as stuck.
+const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// How a store is set up.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// How many shards the keys are divided into.
+    pub shards: usize,
+    /// How many messages may wait for a shard.
+    pub messages_in_flight_max: usize,
+    /// The bound on the memory of all keys and values, in bytes.
+    pub store_bytes_max: usize,
+    /// How long an answer may take.
+    pub request_timeout: Duration,
+    /// The key of the hash that divides the keys.
+    pub hash_key: [u64; 2],
+}
+
+/// The handle of the store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: StoreOptions,
+    shards: Vec<Shard>,
+    shared: Arc<Shared>,
+    /// How many threads have begun to host shards.
+    hosts: AtomicUsize,
+    refused: AtomicU64,
+    searches_aborted: AtomicU64,
+}
+
+/// Where a shard is, once it is there, and who may write to it.
+#[derive(Debug)]
+struct Shard {
+    address: OnceLock<Addr<ShardActor>>,
+    admission: Arc<Semaphore>,
+}
+
+/// Whether a message that finds no admission is refused or waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    Refuse,
+    Wait,
+    Bypass,
+}
+
+/// What the store is made of and has seen, summed over its shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Keys and the key index.
+    pub counted: Counted,
+    /// Bytes that keys and values take.
+    pub bytes: usize,
+    /// The bound on these.
+    pub bytes_max: usize,
+    /// Messages that wait or are being handled.
+    pub messages_in_flight: usize,
+    /// Messages that were refused since too many waited.
+    pub messages_refused: u64,
+    /// Searches that ended before their last key.
+    pub searches_aborted: u64,
+}
+
+impl Store {
+    /// A store whose shards are not there yet: threads take them in by [`Store::host`].
+    ///
+    /// # Errors
+    /// Where the system gives no threads for merges.
+    pub fn new(options: StoreOptions, lifecycle: Arc<Lifecycle>) -> io::Result<Self> {
+        let shards = (0..options.shards)
+            .map(|_| Shard {
+                address: OnceLock::new(),
+                admission: Arc::new(Semaphore::new(options.messages_in_flight_max)),
+            })
+            .collect();
+        let shared = Arc::new(Shared {
+            lifecycle,
+            merger: merger::Merger::start()?,
+            bytes: AtomicUsize::new(0),
+            bytes_max: options.store_bytes_max,
+            heartbeats: (0..options.shards).map(|_| AtomicU64::new(0)).collect(),
+            started: Instant::now(),
+        });
+        Ok(Self(Arc::new(Inner {
+            options,
+            shards,
+            shared,
+            hosts: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            searches_aborted: AtomicU64::new(0),
+        })))
+    }
+
+    /// Takes this thread's share of the shards in, where `threads` threads do so. Called again on
+    /// the same thread, it does nothing.
+    ///
+    /// A thread more than `threads` means that one of them was lost with its keys and replaced:
+    /// then this aborts the process.
+    ///
+    /// # Panics
+    /// Outside an actix runtime, and where the system gives no random numbers.
+    pub fn host(&self, threads: usize) {
+        thread_local! {
+            static HOSTED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+        }
+        let identity = Arc::as_ptr(&self.0) as usize;
+        let is_new = HOSTED.with_borrow_mut(|hosted| {
+            let is_new = !hosted.contains(&identity);
+            hosted.push(identity);
+            is_new
+        });
+        if !is_new {
+            return;
+        }
+        let host = self.0.hosts.fetch_add(1, Ordering::AcqRel);
+        if host >= threads {
+            if self.is_stopping() {
+                return;
+            }
+            abort("a worker thread was lost with its keys and replaced");
+        }
+        for shard in (host..self.0.shards.len()).step_by(threads) {
+            let actor = ShardActor::new(shard, self.0.shared.clone());
+            let actor = actor.expect("the system gives random numbers");
+            // The bound is the semaphore's; the mailbox must not add a smaller one.
+            let mut context = actix::Context::new();
+            context.set_mailbox_capacity(self.0.options.messages_in_flight_max);
+            let address = context.run(actor);
+            let taken = self.0.shards[shard].address.set(address);
+            taken.expect("each host takes other shards");
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] but `Full`.
+    pub async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
+        let shard = self.owner(&key);
+        self.ask(shard, Get { key }, Admission::Refuse).await
+    }
+
+    /// Makes a change that sets a key.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]. After `Timeout` it is unknown whether the change was made; after any
+    /// other it was not.
+    pub async fn set(&self, mutation: Mutation) -> Result<Written, StoreError> {
+        let shard = self.owner(&mutation.key);
+        self.ask(shard, Set { mutation }, Admission::Refuse).await
+    }
+
+    /// Makes a change that removes a key. `None` where the key named nothing.
+    ///
+    /// # Errors
+    /// As [`Store::set`], but for `Full`.
+    pub async fn delete(&self, mutation: Mutation) -> Result<Option<Revision>, StoreError> {
+        let shard = self.owner(&mutation.key);
+        self.ask(shard, Delete { mutation }, Admission::Refuse)
+            .await
+    }
+
+    /// Makes changes that set keys of one shard, in their order. Waits for admission.
+    ///
+    /// # Errors
+    /// Where the message as a whole failed; else [`ManyWritten::stopped`] says what failed.
+    pub async fn set_many(
+        &self,
+        shard: usize,
+        mutations: Vec<Mutation>,
+    ) -> Result<ManyWritten, StoreError> {
+        debug_assert!(mutations.len() <= SET_MANY_MAX);
+        self.ask(shard, SetMany { mutations }, Admission::Wait)
+            .await
+    }
+
+    /// Which shard a key belongs to: by SipHash-1-3 with a secret key, so that clients cannot
+    /// choose keys that all fall on one shard.
+    pub fn owner(&self, key: &Key) -> usize {
+        let shards = self.0.shards.len();
+        if shards == 1 {
+            return 0;
+        }
+        let [first, second] = self.0.options.hash_key;
+        let mut hasher = SipHasher13::new_with_keys(first, second);
+        hasher.write(key.as_bytes());
+        ((u128::from(hasher.finish()) * shards as u128) >> 64) as usize
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.0.shards.len()
+    }
+
+    /// Counts the keys and takes the store's measures. Never refused for load.
+    ///
+    /// # Errors
+    /// Where a shard does not answer within `patience`.
+    pub async fn stats(&self, patience: Duration) -> Result<StoreStats, StoreError> {
+        let asked = (0..self.shards()).map(|shard| self.ask(shard, Count, Admission::Bypass));
+        let answers = timeout(patience, try_join_all(asked));
+        let answers = answers.await.map_err(|_| StoreError::Timeout(patience))??;
+        let mut counted = Counted::default();
+        for answer in answers {
+            counted.keys += answer.keys;
+            counted.index += answer.index;
+        }
+        let waiting = |shard: &Shard| {
+            self.0.options.messages_in_flight_max - shard.admission.available_permits()
+        };
+        Ok(StoreStats {
+            counted,
+            bytes: self.0.shared.bytes.load(Ordering::Relaxed),
+            bytes_max: self.0.options.store_bytes_max,
+            messages_in_flight: self.0.shards.iter().map(waiting).sum(),
+            messages_refused: self.0.refused.load(Ordering::Relaxed),
+            searches_aborted: self.0.searches_aborted.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Whether all actors have shown within the last seconds that they are alive. Asks nobody, so
+    /// that overload does not look like death.
+    pub fn is_alive(&self) -> bool {
+        let shared = &self.0.shared;
+        let now = shared.started.elapsed();
+        shared.heartbeats.iter().all(|beat| {
+            let beat = Duration::from_millis(beat.load(Ordering::Relaxed));
+            now.saturating_sub(beat) < HEARTBEAT_AGE_MAX
+        })
+    }
+
+    /// Whether all shards are there.
+    pub fn is_ready(&self) -> bool {
+        let mut shards = self.0.shards.iter();
+        shards.all(|shard| shard.address.get().is_some())
+    }
+
+    /// Notes that a search ended before its last key.
+    pub fn search_aborted(&self) {
+        self.0.searches_aborted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn ask<M, T>(
+        &self,
+        shard: usize,
+        message: M,
+        admission: Admission,
+    ) -> Result<T, StoreError>
+    where
+        M: Message<Result = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+        ShardActor: Handler<Admitted<M>>,
+        <ShardActor as Actor>::Context: ToEnvelope<ShardActor, Admitted<M>>,
+    {
+        let patience = self.0.options.request_timeout;
+        let asked = async {
+            let permit = self.admit(shard, admission).await?;
+            let address = self.0.shards[shard].address.get();
+            let address = address.ok_or(StoreError::Starting)?;
+            match address.send(Admitted { message, permit }).await {
+                Ok(answer) => answer,
+                Err(MailboxError::Closed) => Err(self.lost(shard)),
+                Err(MailboxError::Timeout) => Err(StoreError::Timeout(patience)),
+            }
+        };
+        match timeout(patience, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::Timeout(patience)),
+        }
+    }
+
+    async fn admit(
+        &self,
+        shard: usize,
+        admission: Admission,
+    ) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
+        let semaphore = self.0.shards[shard].admission.clone();
+        let permit = match admission {
+            Admission::Refuse => semaphore.try_acquire_owned().map_err(|_| {
+                self.0.refused.fetch_add(1, Ordering::Relaxed);
+                StoreError::Overloaded
+            })?,
+            Admission::Wait => {
+                let permit = semaphore.acquire_owned().await;
+                permit.expect("the semaphore is never closed")
+            }
+            Admission::Bypass => return Ok(None),
+        };
+        Ok(Some(permit))
+    }
+
+    /// What it means that a shard's mailbox is closed.
+    fn lost(&self, shard: usize) -> StoreError {
+        if self.is_stopping() {
+            return StoreError::Stopping;
+        }
+        abort(&format!("shard {shard} was lost with its keys"))
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.shared.lifecycle.stage() >= Stage::Stopping
+    }
+}
+
+/// Ends the process at once, so that an orchestrator restarts it.
+fn abort(why: &str) -> ! {
+    log::error!("{why}; aborting, since the store is no longer whole");
+    log::logger().flush();
+    std::process::abort()
+}

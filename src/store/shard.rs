@@ -1,0 +1,335 @@
+//! The memory engine's actor: one share of the keys, on the thread that it was started on.
+//!
+//! It handles one message at a time and works at most about 200 µs on each. A panic inside a
+//! message is caught there: handlers change the map last, so that no key is lost.
+
+use super::StoreError;
+use super::merger::{JobDone, Merger};
+use super::message::{
+    Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Total,
+};
+use crate::keymap::{Finish, KeyMap, Room};
+use crate::lifecycle::{Lifecycle, Stage};
+use crate::model::{Change, Condition, Expiry, Mutation, Revision, Value, Written};
+use actix::{Actor, ActorResponse, AsyncContext, Context, Handler, Message, WrapFuture};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How often an actor shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
+/// What a new key takes besides its own bytes and its value's body, about, in bytes.
+const ENTRY_BYTES: usize = 160;
+
+/// What the shards of a store share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) merger: Merger,
+    /// Bytes that all key maps take together, and the bound on them.
+    pub(super) bytes: AtomicUsize,
+    pub(super) bytes_max: usize,
+    /// When each shard last showed that it is alive, in milliseconds since `started`.
+    pub(super) heartbeats: Vec<AtomicU64>,
+    pub(super) started: Instant,
+}
+
+impl Shared {
+    pub(super) fn beat(&self, shard: usize) {
+        let now = u64::try_from(self.started.elapsed().as_millis());
+        let now = now.expect("a process runs for less than 2^64 ms");
+        self.heartbeats[shard].store(now, Ordering::Relaxed);
+    }
+}
+
+/// Owns one share of the keys.
+#[derive(Debug)]
+pub(super) struct ShardActor {
+    shard: usize,
+    map: KeyMap,
+    last_revision: u64,
+    /// Writes that wait for room in the fresh part of the map.
+    parked: VecDeque<Parked>,
+    /// What of `Shared::bytes` is this shard's.
+    counted_bytes: usize,
+    shared: Arc<Shared>,
+}
+
+/// A write that is answered later.
+struct Parked {
+    /// The least room that it goes on with.
+    room: Room,
+    run: Box<dyn FnOnce(&mut ShardActor)>,
+}
+
+/// Tells an actor that there may be room for parked writes.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Unpark;
+
+impl ShardActor {
+    /// An empty share, whose revisions start at a random number.
+    ///
+    /// # Errors
+    /// Where the system gives no random number.
+    pub(super) fn new(shard: usize, shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            shard,
+            map: KeyMap::default(),
+            last_revision: getrandom::u64()?,
+            parked: VecDeque::new(),
+            counted_bytes: 0,
+            shared,
+        })
+    }
+
+    fn set(&mut self, mutation: Mutation) -> Result<Written, StoreError> {
+        let Mutation {
+            key,
+            change,
+            condition: Condition::Always,
+            expires_at: Expiry::Never,
+        } = mutation;
+        let Change::Set { content_type, body } = change else {
+            unreachable!("`Set` and `SetMany` are made of changes that set");
+        };
+        self.check_room_for(key.as_bytes().len() + body.len())?;
+        let revision = self.next_revision();
+        let value = Value {
+            content_type,
+            body,
+            revision,
+        };
+        let created = self.map.set(&key, value);
+        Ok(Written { revision, created })
+    }
+
+    fn set_many(&mut self, mutations: Vec<Mutation>) -> ManyWritten {
+        let mut written = ManyWritten::default();
+        for mutation in mutations {
+            match self.guard(|shard| shard.set(mutation)) {
+                Ok(Written { created: true, .. }) => written.created += 1,
+                Ok(Written { created: false, .. }) => written.updated += 1,
+                Err(error) => {
+                    written.stopped = Some(error);
+                    break;
+                }
+            }
+        }
+        written
+    }
+
+    fn delete(&mut self, mutation: &Mutation) -> Option<Revision> {
+        let Mutation {
+            key,
+            change: _,
+            condition: Condition::Always,
+            expires_at: Expiry::Never,
+        } = mutation;
+        let revision = self.next_revision();
+        self.map.delete(key).then_some(revision)
+    }
+
+    fn check_room_for(&self, bytes: usize) -> Result<(), StoreError> {
+        let bytes_max = self.shared.bytes_max;
+        let held = self.shared.bytes.load(Ordering::Relaxed);
+        if held.saturating_add(bytes + ENTRY_BYTES) > bytes_max {
+            return Err(StoreError::Full { bytes_max });
+        }
+        Ok(())
+    }
+
+    fn next_revision(&mut self) -> Revision {
+        self.last_revision = self.last_revision.wrapping_add(1);
+        Revision(self.last_revision)
+    }
+
+    /// Runs a handler; a panic in it becomes an error. The panic hook logs where it was.
+    fn guard<T>(
+        &mut self,
+        handler: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        catch_unwind(AssertUnwindSafe(|| handler(self))).unwrap_or(Err(StoreError::Panicked))
+    }
+
+    /// What follows every change: count the bytes, and hand out jobs.
+    fn changed(&mut self, context: &mut Context<Self>) {
+        let bytes = self.map.heap_bytes();
+        let before = std::mem::replace(&mut self.counted_bytes, bytes);
+        if bytes >= before {
+            self.shared.bytes.fetch_add(bytes - before, Ordering::Relaxed);
+        } else {
+            self.shared.bytes.fetch_sub(before - bytes, Ordering::Relaxed);
+        }
+        while let Some(job) = self.map.next_job() {
+            self.shared.merger.run(job, context.address());
+        }
+    }
+
+    /// Answers a write now, or, where the fresh part of the map is too full for it, once a job has
+    /// ended. A sender who stops waiting for a parked write knows that it was not made.
+    fn write<T: Send + 'static>(
+        &mut self,
+        room: Room,
+        context: &mut Context<Self>,
+        run: impl FnOnce(&mut Self) -> Result<T, StoreError> + 'static,
+    ) -> ActorResponse<Self, Result<T, StoreError>> {
+        if self.map.room() <= room && self.parked.is_empty() {
+            let result = self.guard(run);
+            self.changed(context);
+            return ActorResponse::reply(result);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.parked.push_back(Parked {
+            room,
+            run: Box::new(move |shard| {
+                if !sender.is_closed() {
+                    // The receiver may go away while the write is made.
+                    let _ = sender.send(shard.guard(run));
+                }
+            }),
+        });
+        self.changed(context);
+        let reply = async { receiver.await.unwrap_or(Err(StoreError::Stopping)) };
+        ActorResponse::r#async(reply.into_actor(self))
+    }
+}
+
+impl Actor for ShardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.shared.beat(self.shard);
+        context.run_interval(HEARTBEAT, |shard, _| shard.shared.beat(shard.shard));
+    }
+}
+
+/// An actor is dropped when its thread or it itself ends. Before the process is told to stop that
+/// means that its keys are gone, which nothing here can mend; an orchestrator restarts us.
+impl Drop for ShardActor {
+    fn drop(&mut self) {
+        if self.shared.lifecycle.stage() < Stage::Stopping {
+            super::abort(&format!("shard {} ended while serving", self.shard));
+        }
+    }
+}
+
+impl Handler<Admitted<Get>> for ShardActor {
+    type Result = Result<Option<Value>, StoreError>;
+
+    fn handle(&mut self, message: Admitted<Get>, _: &mut Self::Context) -> Self::Result {
+        self.guard(|shard| Ok(shard.map.get(&message.message.key)))
+    }
+}
+
+impl Handler<Admitted<Set>> for ShardActor {
+    type Result = ActorResponse<Self, Result<Written, StoreError>>;
+
+    fn handle(&mut self, message: Admitted<Set>, context: &mut Self::Context) -> Self::Result {
+        self.write(Room::Crowded, context, move |shard| {
+            let Admitted { message, permit: _permit } = message;
+            shard.set(message.mutation)
+        })
+    }
+}
+
+impl Handler<Admitted<SetMany>> for ShardActor {
+    type Result = ActorResponse<Self, Result<ManyWritten, StoreError>>;
+
+    fn handle(&mut self, message: Admitted<SetMany>, context: &mut Self::Context) -> Self::Result {
+        self.write(Room::Open, context, move |shard| {
+            let Admitted { message, permit: _permit } = message;
+            Ok(shard.set_many(message.mutations))
+        })
+    }
+}
+
+impl Handler<Admitted<Delete>> for ShardActor {
+    type Result = Result<Option<Revision>, StoreError>;
+
+    fn handle(&mut self, message: Admitted<Delete>, context: &mut Self::Context) -> Self::Result {
+        let deleted = self.guard(|shard| Ok(shard.delete(&message.message.mutation)));
+        self.changed(context);
+        deleted
+    }
+}
+
+impl Handler<Admitted<Search>> for ShardActor {
+    type Result = Result<Found, StoreError>;
+
+    fn handle(&mut self, message: Admitted<Search>, _: &mut Self::Context) -> Self::Result {
+        let Search {
+            filter,
+            after,
+            limit,
+            total,
+        } = &message.message;
+        self.guard(|shard| {
+            Ok(Found {
+                page: shard.map.page(filter, after, *limit),
+                total: match total {
+                    Total::Wanted => shard.map.count(filter),
+                    Total::Known => 0,
+                },
+            })
+        })
+    }
+}
+
+impl Handler<Admitted<Count>> for ShardActor {
+    type Result = Result<Counted, StoreError>;
+
+    fn handle(&mut self, _: Admitted<Count>, _: &mut Self::Context) -> Self::Result {
+        self.guard(|shard| {
+            Ok(Counted {
+                keys: shard.map.len(),
+                index: shard.map.stats(),
+            })
+        })
+    }
+}
+
+impl Handler<JobDone> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
+        if outcome.panicked() {
+            log::error!(
+                "a merge of shard {} met a defect; its keys stay where they were",
+                self.shard
+            );
+        }
+        match self.map.finish(outcome) {
+            Finish::Done(retired) => {
+                self.shared.merger.drop_later(retired);
+                context.notify(Unpark);
+            }
+            Finish::Again(outcome) => context.notify(JobDone(outcome)),
+        }
+        self.changed(context);
+    }
+}
+
+impl Handler<Unpark> for ShardActor {
+    type Result = ();
+
+    /// Makes one parked write and comes back for the next, so that others get their turn.
+    fn handle(&mut self, _: Unpark, context: &mut Self::Context) {
+        let room = self.map.room();
+        if let Some(parked) = self.parked.pop_front_if(|parked| room <= parked.room) {
+            (parked.run)(self);
+            self.changed(context);
+            context.notify(Unpark);
+        }
+    }
+}
+
+impl std::fmt::Debug for Parked {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Parked({:?})", self.room)
+    }
+}
