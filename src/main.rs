@@ -68,6 +68,7 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
     };
     let config = Config::resolve(settings).map_err(Failure::Config)?;
     env_logger::Builder::new()
+        .filter_module("actix_server", log::LevelFilter::Warn)
         .parse_filters(&config.log)
         .format_timestamp_millis()
         .init();
