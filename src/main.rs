@@ -82,7 +82,9 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
 /// Logs where a panic was, once. What it said may hold a key, so that is for debugging only.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map_or("an unknown place".into(), ToString::to_string);
+        let place = panic
+            .location()
+            .map_or("an unknown place".into(), ToString::to_string);
         log::error!("a defect of the server was met at {place}");
         log::debug!("the defect says: {panic}");
     }));

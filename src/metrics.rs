@@ -48,20 +48,74 @@ impl Metrics {
         let registry = Registry::new();
         let metrics = Self {
             keys: gauge(&registry, "keys", "Keys in the store, exact at the scrape")?,
-            store_bytes: gauge(&registry, "store_bytes", "Memory that keys, values and their index take, in bytes")?,
-            store_bytes_max: gauge(&registry, "store_bytes_max", "Bound on kvstore_store_bytes, past which sets get 507")?,
-            messages_in_flight: gauge(&registry, "messages_in_flight", "Messages that wait for a shard or are being handled")?,
-            messages_refused: counter(&registry, "messages_refused_total", "Messages refused with 503 since too many waited for a shard")?,
-            searches_aborted: counter(&registry, "searches_aborted_total", "Streamed searches that broke off before their last key")?,
-            index_segments: gauge(&registry, "index_segments", "Immutable segments of the key index")?,
-            index_fresh_keys: gauge(&registry, "index_fresh_keys", "Keys that no segment holds yet")?,
-            index_dead_keys: gauge(&registry, "index_dead_keys", "Deleted keys that a segment still holds")?,
-            index_merges_running: gauge(&registry, "index_merges_running", "Merges of the key index under way")?,
-            index_merges_failed: counter(&registry, "index_merges_failed_total", "Merges that met a defect and left their inputs in place")?,
-            requests_in_flight: gauge(&registry, "http_requests_in_flight", "Requests not wholly answered, this scrape included")?,
-            requests_refused: counter_by_reason(&registry, "http_requests_refused_total", "Requests refused before routing, by what was wrong with them: their method, or their path", ["method", "path"])?,
+            store_bytes: gauge(
+                &registry,
+                "store_bytes",
+                "Memory that keys, values and their index take, in bytes",
+            )?,
+            store_bytes_max: gauge(
+                &registry,
+                "store_bytes_max",
+                "Bound on kvstore_store_bytes, past which sets get 507",
+            )?,
+            messages_in_flight: gauge(
+                &registry,
+                "messages_in_flight",
+                "Messages that wait for a shard or are being handled",
+            )?,
+            messages_refused: counter(
+                &registry,
+                "messages_refused_total",
+                "Messages refused with 503 since too many waited for a shard",
+            )?,
+            searches_aborted: counter(
+                &registry,
+                "searches_aborted_total",
+                "Streamed searches that broke off before their last key",
+            )?,
+            index_segments: gauge(
+                &registry,
+                "index_segments",
+                "Immutable segments of the key index",
+            )?,
+            index_fresh_keys: gauge(
+                &registry,
+                "index_fresh_keys",
+                "Keys that no segment holds yet",
+            )?,
+            index_dead_keys: gauge(
+                &registry,
+                "index_dead_keys",
+                "Deleted keys that a segment still holds",
+            )?,
+            index_merges_running: gauge(
+                &registry,
+                "index_merges_running",
+                "Merges of the key index under way",
+            )?,
+            index_merges_failed: counter(
+                &registry,
+                "index_merges_failed_total",
+                "Merges that met a defect and left their inputs in place",
+            )?,
+            requests_in_flight: gauge(
+                &registry,
+                "http_requests_in_flight",
+                "Requests not wholly answered, this scrape included",
+            )?,
+            requests_refused: counter_by_reason(
+                &registry,
+                "http_requests_refused_total",
+                "Requests refused before routing, by what was wrong with them: their method, or their path",
+                ["method", "path"],
+            )?,
             connections: gauge(&registry, "http_connections", "Open connections")?,
-            connections_cut: counter_by_reason(&registry, "http_connections_cut_total", "Connections cut since nothing came (idle) or nothing was read (stalled)", ["idle", "stalled"])?,
+            connections_cut: counter_by_reason(
+                &registry,
+                "http_connections_cut_total",
+                "Connections cut since nothing came (idle) or nothing was read (stalled)",
+                ["idle", "stalled"],
+            )?,
             scraping: Arc::default(),
             registry,
         };

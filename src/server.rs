@@ -142,7 +142,11 @@ impl Server {
             .run();
         let handle = server.handle();
         let running = rt::spawn(server);
-        info!("kvstore {} listens on {}", env!("CARGO_PKG_VERSION"), self.address);
+        info!(
+            "kvstore {} listens on {}",
+            env!("CARGO_PKG_VERSION"),
+            self.address
+        );
         stop_on_signal(signals, &config, &lifecycle, handle).await;
         match running.await {
             Ok(result) => Ok(result?),
@@ -152,7 +156,11 @@ impl Server {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -188,7 +196,9 @@ fn access_logger() -> Logger {
         .log_target("access")
         .custom_request_replace("method", |request| request.method().to_string())
         .custom_request_replace("endpoint", |request| {
-            request.match_pattern().unwrap_or_else(|| "unmatched".into())
+            request
+                .match_pattern()
+                .unwrap_or_else(|| "unmatched".into())
         })
 }
 
@@ -205,7 +215,10 @@ async fn stop_on_signal(
         Stop::Terminate => config.drain,
         Stop::Interrupt => Duration::ZERO,
     };
-    info!("stopping: unready from now on, serving for {} ms", drain.as_millis());
+    info!(
+        "stopping: unready from now on, serving for {} ms",
+        drain.as_millis()
+    );
     rt::spawn(async move {
         let second = signals.next().await;
         warn!("a second signal: stopping at once");

@@ -35,7 +35,9 @@ fn legacy_group_limit() -> Option<usize> {
 
 fn machine_memory() -> Option<usize> {
     let memory = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }

@@ -131,7 +131,9 @@ impl Config {
         };
         let in_flight = settings.messages_in_flight_max;
         let in_flight = at_least_one("messages_in_flight_max", in_flight)?;
-        let store_bytes_max = settings.store_bytes_max.unwrap_or_else(memory::default_bound);
+        let store_bytes_max = settings
+            .store_bytes_max
+            .unwrap_or_else(memory::default_bound);
         Ok(Self {
             listen: address(&settings.listen)?,
             workers,
@@ -211,7 +213,10 @@ mod tests {
             let settings: Settings = toml::from_str(toml).unwrap();
             Config::resolve(settings).unwrap_err().to_string()
         };
-        assert_eq!(refused("workers = 0"), "workers = 0: give a number from 1 on");
+        assert_eq!(
+            refused("workers = 0"),
+            "workers = 0: give a number from 1 on"
+        );
         assert_eq!(
             refused("key_bytes_max = 99999"),
             "key_bytes_max = 99999: give a number up to 32768"

@@ -123,7 +123,9 @@ mod tests {
                 continue;
             };
             let help = argument.get_help().expect("a setting has help").to_string();
-            let (text, default) = help.rsplit_once(" [default: ").expect("help names the default");
+            let (text, default) = help
+                .rsplit_once(" [default: ")
+                .expect("help names the default");
             let default = default.trim_end_matches(']');
             let row = format!("| `{}` | {default} | {text} |", flag.replace('-', "_"));
             assert!(readme.contains(&row), "the README lacks the row\n{row}");

@@ -106,7 +106,11 @@ pub(super) async fn read(
             joined.extend_from_slice(&chunk);
         }
     }
-    Ok(if joined.is_empty() { body } else { joined.freeze() })
+    Ok(if joined.is_empty() {
+        body
+    } else {
+        joined.freeze()
+    })
 }
 
 /// The next part of a body that has no bound on its whole; `None` at its end.

@@ -61,8 +61,9 @@ pub fn on_connect(
     let Some(stream) = connection.downcast_ref::<TcpStream>() else {
         return;
     };
-    // Cuts clients that vanish without a word while we have something to send.
-    let option = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limits.write));
+    // Ends what a cut connection still had to send, and clients that vanish without a word. Later
+    // than our own limit, so that it is we who cut and count.
+    let option = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limits.write * 2));
     if let Err(error) = option {
         log::debug!("TCP_USER_TIMEOUT is not set: {error}");
     }

@@ -5,10 +5,10 @@
 use super::connection::Connection;
 use super::{State, routes};
 use crate::lifecycle::{InFlight, Stage};
+use actix_web::Error;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
-use actix_web::Error;
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 use std::pin::Pin;

@@ -57,7 +57,9 @@ pub(super) fn parse(
         }
         (None, Some(content_type), Some(base64), Form::Line) => {
             let body = STANDARD.decode(base64.as_ref()).map_err(|error| {
-                let detail = format!("base64 does not decode ({error}); use the standard alphabet with padding");
+                let detail = format!(
+                    "base64 does not decode ({error}); use the standard alphabet with padding"
+                );
                 Problem::new(Code::InvalidBody, detail)
             })?;
             (content_types.parse(&content_type)?, Bytes::from(body))
@@ -75,7 +77,10 @@ pub(super) fn parse(
 fn not_of_form(text: &[u8], form: Form, error: &serde_json::Error) -> Problem {
     let is_json = error.is_data() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
     if is_json {
-        let detail = format!("{error}; the object must be of the form {}", form.expected());
+        let detail = format!(
+            "{error}; the object must be of the form {}",
+            form.expected()
+        );
         Problem::new(Code::InvalidBody, detail)
     } else {
         Problem::new(Code::InvalidJson, format!("the body is not JSON: {error}"))
@@ -126,7 +131,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
             let repeated = match member {
                 Member::Key => put(&mut members.key, map.next_value::<Text<'_>>()?.0),
                 Member::Value => put(&mut members.value, map.next_value()?),
-                Member::ContentType => put(&mut members.content_type, map.next_value::<Text<'_>>()?.0),
+                Member::ContentType => {
+                    put(&mut members.content_type, map.next_value::<Text<'_>>()?.0)
+                }
                 Member::Base64 => put(&mut members.base64, map.next_value::<Text<'_>>()?.0),
             };
             if repeated {

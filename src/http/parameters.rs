@@ -34,7 +34,10 @@ fn unknown(name: &str, known: &[&str]) -> Problem {
     let detail = if known.is_empty() {
         format!("there is no parameter {name:?}; this path takes none")
     } else {
-        format!("there is no parameter {name:?}; this path takes {}", known.join(", "))
+        format!(
+            "there is no parameter {name:?}; this path takes {}",
+            known.join(", ")
+        )
     };
     Problem::new(Code::UnknownParameter, detail)
 }

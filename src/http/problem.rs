@@ -51,18 +51,22 @@ impl Code {
             Self::InvalidEncoding => ("invalid_encoding", S::BAD_REQUEST, "Invalid encoding"),
             Self::InvalidKey => ("invalid_key", S::BAD_REQUEST, "Invalid key"),
             Self::InvalidJson => ("invalid_json", S::BAD_REQUEST, "Not JSON"),
-            Self::InvalidContentType => {
-                ("invalid_content_type", S::BAD_REQUEST, "Invalid content type")
-            }
+            Self::InvalidContentType => (
+                "invalid_content_type",
+                S::BAD_REQUEST,
+                "Invalid content type",
+            ),
             Self::InvalidLimit => ("invalid_limit", S::BAD_REQUEST, "Invalid limit"),
             Self::UnknownParameter => ("unknown_parameter", S::BAD_REQUEST, "Unknown parameter"),
             Self::RepeatedParameter => ("repeated_parameter", S::BAD_REQUEST, "Repeated parameter"),
             Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "Incomplete body"),
             Self::KeyNotFound => ("key_not_found", S::NOT_FOUND, "Key not found"),
             Self::PathNotFound => ("path_not_found", S::NOT_FOUND, "Path not found"),
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
-            }
+            Self::MethodNotAllowed => (
+                "method_not_allowed",
+                S::METHOD_NOT_ALLOWED,
+                "Method not allowed",
+            ),
             Self::BodyTimeout => ("body_timeout", S::REQUEST_TIMEOUT, "Body too slow"),
             Self::KeyTooLarge => ("key_too_large", S::PAYLOAD_TOO_LARGE, "Key too large"),
             Self::ValueTooLarge => ("value_too_large", S::PAYLOAD_TOO_LARGE, "Value too large"),
@@ -72,8 +76,16 @@ impl Code {
                 let title = "Unsupported media type";
                 ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, title)
             }
-            Self::InvalidBody => ("invalid_body", S::UNPROCESSABLE_ENTITY, "Body of a wrong shape"),
-            Self::InvalidLine => ("invalid_line", S::UNPROCESSABLE_ENTITY, "Line of a wrong shape"),
+            Self::InvalidBody => (
+                "invalid_body",
+                S::UNPROCESSABLE_ENTITY,
+                "Body of a wrong shape",
+            ),
+            Self::InvalidLine => (
+                "invalid_line",
+                S::UNPROCESSABLE_ENTITY,
+                "Line of a wrong shape",
+            ),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
             Self::Starting => ("starting", S::SERVICE_UNAVAILABLE, "Starting"),
@@ -185,7 +197,10 @@ impl Problem {
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }
-        if matches!(self.code, Code::Overloaded | Code::Starting | Code::Stopping) {
+        if matches!(
+            self.code,
+            Code::Overloaded | Code::Starting | Code::Stopping
+        ) {
             response.insert_header((RETRY_AFTER, RETRY_AFTER_S));
         }
         response.body(body)

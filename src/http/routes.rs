@@ -43,11 +43,21 @@ enum Handler {
 }
 
 static ROUTES: [Route; 9] = [
-    Route::new("/get", Shape::Keyed, &[Method::GET, Method::HEAD], Handler::Get),
+    Route::new(
+        "/get",
+        Shape::Keyed,
+        &[Method::GET, Method::HEAD],
+        Handler::Get,
+    ),
     Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
     Route::new("/set", Shape::Keyed, &[Method::PUT], Handler::Put),
     Route::new("/delete", Shape::Keyed, &[Method::DELETE], Handler::Delete),
-    Route::new("/search", Shape::Exact, &[Method::GET, Method::HEAD], Handler::Search),
+    Route::new(
+        "/search",
+        Shape::Exact,
+        &[Method::GET, Method::HEAD],
+        Handler::Search,
+    ),
     Route::new("/metrics", Shape::Exact, &[Method::GET], Handler::Metrics),
     Route::new("/livez", Shape::Exact, &[Method::GET], Handler::Livez),
     Route::new("/readyz", Shape::Exact, &[Method::GET], Handler::Readyz),

@@ -92,9 +92,11 @@ impl Asked {
     fn can_match(&self, limits: &Limits) -> bool {
         let filters = [&self.prefix, &self.suffix];
         filters.iter().any(|filter| filter.is_some())
-            && filters
-                .iter()
-                .all(|filter| filter.as_ref().is_none_or(|text| text.len() <= limits.key_bytes_max))
+            && filters.iter().all(|filter| {
+                filter
+                    .as_ref()
+                    .is_none_or(|text| text.len() <= limits.key_bytes_max)
+            })
     }
 
     fn query(&self) -> Query {
@@ -125,7 +127,10 @@ impl Asked {
 
 fn parse_limit(text: &str, page_keys_max: usize) -> Result<usize, Problem> {
     let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = text.parse().ok().filter(|limit| is_plain && (1..=page_keys_max).contains(limit));
+    let limit = text
+        .parse()
+        .ok()
+        .filter(|limit| is_plain && (1..=page_keys_max).contains(limit));
     limit.ok_or_else(|| {
         let detail = format!(
             "limit must be a number from 1 to {page_keys_max} (setting page_keys_max); \
@@ -151,7 +156,9 @@ impl Format {
             return Self::Json;
         };
         let quality = |name: &str| {
-            let items = accepted.iter().filter(|item| item.item.essence_str() == name);
+            let items = accepted
+                .iter()
+                .filter(|item| item.item.essence_str() == name);
             items.map(|item| item.quality).max()
         };
         match (quality("application/x-ndjson"), quality("application/json")) {
@@ -229,7 +236,10 @@ enum Next {
 impl Streamed {
     /// A body that, where the search fails half-way, breaks off without its end, so that a client
     /// cannot take it for whole.
-    fn into_body(self, state: &State) -> BodyStream<impl stream::Stream<Item = Result<Bytes, StoreError>> + use<>> {
+    fn into_body(
+        self,
+        state: &State,
+    ) -> BodyStream<impl stream::Stream<Item = Result<Bytes, StoreError>> + use<>> {
         let store = state.store.clone();
         BodyStream::new(stream::unfold(self, move |mut streamed| {
             let store = store.clone();

@@ -29,8 +29,7 @@ pub(super) async fn post(
         BodyForm::Json => {
             let body = body::read(request, payload, Bound::body(&state.limits), &state.limits);
             let body = body.await?;
-            let mutation =
-                lines::parse(&body, Form::Body, &state.limits, &state.content_types)?;
+            let mutation = lines::parse(&body, Form::Body, &state.limits, &state.content_types)?;
             // The body may be a slice of a larger read buffer; the value is a copy by now.
             drop(body);
             apply(mutation, state).await

@@ -60,7 +60,12 @@ impl Job {
 
     /// Which queue the job belongs in, so that it does not wait behind much larger ones.
     pub fn lane(&self) -> Lane {
-        Lane::of(self.keys() as u64)
+        match &self.task {
+            Task::Merge(inputs) if inputs.iter().all(Input::is_segment) => {
+                Lane::of(self.keys() as u64)
+            }
+            Task::Merge(_) | Task::Fold { .. } => Lane::Urgent,
+        }
     }
 
     /// Does the work: about 1 µs for each key. A panic is caught and leaves everything as it was.

@@ -128,6 +128,10 @@ impl Input {
         }
     }
 
+    pub(super) fn is_segment(&self) -> bool {
+        matches!(self, Self::Segment { .. })
+    }
+
     /// The bytes of all keys, uncompressed.
     pub(super) fn key_bytes(&self) -> usize {
         match self {

@@ -1,8 +1,8 @@
 //! Which segments to merge next.
 //!
 //! From the smallest on: while the next larger segment is at most [`RATIO`] times the sum of the
-//! smaller ones, take it in. This leaves about log₄(n / 4096) + 1 segments at rest. Two lanes keep
-//! small merges from waiting behind large ones.
+//! smaller ones, take it in. This leaves about log₄(n / 4096) + 1 segments at rest. Lanes keep
+//! small work from waiting behind large.
 
 use super::index::Live;
 
@@ -18,9 +18,11 @@ const DEAD_SHARE: u32 = 8;
 /// The most key data that a segment addresses, in bytes.
 const KEY_BYTES_MAX: u64 = u32::MAX as u64;
 
-/// A queue of merges. An index has at most one merge in each.
+/// A queue of jobs. An index has at most one merge in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
+    /// Jobs of a few thousand keys, for which writes may be waiting.
+    Urgent,
     /// Merges that take milliseconds.
     Small,
     /// Merges that take seconds.
@@ -29,7 +31,7 @@ pub enum Lane {
 
 impl Lane {
     /// The lane of a merge of so many keys.
-    pub fn of(keys: u64) -> Self {
+    pub(super) fn of(keys: u64) -> Self {
         if keys > SMALL_MERGE_KEYS_MAX {
             Self::Large
         } else {

@@ -65,7 +65,11 @@ impl Slab {
 
     /// Adds an empty slot.
     fn grow(&mut self) -> u32 {
-        if self.chunks.last().is_none_or(|last| last.len() == CHUNK_SLOTS) {
+        if self
+            .chunks
+            .last()
+            .is_none_or(|last| last.len() == CHUNK_SLOTS)
+        {
             self.chunks.push(Vec::with_capacity(CHUNK_SLOTS));
         }
         let before = (self.chunks.len() - 1) * CHUNK_SLOTS;

@@ -1,7 +1,8 @@
 //! The threads that do the key maps' jobs, beside the actors.
 //!
-//! Two for the whole process, whatever the number of shards: one for jobs of milliseconds, one
-//! for jobs of seconds, so that the small never wait behind the large. They run at low priority.
+//! Three for the whole process, whatever the number of shards: one for jobs that writes may wait
+//! for, one for jobs of milliseconds, one for jobs of seconds, so that none waits behind larger
+//! ones. All but the first run at low priority.
 
 use super::shard::ShardActor;
 use crate::keymap::{Job, Lane, Outcome, Retired};
@@ -16,6 +17,7 @@ const NICENESS: i32 = 10;
 /// The threads' queues. They end when this is dropped and the queues are empty.
 #[derive(Debug)]
 pub(super) struct Merger {
+    urgent: Sender<Work>,
     small: Sender<Work>,
     large: Sender<Work>,
 }
@@ -37,14 +39,16 @@ impl Merger {
     /// Where the system gives no thread.
     pub(super) fn start() -> io::Result<Self> {
         Ok(Self {
-            small: start_lane("kvstore-merge")?,
-            large: start_lane("kvstore-merge-large")?,
+            urgent: start_lane("kvstore-freeze", 0)?,
+            small: start_lane("kvstore-merge", NICENESS)?,
+            large: start_lane("kvstore-merge-l", NICENESS)?,
         })
     }
 
     /// Does a job; the shard hears of it by [`JobDone`].
     pub(super) fn run(&self, job: Job, shard: Addr<ShardActor>) {
         let lane = match job.lane() {
+            Lane::Urgent => &self.urgent,
             Lane::Small => &self.small,
             Lane::Large => &self.large,
         };
@@ -62,16 +66,16 @@ fn send(lane: &Sender<Work>, work: Work) {
     sent.expect("a merge thread outlives the queues, since it catches the jobs' panics");
 }
 
-fn start_lane(name: &str) -> io::Result<Sender<Work>> {
+fn start_lane(name: &str, niceness: i32) -> io::Result<Sender<Work>> {
     let (sender, receiver) = channel();
     thread::Builder::new()
         .name(name.into())
-        .spawn(move || work_off(&receiver))?;
+        .spawn(move || work_off(&receiver, niceness))?;
     Ok(sender)
 }
 
-fn work_off(queue: &Receiver<Work>) {
-    if let Err(error) = rustix::process::nice(NICENESS) {
+fn work_off(queue: &Receiver<Work>, niceness: i32) {
+    if let Err(error) = rustix::process::nice(niceness) {
         log::warn!("merges run at normal priority: {error}");
     }
     for work in queue {

@@ -111,20 +111,24 @@ impl Pages {
     /// Fetches more from every shard that ran dry.
     async fn refill(&mut self, wanted: usize) -> Result<(), StoreError> {
         let limit = share_of(wanted, self.shares.len());
-        let dry = self.shares.iter_mut().enumerate().filter_map(|(shard, share)| {
-            let after = share.is_dry().then(|| share.resume.clone()).flatten()?;
-            let search = Search {
-                filter: self.filter.clone(),
-                after,
-                limit,
-                total: Total::Known,
-            };
-            let asked = self.store.ask(shard, search, Admission::Wait);
-            Some(async move {
-                *share = asked.await?.page.into();
-                Ok(())
-            })
-        });
+        let dry = self
+            .shares
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(shard, share)| {
+                let after = share.is_dry().then(|| share.resume.clone()).flatten()?;
+                let search = Search {
+                    filter: self.filter.clone(),
+                    after,
+                    limit,
+                    total: Total::Known,
+                };
+                let asked = self.store.ask(shard, search, Admission::Wait);
+                Some(async move {
+                    *share = asked.await?.page.into();
+                    Ok(())
+                })
+            });
         try_join_all(dry).await?;
         Ok(())
     }

@@ -161,9 +161,13 @@ impl ShardActor {
         let bytes = self.map.heap_bytes();
         let before = std::mem::replace(&mut self.counted_bytes, bytes);
         if bytes >= before {
-            self.shared.bytes.fetch_add(bytes - before, Ordering::Relaxed);
+            self.shared
+                .bytes
+                .fetch_add(bytes - before, Ordering::Relaxed);
         } else {
-            self.shared.bytes.fetch_sub(before - bytes, Ordering::Relaxed);
+            self.shared
+                .bytes
+                .fetch_sub(before - bytes, Ordering::Relaxed);
         }
         while let Some(job) = self.map.next_job() {
             self.shared.merger.run(job, context.address());
@@ -231,7 +235,10 @@ impl Handler<Admitted<Set>> for ShardActor {
 
     fn handle(&mut self, message: Admitted<Set>, context: &mut Self::Context) -> Self::Result {
         self.write(Room::Crowded, context, move |shard| {
-            let Admitted { message, permit: _permit } = message;
+            let Admitted {
+                message,
+                permit: _permit,
+            } = message;
             shard.set(message.mutation)
         })
     }
@@ -242,7 +249,10 @@ impl Handler<Admitted<SetMany>> for ShardActor {
 
     fn handle(&mut self, message: Admitted<SetMany>, context: &mut Self::Context) -> Self::Result {
         self.write(Room::Open, context, move |shard| {
-            let Admitted { message, permit: _permit } = message;
+            let Admitted {
+                message,
+                permit: _permit,
+            } = message;
             Ok(shard.set_many(message.mutations))
         })
     }
@@ -333,3 +343,6 @@ impl std::fmt::Debug for Parked {
         write!(formatter, "Parked({:?})", self.room)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! The store by its handle and its messages, on threads of its own.
+
+use super::*;
+use crate::model::{ContentType, Filter, Key, Query};
+use crate::store::{SET_MANY_MAX, Store, StoreOptions};
+use actix::{Arbiter, System};
+use proptest::prelude::*;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::mpsc;
+
+fn key(text: &str) -> Key {
+    Key::parse(text.into(), 1024).unwrap()
+}
+
+fn set(text: &str) -> Mutation {
+    Mutation::set(key(text), ContentType::JSON, "1".into())
+}
+
+/// A store of `shards` shards on `threads` threads, and these threads.
+fn store(shards: usize, threads: usize, request_timeout: Duration) -> (Store, Vec<Arbiter>) {
+    let options = StoreOptions {
+        shards,
+        messages_in_flight_max: 64,
+        store_bytes_max: usize::MAX,
+        request_timeout,
+        hash_key: [1, 2],
+    };
+    let store = Store::new(options, Arc::default()).unwrap();
+    let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
+    let (sender, receiver) = mpsc::channel();
+    for arbiter in &arbiters {
+        let (store, sender) = (store.clone(), sender.clone());
+        arbiter.spawn_fn(move || {
+            store.host(threads);
+            // A second call on the same thread takes nothing in.
+            store.host(threads);
+            sender.send(()).unwrap();
+        });
+    }
+    arbiters.iter().for_each(|_| receiver.recv().unwrap());
+    assert!(store.is_ready() && store.is_alive());
+    (store, arbiters)
+}
+
+/// Runs a test of a store, which is told that it is stopping at the end.
+fn with_store<F: Future>(
+    shards: usize,
+    threads: usize,
+    request_timeout: Duration,
+    test: impl FnOnce(Store) -> F,
+) -> F::Output {
+    System::new().block_on(async {
+        let (store, arbiters) = store(shards, threads, request_timeout);
+        let output = test(store.clone()).await;
+        store.0.shared.lifecycle.advance(Stage::Stopping);
+        for arbiter in arbiters {
+            arbiter.stop();
+            arbiter.join().unwrap();
+        }
+        output
+    })
+}
+
+const PATIENT: Duration = Duration::from_secs(30);
+
+/// Runs something on the actor's thread, under its guard.
+#[derive(Message)]
+#[rtype(result = "Result<(), StoreError>")]
+struct Run(Box<dyn FnOnce() + Send>);
+
+impl Handler<Admitted<Run>> for ShardActor {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, message: Admitted<Run>, _: &mut Self::Context) -> Self::Result {
+        self.guard(|_| {
+            (message.message.0)();
+            Ok(())
+        })
+    }
+}
+
+#[test]
+fn a_panic_inside_a_message_is_answered_and_loses_no_key() {
+    with_store(1, 1, PATIENT, |store| async move {
+        store.set(set("k")).await.unwrap();
+        let explode = Run(Box::new(|| panic!("on purpose")));
+        let answer = store.ask(0, explode, crate::store::Admission::Refuse);
+        assert_eq!(answer.await, Err(StoreError::Panicked));
+        assert!(store.get(key("k")).await.unwrap().is_some());
+        assert_eq!(store.stats(PATIENT).await.unwrap().counted.keys, 1);
+    });
+}
+
+#[test]
+fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
+    with_store(1, 1, Duration::from_millis(100), |store| async move {
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move || blocked.recv().unwrap_or_default()));
+        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        let given_up = async {
+            let answer = store.set(set("k")).await;
+            assert!(matches!(answer, Err(StoreError::Timeout(_))), "{answer:?}");
+        };
+        let (blocked, ()) = futures_util::future::join(block, given_up).await;
+        assert!(matches!(blocked, Err(StoreError::Timeout(_))));
+        drop(release);
+        let read = tokio::time::timeout(PATIENT, async {
+            loop {
+                if let Ok(read) = store.get(key("k")).await {
+                    return read;
+                }
+            }
+        });
+        assert_eq!(read.await.unwrap(), None);
+    });
+}
+
+#[test]
+fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
+    with_store(1, 1, PATIENT, |store| async move {
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move || blocked.recv().unwrap_or_default()));
+        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        let waiting = futures_util::future::join_all((0..63).map(|_| store.get(key("k"))));
+        let others = async {
+            // Runs after those above were polled once, so that all places are taken.
+            assert_eq!(store.get(key("k")).await, Err(StoreError::Overloaded));
+            assert_eq!(
+                store.search(everything(None)).await.unwrap_err(),
+                StoreError::Overloaded
+            );
+            assert!(store.is_alive());
+            drop(release);
+            let stats = store.stats(PATIENT).await.unwrap();
+            assert_eq!(stats.messages_refused, 2);
+        };
+        let (block, (waiting, ())) =
+            futures_util::future::join(block, futures_util::future::join(waiting, others)).await;
+        assert_eq!(block, Ok(()));
+        assert!(waiting.into_iter().all(|answer| answer == Ok(None)));
+    });
+}
+
+#[test]
+fn bulk_writes_wait_for_merges_and_all_are_made() {
+    with_store(2, 1, PATIENT, |store| async move {
+        let mut shards = vec![Vec::new(); 2];
+        for number in 0..60_000 {
+            let mutation = set(&number.to_string());
+            shards[store.owner(&mutation.key)].push(mutation);
+        }
+        let load = shards.into_iter().enumerate().map(|(shard, mutations)| {
+            let store = store.clone();
+            async move {
+                for chunk in mutations.chunks(SET_MANY_MAX) {
+                    let written = store.set_many(shard, chunk.to_vec()).await.unwrap();
+                    assert_eq!(written.created as usize, chunk.len());
+                    assert_eq!(written.stopped, None);
+                }
+            }
+        });
+        futures_util::future::join_all(load).await;
+        let stats = store.stats(PATIENT).await.unwrap();
+        assert_eq!(stats.counted.keys, 60_000);
+        assert!(stats.counted.index.segments > 0);
+        assert!(stats.bytes > 60_000 * 20);
+    });
+}
+
+#[test]
+fn an_actor_that_is_lost_aborts_the_process() {
+    const CHILD: &str = "KVSTORE_TEST_LOSES_AN_ACTOR";
+    if std::env::var_os(CHILD).is_some() {
+        env_logger::init();
+        System::new().block_on(async {
+            let (_store, mut arbiters) = store(2, 2, PATIENT);
+            let lost = arbiters.swap_remove(0);
+            lost.stop();
+            let _ = lost.join();
+        });
+        return;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "store::shard::tests::an_actor_that_is_lost_aborts_the_process",
+        ])
+        .args(["--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .env("RUST_LOG", "error")
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&child.stderr).into_owned();
+    assert_eq!(child.status.signal(), Some(6), "{log}");
+    assert!(log.contains("ended while serving; aborting"), "{log}");
+}
+
+fn everything(limit: Option<usize>) -> Query {
+    Query {
+        filter: Filter::default(),
+        after: Vec::new(),
+        limit,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn searches_over_any_number_of_shards_are_one_ordered_search(
+        keys in prop::collection::btree_set("[ab]{1,6}", 0..150),
+        shards in 1usize..6,
+        prefix in "[ab]{0,2}",
+        suffix in "[ab]{0,2}",
+        after in "[ab]{0,3}",
+        limit in prop::option::of(1usize..60),
+        step in 1usize..40,
+    ) {
+        let filter = Filter { prefix: prefix.into(), suffix: suffix.into() };
+        let matching: Vec<&String> = keys.iter().filter(|key| filter.matches(key.as_bytes())).collect();
+        let expected: Vec<Vec<u8>> = matching.iter()
+            .filter(|key| ***key > after)
+            .take(limit.unwrap_or(usize::MAX))
+            .map(|key| key.as_bytes().to_vec())
+            .collect();
+        let query = Query { filter: filter.clone(), after: after.clone().into(), limit };
+        let keys = keys.clone();
+        let (total, found) = with_store(shards, shards.min(2), PATIENT, |store| async move {
+            for key in &keys {
+                store.set(set(key)).await.unwrap();
+            }
+            let mut searched = store.search(query).await.unwrap();
+            let mut found = Vec::new();
+            while !searched.pages.is_done() {
+                let keys = searched.pages.next(step).await.unwrap();
+                assert!(keys.len() <= step);
+                found.extend(keys.iter().map(<[u8]>::to_vec));
+            }
+            (searched.total, found)
+        });
+        prop_assert_eq!(total, matching.len());
+        prop_assert_eq!(found, expected);
+    }
+}

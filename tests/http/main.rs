@@ -1,0 +1,13 @@
+//! Black-box tests: the real binary on a free port, spoken to over real sockets.
+
+mod bounds;
+mod bulk;
+mod command;
+mod errors;
+mod keys;
+mod metrics;
+mod original;
+mod search;
+mod stop;
+mod support;
+mod values;

@@ -1,0 +1,233 @@
+//! Metrics: exact, and from closed sets.
+
+use crate::support::{JSON, Server};
+use std::collections::BTreeMap;
+
+/// Every sample by its name and labels. Panics on a line that is not of the text format.
+fn scrape(server: &Server) -> BTreeMap<String, f64> {
+    let response = server.get("/metrics");
+    assert_eq!(response.status, 200);
+    assert_eq!(
+        response.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    let mut samples = BTreeMap::new();
+    for line in response
+        .text()
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let name = series.split('{').next().unwrap();
+        assert!(name.starts_with("kvstore_"), "{name}");
+        assert!(
+            samples
+                .insert(series.to_owned(), value.parse().unwrap())
+                .is_none(),
+            "{series} twice"
+        );
+    }
+    samples
+}
+
+fn requests(samples: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let total = "kvstore_http_requests_total";
+    let counters = samples
+        .iter()
+        .filter_map(|(series, value)| Some((series.strip_prefix(total)?.to_owned(), *value)));
+    counters.collect()
+}
+
+#[test]
+fn every_request_is_counted_exactly() {
+    let server = Server::start_with(&["--value-bytes-max", "10"]);
+    let mut expected = BTreeMap::new();
+    let mut connection = server.connect();
+    let mut send = |times: usize,
+                    method: &str,
+                    path: &str,
+                    headers: &[(&str, &str)],
+                    body: &str,
+                    endpoint: &str,
+                    status: u16| {
+        for _ in 0..times {
+            let response = connection.request(method, path, headers, body.as_bytes());
+            assert_eq!(response.status, status, "{method} {path}");
+            if response.header("connection") == Some("close") {
+                connection = server.connect();
+            }
+        }
+        let labels = format!("{{endpoint=\"{endpoint}\",method=\"{method}\",status=\"{status}\"}}");
+        *expected.entry(labels).or_insert(0.0) += times as f64;
+    };
+    send(
+        3,
+        "POST",
+        "/set",
+        &[JSON],
+        r#"{"key":"k","value":1}"#,
+        "/set",
+        200,
+    );
+    send(2, "PUT", "/set/a/b", &[], "x", "/set", 200);
+    send(5, "GET", "/get/k", &[], "", "/get", 200);
+    send(1, "HEAD", "/get/k", &[], "", "/get", 200);
+    send(
+        4,
+        "GET",
+        "/get/k",
+        &[("If-None-Match", "*")],
+        "",
+        "/get",
+        304,
+    );
+    send(2, "GET", "/get/%FF", &[], "", "/get", 400);
+    send(6, "GET", "/get/none", &[], "", "/get", 404);
+    send(2, "POST", "/get/k", &[], "", "/get", 405);
+    send(1, "PUT", "/set/k", &[], "12345678901", "/set", 413);
+    send(2, "POST", "/set", &[], "{}", "/set", 415);
+    send(3, "POST", "/set", &[JSON], "{}", "/set", 422);
+    send(1, "DELETE", "/delete/k", &[], "", "/delete", 204);
+    send(2, "GET", "/search?prefix=", &[], "", "/search", 200);
+    send(1, "GET", "/livez", &[], "", "/livez", 200);
+    send(1, "GET", "/readyz", &[], "", "/readyz", 200);
+    send(1, "GET", "/healthz", &[], "", "/healthz", 200);
+    send(7, "GET", "/nowhere", &[], "", "unmatched", 404);
+    drop(connection);
+    let samples = scrape(&server);
+    assert_eq!(requests(&samples), expected);
+    for (labels, times) in &expected {
+        let count = format!("kvstore_http_requests_duration_seconds_count{labels}");
+        assert_eq!(samples[&count], *times);
+    }
+    assert_eq!(samples["kvstore_keys"], 1.0);
+    let buckets: Vec<&str> = samples
+        .keys()
+        .filter_map(|series| {
+            let labels = series.strip_prefix("kvstore_http_requests_duration_seconds_bucket")?;
+            labels
+                .contains("\"/livez\"")
+                .then(|| labels.rsplit('"').nth(1).unwrap())
+        })
+        .collect();
+    let mut sorted = buckets.clone();
+    sorted.sort_by(|a, b| {
+        a.parse::<f64>()
+            .unwrap_or(f64::MAX)
+            .total_cmp(&b.parse::<f64>().unwrap_or(f64::MAX))
+    });
+    assert_eq!(
+        sorted,
+        [
+            "0.00005", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.01", "0.05", "0.25",
+            "1", "+Inf"
+        ]
+    );
+    // The scrape before is counted by now.
+    let again = requests(&scrape(&server));
+    assert_eq!(
+        again["{endpoint=\"/metrics\",method=\"GET\",status=\"200\"}"],
+        1.0
+    );
+}
+
+#[test]
+fn the_number_of_keys_is_exact_at_every_scrape() {
+    let server = Server::start();
+    for keys in [1, 10, 5000] {
+        server.fill((0..keys).map(|number| number.to_string()));
+        assert_eq!(scrape(&server)["kvstore_keys"], f64::from(keys));
+    }
+    for number in 0..100 {
+        server.delete(&format!("/delete/{number}"));
+    }
+    let samples = scrape(&server);
+    assert_eq!(samples["kvstore_keys"], 4900.0);
+    let starting_so = samples
+        .keys()
+        .filter(|series| series.starts_with("kvstore_keys"));
+    assert_eq!(starting_so.count(), 1);
+    assert_eq!(samples["kvstore_http_requests_in_flight"], 1.0);
+}
+
+#[test]
+fn a_hostile_client_adds_no_series() {
+    let server = Server::start();
+    server.get("/nowhere");
+    server.get("/get/k");
+    server.get("/metrics");
+    let before: Vec<String> = scrape(&server).into_keys().collect();
+    let mut connection = server.connect();
+    for number in 0..1000u32 {
+        let path = match number % 4 {
+            0 => format!("/x{number}"),
+            1 => format!("/get/{number}"),
+            2 => format!("/{number}/get/metrics"),
+            _ => format!("/get{number}?a={number}"),
+        };
+        let method = match number % 7 {
+            0..4 => "GET".to_owned(),
+            4 if number % 4 != 1 => "POST".to_owned(),
+            5 => "TRACE".to_owned(),
+            _ => format!("M{number}"),
+        };
+        let status = connection.request(&method, &path, &[], b"").status;
+        assert!(matches!(status, 404 | 405), "{method} {path}: {status}");
+    }
+    let samples = scrape(&server);
+    assert!(samples.keys().eq(&before));
+    let refused = |reason: &str| {
+        samples[&format!("kvstore_http_requests_refused_total{{reason=\"{reason}\"}}")]
+    };
+    assert!(refused("method") > 0.0 && refused("path") > 0.0);
+}
+
+#[test]
+fn all_that_the_route_table_answers_stays_under_the_bound_on_series() {
+    let server = Server::start_with(&["--value-bytes-max", "10"]);
+    let others = scrape(&server).len();
+    assert!(others <= 150, "{others}");
+    let send = |method: &str, path: &str, headers: &[(&str, &str)], body: &str| {
+        server.send(method, path, headers, body.as_bytes());
+    };
+    for method in ["GET", "HEAD"] {
+        for path in [
+            "/get/none",
+            "/get/%",
+            "/get/k",
+            "/search?prefix=",
+            "/search?limit=x",
+        ] {
+            send(method, path, &[], "");
+            send(method, path, &[("If-None-Match", "*")], "");
+        }
+        send(method, &format!("/get/{}", "x".repeat(2000)), &[], "");
+    }
+    for (headers, body) in [
+        (&[JSON][..], r#"{"key":"k","value":1}"#),
+        (&[JSON][..], "{}"),
+        (&[JSON][..], "{"),
+        (&[JSON][..], r#"{"key":"k","value":12345678901}"#),
+        (&[][..], "{}"),
+    ] {
+        send("POST", "/set", headers, body);
+    }
+    for path in [
+        "/set/k",
+        "/set/%",
+        "/delete/k",
+        "/delete/k",
+        "/delete/%",
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/healthz",
+        "/nowhere",
+    ] {
+        for method in ["PUT", "DELETE", "GET"] {
+            send(method, path, &[], "");
+        }
+    }
+    let series = scrape(&server).len();
+    assert!(series < 800, "{series}");
+}
