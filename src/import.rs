@@ -36,7 +36,7 @@ pub struct ImportArguments {
     "{cause}; {applied} lines were applied ({created} keys created, {updated} updated){unknown}"
 )]
 pub struct ImportError {
-    cause: Cause,
+    cause: Box<Cause>,
     applied: u64,
     created: u64,
     updated: u64,
@@ -80,7 +80,7 @@ pub fn import(arguments: &ImportArguments) -> Result<(), ImportError> {
             Cause::Transport(..) => "; whether those of the last request were is unknown",
             Cause::Input(..) | Cause::Url(_) | Cause::Refused { .. } => "",
         },
-        cause,
+        cause: Box::new(cause),
         applied: import.created + import.updated,
         created: import.created,
         updated: import.updated,

@@ -7,6 +7,7 @@
 use crate::metrics::Metrics;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
+use prometheus::IntGauge;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::net::Shutdown;
@@ -40,7 +41,7 @@ pub(super) struct Connection {
     socket: std::net::TcpStream,
     turn: Cell<Turn>,
     since: Cell<Instant>,
-    open: prometheus::core::GenericGauge<prometheus::core::AtomicI64>,
+    open: IntGauge,
 }
 
 /// The connections of this worker.
@@ -80,7 +81,7 @@ pub fn on_connect(
         socket,
         turn: Cell::new(Turn::Request),
         since: Cell::new(Instant::now()),
-        open: open,
+        open,
     });
     CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
     extensions.insert(connection);

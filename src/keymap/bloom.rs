@@ -61,7 +61,7 @@ impl Bloom {
 
     /// Maps the upper half of the hash to a block without a division (Lemire's reduction).
     fn block(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.blocks.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.blocks.len() as u64) >> 32) as usize
     }
 }
 

@@ -1,5 +1,7 @@
 //! Black-box tests: the real binary on a free port, spoken to over real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 mod bounds;
 mod bulk;
 mod command;

@@ -1,0 +1,36 @@
+# What a newcomer needs: `make help`.
+
+CARGO ?= cargo
+BINARY := target/release/kvstore
+
+.PHONY: help run test check bench demo clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Serve on 127.0.0.1:8000
+	$(CARGO) run --release
+
+test: ## Run every test, and every bench once
+	$(CARGO) test --all-targets
+
+check: ## Check the format, lints, docs, advisories and licences
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny check licenses bans sources; \
+	else \
+		echo "cargo-deny is not installed: licences are not checked (cargo install cargo-deny)"; \
+	fi
+
+bench: ## Time the key map and the store against rivals
+	$(CARGO) bench
+
+demo: ## Load 4.5 million npm package names and search them
+	$(CARGO) build --release
+	scripts/demo.sh
+
+clean: ## Remove what was built
+	$(CARGO) clean
