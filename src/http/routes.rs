@@ -159,13 +159,15 @@ async fn dispatch(
     if !route.methods.contains(request.method()) {
         return Err(Problem::method_not_allowed(allow(route)));
     }
+    // All but the most frequent are boxed: this future is as large as the largest, and is moved
+    // for every request.
     match route.handler {
         Handler::Get => get::handle(request, state).await,
-        Handler::Set => set::post(request, payload, state).await,
-        Handler::Put => set::put(request, payload, state).await,
-        Handler::Delete => delete::handle(request, state).await,
-        Handler::Search => search::handle(request, state).await,
-        Handler::Metrics => metrics::handle(request, state).await,
+        Handler::Set => Box::pin(set::post(request, payload, state)).await,
+        Handler::Put => Box::pin(set::put(request, payload, state)).await,
+        Handler::Delete => Box::pin(delete::handle(request, state)).await,
+        Handler::Search => Box::pin(search::handle(request, state)).await,
+        Handler::Metrics => Box::pin(metrics::handle(request, state)).await,
         Handler::Livez => health::livez(request, state),
         Handler::Readyz => health::readyz(request, state),
     }
