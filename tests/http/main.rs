@@ -9,6 +9,7 @@ mod errors;
 mod keys;
 mod metrics;
 mod original;
+mod readme;
 mod search;
 mod stop;
 mod support;
