@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BINARY := target/release/kvstore
 
-.PHONY: help run test check bench demo clean
+.PHONY: help run test tools check bench demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -12,8 +12,11 @@ help: ## Say what there is to make
 run: ## Serve on 127.0.0.1:8000
 	$(CARGO) run --release
 
-test: ## Run every test, and every bench once
+test: tools ## Run every test, and every bench once
 	$(CARGO) test --all-targets
+
+tools:
+	@command -v curl >/dev/null || { apt-get update && apt-get install -y curl; }
 
 check: ## Check the format, lints, docs, advisories and licences
 	$(CARGO) fmt --check

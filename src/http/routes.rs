@@ -134,19 +134,23 @@ impl HttpServiceFactory for Registered {
     }
 }
 
-/// Handles a request; a panic becomes an opaque 500.
+/// Handles a request.
 async fn answer(route: &Route, request: ServiceRequest) -> Result<ServiceResponse, Error> {
     let (request, payload) = request.into_parts();
-    let handled = AssertUnwindSafe(dispatch(route, &request, payload)).catch_unwind();
-    let response = match handled.await {
+    let response = caught(dispatch(route, &request, payload)).await;
+    Ok(ServiceResponse::new(request, response))
+}
+
+/// The response that a handler comes to; a problem becomes its response, a panic an opaque 500.
+async fn caught(handler: impl Future<Output = Result<HttpResponse, Problem>>) -> HttpResponse {
+    match AssertUnwindSafe(handler).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => {
             let detail = "the request met a defect of the server; the log has its place";
             Problem::new(Code::Internal, detail).into_response()
         }
-    };
-    Ok(ServiceResponse::new(request, response))
+    }
 }
 
 async fn dispatch(
@@ -170,5 +174,21 @@ async fn dispatch(
         Handler::Metrics => Box::pin(metrics::handle(request, state)).await,
         Handler::Livez => health::livez(request, state),
         Handler::Readyz => health::readyz(request, state),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::body::to_bytes;
+
+    #[actix_web::test]
+    async fn a_panic_in_a_handler_is_an_opaque_500() {
+        let response = caught(async { panic!("a secret") }).await;
+        assert_eq!(response.status(), 500);
+        let body = to_bytes(response.into_body()).await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["code"], "internal");
+        assert!(!problem.to_string().contains("secret"));
     }
 }

@@ -119,10 +119,14 @@ impl Dead {
         (self.folded.clone(), self.graves.clone())
     }
 
-    /// Puts a fold of the first `graves` graves in place.
-    pub(super) fn finish_fold(&mut self, index: Arc<DeadIndex>, graves: usize) {
+    /// Puts a fold of the first `graves` graves in place, and returns what it replaces.
+    pub(super) fn finish_fold(
+        &mut self,
+        index: Arc<DeadIndex>,
+        graves: usize,
+    ) -> Option<Arc<DeadIndex>> {
         self.graves.drain(..graves);
-        self.folded = Some(index);
+        self.folded.replace(index)
     }
 
     /// Bytes on the heap.

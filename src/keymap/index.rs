@@ -292,14 +292,14 @@ impl KeyIndex {
             JobResult::Folded { index, graves } => {
                 let job = self.jobs.swap_remove(at);
                 // The segment may have been merged away meanwhile; then the fold is of no use.
-                for live in &mut self.segments {
-                    if live.fold == Some(job.id) {
-                        live.fold = None;
-                        live.dead.finish_fold(index.clone(), graves);
-                    }
-                }
+                let folded = |live: &&mut Live| live.fold == Some(job.id);
+                let live = self.segments.iter_mut().find(folded);
+                let replaced = live.and_then(|live| {
+                    live.fold = None;
+                    live.dead.finish_fold(index, graves)
+                });
                 self.recount();
-                Finish::Done(Retired::default())
+                Finish::Done(Retired(vec![Box::new(replaced)]))
             }
             JobResult::Panicked => {
                 let job = self.jobs.swap_remove(at);

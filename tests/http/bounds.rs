@@ -223,3 +223,18 @@ fn a_full_store_gets_507_while_reads_and_deletes_go_on() {
     }
     assert_eq!(server.put("/set/again", &[], &value).status, 200);
 }
+
+#[test]
+fn past_the_bound_on_connections_new_ones_wait() {
+    let server = Server::start_with(&["--workers", "1", "--connections-max", "1"]);
+    let mut first = server.connect();
+    assert_eq!(first.request("GET", "/livez", &[], b"").status, 200);
+    let mut second = server.connect();
+    second.send("GET", "/livez", &[], b"");
+    for _ in 0..100 {
+        let metrics = first.request("GET", "/metrics", &[], b"");
+        assert!(metrics.text().contains("\nkvstore_http_connections 1\n"));
+    }
+    drop(first);
+    assert_eq!(second.response("GET").status, 200);
+}

@@ -280,3 +280,63 @@ fn a_search_under_writes_gives_what_stays_once_and_in_order() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+#[test]
+fn a_search_that_fails_half_way_is_not_taken_for_whole_and_is_counted() {
+    let server = Server::start_with(&["--request-timeout-ms", "1", "--shards", "8"]);
+    let keys: Vec<String> = (0..20_000).map(|number| format!("{number:06}")).collect();
+    // Under this timeout some of the lines may have to be sent again.
+    crate::support::until("the keys are set", || {
+        for chunk in keys.chunks(500) {
+            let line = |key: &String| format!("{{\"key\":\"{key}\",\"value\":1}}\n");
+            server.bulk(&chunk.iter().map(line).collect::<String>());
+        }
+        let total = server.get("/search?prefix=&limit=1");
+        (total.status == 200 && total.total() == keys.len()).then_some(())
+    });
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let broken = std::thread::scope(|scope| {
+        for _ in 0..4 {
+            // Load that makes the store late.
+            scope.spawn(|| {
+                let mut connection = server.connect();
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    connection.request("GET", "/search?suffix=7&limit=10000", &[], b"");
+                }
+            });
+        }
+        let broken = crate::support::until("a search breaks off", || {
+            let mut connection = server.connect();
+            connection.send("GET", "/search?prefix=", &[], b"");
+            let head = connection.head();
+            if head.status != 200 {
+                // Before the status line a failure is a status.
+                assert_eq!(head.status, 504);
+                return None;
+            }
+            let mut body = Vec::new();
+            loop {
+                match connection.chunk() {
+                    Ok(Some(chunk)) => body.extend(chunk),
+                    Ok(None) => {
+                        let found: Vec<String> = serde_json::from_slice(&body).unwrap();
+                        assert!(found == keys, "what ends well is whole");
+                        return None;
+                    }
+                    Err(_) => return Some(body),
+                }
+            }
+        });
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        broken
+    });
+    assert_ne!(broken.last(), Some(&b']'));
+    let metrics = crate::support::until("the server answers a scrape", || {
+        let metrics = server.get("/metrics");
+        (metrics.status == 200).then(|| metrics.text().to_owned())
+    });
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("kvstore_searches_aborted_total "));
+    assert_ne!(line, Some("kvstore_searches_aborted_total 0"));
+}

@@ -36,7 +36,10 @@ impl Server {
 
     pub fn start_with(arguments: &[&str]) -> Self {
         let mut command = kvstore();
-        command.args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        if !arguments.contains(&"--workers") {
+            command.args(["--workers", "2"]);
+        }
         Self::spawn(command.args(arguments))
     }
 

@@ -131,6 +131,8 @@ fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
                 StoreError::Overloaded
             );
             assert!(store.is_alive());
+            let unanswered = store.stats(Duration::from_millis(10)).await;
+            assert!(matches!(unanswered, Err(StoreError::Timeout(_))));
             drop(release);
             let stats = store.stats(PATIENT).await.unwrap();
             assert_eq!(stats.messages_refused, 2);
