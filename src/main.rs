@@ -69,6 +69,8 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
     let config = Config::resolve(settings).map_err(Failure::Config)?;
     env_logger::Builder::new()
         .filter_module("actix_server", log::LevelFilter::Warn)
+        // What clients send wrong is not an error of ours, and they must not fill the log.
+        .filter_module("actix_http", log::LevelFilter::Off)
         .parse_filters(&config.log)
         .format_timestamp_millis()
         .init();

@@ -123,4 +123,5 @@ fn what_the_parser_rejects_is_a_bare_400() {
     connection.raw_unless_closed(head.as_bytes());
     assert!(connection.ends());
     assert_eq!(server.get("/livez").status, 200);
+    assert!(!server.log().contains("ERROR"), "{}", server.log());
 }
