@@ -13,10 +13,9 @@ use crate::metrics::Metrics;
 use crate::model::ContentTypes;
 use crate::store::{Store, StoreOptions};
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::{Condition, Logger};
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer, rt};
-use log::{Level, info, warn};
+use log::{info, warn};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -32,9 +31,6 @@ const STOP_POLL: Duration = Duration::from_millis(5);
 
 /// How long a client may take to end a connection that we ended.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// An access log line holds no key: the endpoint stands for the path.
-const ACCESS_LOG: &str = "%a %{method}xi %{endpoint}xi %s %b %D ms";
 
 /// Why the server could not start or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +105,7 @@ impl Server {
             idle: config.keep_alive + config.head_timeout,
             write: config.write_timeout,
         };
-        let (workers, access_log) = (config.workers, config.access_log);
+        let workers = config.workers;
         let factory_state = state.clone();
         let factory_limits = limits.clone();
         let connect_metrics = state.metrics.clone();
@@ -123,7 +119,6 @@ impl Server {
                 .configure(http::register)
                 .default_service(to(http::unmatched))
                 .wrap(metrics.clone())
-                .wrap(Condition::new(access_log, access_logger()))
                 .wrap_fn(move |request, service| http::gate(&gate_state, request, service))
         };
         let server = HttpServer::new(factory)
@@ -182,24 +177,13 @@ fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, ServerErro
         content_types: ContentTypes::default(),
         metrics: Metrics::new().map_err(|error| ServerError::Metrics(error.to_string()))?,
         lifecycle,
+        access_log: config.access_log,
     })
 }
 
 /// Begins to look over the connections of this worker.
 fn watch_connections(limits: &ConnectionLimits, metrics: &Metrics) {
     rt::spawn(Connections::watch(limits.clone(), metrics.clone()));
-}
-
-fn access_logger() -> Logger {
-    Logger::new(ACCESS_LOG)
-        .log_level(Level::Info)
-        .log_target("access")
-        .custom_request_replace("method", |request| request.method().to_string())
-        .custom_request_replace("endpoint", |request| {
-            request
-                .match_pattern()
-                .unwrap_or_else(|| "unmatched".into())
-        })
 }
 
 /// Goes through the stages of a stop, once a signal has come.

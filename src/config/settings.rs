@@ -90,7 +90,7 @@ settings! {
     shutdown_timeout_ms: u64 = 30_000u64, "30000", "KVSTORE_SHUTDOWN_TIMEOUT_MS",
         "How long requests in flight may take to end after that, in ms";
     access_log: bool = false, "false", "KVSTORE_ACCESS_LOG",
-        "Whether to log every request, without its key (costs about a tenth of the throughput)";
+        "Whether to log every request, without its key";
     log: String = "info", "info", "KVSTORE_LOG",
         "What to log: error, warn, info, debug, trace, or module=level,…";
     }

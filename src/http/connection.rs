@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a connection may do nothing.
 #[derive(Clone, Debug)]
@@ -22,6 +22,14 @@ pub struct ConnectionLimits {
     pub idle: Duration,
     /// With an answer that the client does not read.
     pub write: Duration,
+}
+
+impl ConnectionLimits {
+    /// How long it is between two looks at the connections.
+    fn period(&self) -> Duration {
+        let period = self.idle.min(self.write) / 4;
+        period.clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
 }
 
 /// Whose turn it is.
@@ -40,7 +48,9 @@ enum Turn {
 pub(super) struct Connection {
     socket: std::net::TcpStream,
     turn: Cell<Turn>,
-    since: Cell<Instant>,
+    /// The look at which the turn was passed. Counting looks costs a request nothing; reading the
+    /// clock would.
+    since: Cell<u64>,
     open: IntGauge,
 }
 
@@ -49,6 +59,8 @@ pub(super) struct Connection {
 pub struct Connections;
 
 thread_local! {
+    /// How often this worker's connections were looked over.
+    static LOOKS: Cell<u64> = const { Cell::new(0) };
     static CONNECTIONS: RefCell<Vec<Weak<Connection>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -80,7 +92,7 @@ pub fn on_connect(
     let connection = Rc::new(Connection {
         socket,
         turn: Cell::new(Turn::Request),
-        since: Cell::new(Instant::now()),
+        since: Cell::new(LOOKS.get()),
         open,
     });
     CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
@@ -90,10 +102,10 @@ pub fn on_connect(
 impl Connections {
     /// Looks over this worker's connections for ever, several times in the shorter of the limits.
     pub async fn watch(limits: ConnectionLimits, metrics: Metrics) {
-        let period = limits.idle.min(limits.write) / 4;
-        let period = period.clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let period = limits.period();
         loop {
             tokio::time::sleep(period).await;
+            LOOKS.set(LOOKS.get() + 1);
             CONNECTIONS.with_borrow_mut(|all| {
                 all.retain(|connection| match connection.upgrade() {
                     Some(connection) => {
@@ -130,7 +142,7 @@ impl Connection {
 
     fn pass(&self, turn: Turn) {
         self.turn.set(turn);
-        self.since.set(Instant::now());
+        self.since.set(LOOKS.get());
     }
 
     fn check(&self, limits: &ConnectionLimits, metrics: &Metrics) {
@@ -139,7 +151,8 @@ impl Connection {
             Turn::Read => (limits.write, "stalled"),
             Turn::Answer => return,
         };
-        if self.since.get().elapsed() > limit {
+        let looks = limit.div_duration_f64(limits.period()).ceil() as u64;
+        if LOOKS.get() - self.since.get() > looks {
             log::debug!("a connection is cut: {reason}");
             metrics.connection_cut(reason);
             // It may be gone already.

@@ -1,6 +1,8 @@
 //! What happens around every request, outside of the metrics: it is counted as in flight until the
-//! last byte of its answer is handed over, methods that nobody takes are refused, and while the
-//! server drains, the client is told to go elsewhere next time.
+//! last byte of its answer is handed over, and logged then if that is wanted; methods that nobody
+//! takes are refused; and while the server drains, the client is told to go elsewhere next time.
+//!
+//! The access log is ours, since the framework's costs a layer of every body even when it is off.
 
 use super::connection::Connection;
 use super::{State, routes};
@@ -8,13 +10,15 @@ use crate::lifecycle::{InFlight, Stage};
 use actix_web::Error;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
+use actix_web::http::{ConnectionType, Method};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Lets a request through: for `wrap_fn`, as the outermost layer.
 pub fn gate<S, B>(
@@ -30,9 +34,10 @@ where
     if let Some(connection) = &connection {
         connection.request_began();
     }
-    let guard = Guard {
+    let mut guard = Guard {
         _in_flight: state.lifecycle.begin_request(),
         connection,
+        access: state.access_log.then(|| Box::new(Access::of(&request))),
     };
     let refused = routes::refuse(request.method(), request.uri().path());
     let answered = match refused {
@@ -52,20 +57,55 @@ where
             let head = response.response_mut().head_mut();
             head.set_connection_type(ConnectionType::Close);
         }
+        if let Some(access) = &mut guard.access {
+            access.status = response.status().as_u16();
+        }
         Ok(response.map_body(|_, body| Guarded { body, guard }))
     }
 }
 
-/// Ends a request's count and hands the turn on its connection back.
+/// Ends a request's count, logs it, and hands the turn on its connection back.
 struct Guard {
     _in_flight: InFlight,
     connection: Option<Rc<Connection>>,
+    access: Option<Box<Access>>,
+}
+
+/// What the access log says of a request: never its key, nor its path or query.
+struct Access {
+    peer: Option<SocketAddr>,
+    method: Method,
+    endpoint: &'static str,
+    status: u16,
+    begun: Instant,
+}
+
+impl Access {
+    fn of(request: &ServiceRequest) -> Self {
+        Self {
+            peer: request.peer_addr(),
+            method: request.method().clone(),
+            endpoint: routes::endpoint(request.uri().path()),
+            status: 0,
+            begun: Instant::now(),
+        }
+    }
+
+    fn log(&self) {
+        let peer = self.peer.map_or("-".into(), |peer| peer.ip().to_string());
+        let (method, endpoint, status) = (&self.method, self.endpoint, self.status);
+        let took = self.begun.elapsed().as_secs_f64() * 1000.0;
+        log::info!(target: "access", "{peer} {method} {endpoint} {status} {took:.3} ms");
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
             connection.request_ended();
+        }
+        if let Some(access) = &self.access {
+            access.log();
         }
     }
 }

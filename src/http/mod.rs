@@ -53,6 +53,8 @@ pub struct State {
     pub metrics: Metrics,
     /// Whether the process is stopping.
     pub lifecycle: Arc<Lifecycle>,
+    /// Whether to log every request.
+    pub access_log: bool,
 }
 
 /// The bounds on requests; each is the setting of its name.

@@ -113,6 +113,12 @@ pub(super) fn refuse(method: &Method, path: &str) -> Option<(&'static str, Probl
     }
 }
 
+/// The endpoint that a path belongs to, from a closed set.
+pub(super) fn endpoint(path: &str) -> &'static str {
+    let route = ROUTES.iter().find(|route| route.takes(path));
+    route.map_or("unmatched", |route| route.endpoint)
+}
+
 fn allow(route: &Route) -> String {
     let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
     methods.join(", ")
