@@ -2,7 +2,10 @@
 
 use crate::store::StoreStats;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The prefix of all names.
@@ -31,6 +34,9 @@ pub struct Metrics {
     index_dead_keys: IntGauge,
     index_merges_running: IntGauge,
     index_merges_failed: IntCounter,
+    index_merged_keys: IntCounter,
+    index_merge_seconds: Counter,
+    index_bytes: IntGaugeVec,
     requests_in_flight: IntGauge,
     requests_refused: IntCounterVec,
     connections: IntGauge,
@@ -98,6 +104,25 @@ impl Metrics {
                 "index_merges_failed_total",
                 "Merges that met a defect and left their inputs in place",
             )?,
+            index_merged_keys: counter(
+                &registry,
+                "index_merged_keys_total",
+                "Keys that merges of the key index went through",
+            )?,
+            index_merge_seconds: registered(
+                &registry,
+                Counter::with_opts(options(
+                    "index_merge_seconds_total",
+                    "How long merges of the key index took, in seconds",
+                )),
+            )?,
+            index_bytes: registered(
+                &registry,
+                IntGaugeVec::new(
+                    options("index_bytes", "Memory of the key index by part, in bytes"),
+                    &["part"],
+                ),
+            )?,
             requests_in_flight: gauge(
                 &registry,
                 "http_requests_in_flight",
@@ -119,12 +144,9 @@ impl Metrics {
             scraping: Arc::default(),
             registry,
         };
-        let info = Opts::new("build_info", "Always 1; the label says what runs")
-            .namespace(NAMESPACE)
-            .const_label("version", env!("CARGO_PKG_VERSION"));
-        let info = IntGauge::with_opts(info)?;
-        info.set(1);
-        metrics.registry.register(Box::new(info))?;
+        let info = options("build_info", "Always 1; the label says what runs");
+        let info = info.const_label("version", env!("CARGO_PKG_VERSION"));
+        registered(&metrics.registry, IntGauge::with_opts(info))?.set(1);
         Ok(metrics)
     }
 
@@ -163,8 +185,19 @@ impl Metrics {
             (&self.messages_refused, stats.messages_refused),
             (&self.searches_aborted, stats.searches_aborted),
             (&self.index_merges_failed, index.merges_failed),
+            (&self.index_merged_keys, index.merged_keys),
         ] {
             counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        let merged_for = index.merged_for.as_secs_f64() - self.index_merge_seconds.get();
+        self.index_merge_seconds.inc_by(merged_for.max(0.0));
+        let trees = [
+            ("fresh", index.fresh_bytes),
+            ("merging", index.merging_bytes),
+        ];
+        for (part, bytes) in index.segment_bytes.by_part().into_iter().chain(trees) {
+            let gauge = self.index_bytes.with_label_values(&[part]);
+            gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         let mut text = Vec::new();
         TextEncoder::new()
@@ -189,16 +222,26 @@ impl Metrics {
     }
 }
 
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace(NAMESPACE)
+}
+
+/// A metric that is in the registry too.
+fn registered<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: Result<M, prometheus::Error>,
+) -> Result<M, prometheus::Error> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
 fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-    let gauge = IntGauge::with_opts(Opts::new(name, help).namespace(NAMESPACE))?;
-    registry.register(Box::new(gauge.clone()))?;
-    Ok(gauge)
+    registered(registry, IntGauge::with_opts(options(name, help)))
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-    let counter = IntCounter::with_opts(Opts::new(name, help).namespace(NAMESPACE))?;
-    registry.register(Box::new(counter.clone()))?;
-    Ok(counter)
+    registered(registry, IntCounter::with_opts(options(name, help)))
 }
 
 /// A counter with one label from a closed set, all of whose series are there from the start.
@@ -208,10 +251,10 @@ fn counter_by_reason(
     help: &str,
     reasons: [&str; 2],
 ) -> Result<IntCounterVec, prometheus::Error> {
-    let counter = IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), &["reason"])?;
+    let counter = IntCounterVec::new(options(name, help), &["reason"]);
+    let counter = registered(registry, counter)?;
     for reason in reasons {
         counter.with_label_values(&[reason]);
     }
-    registry.register(Box::new(counter.clone()))?;
     Ok(counter)
 }

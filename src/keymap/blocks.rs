@@ -1,16 +1,26 @@
 //! Front-coded blocks: the keys of a segment in byte order, 16 to a block, each stored as the
-//! length it shares with the key before it and the bytes that follow.
+//! length it shares with the key before it and the bytes that follow, these compressed where there
+//! is a symbol table.
+//!
+//! An entry is one byte `shared:5 | length:3`, a varint for each of the two that does not fit, and
+//! the rest of the key, whose length counts its codes.
 //!
 //! Source: Witten, Moffat and Bell, "Managing Gigabytes" (1999), section 4.1. A block's first key
 //! is stored whole, so a rank is decoded from its block alone.
 
+use super::fsst::{Encoder, SymbolTable};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Keys in a block. 32 would save about half a byte a key and make a page about 10 % slower.
 pub(super) const BLOCK_KEYS: u32 = 16;
 
-/// The largest value that a half byte of an entry's head holds; 15 announces a varint.
-const HALF_BYTE_ESCAPE: usize = 15;
+/// The bits of an entry's head that hold the length of the rest.
+const LENGTH_BITS: usize = 3;
+
+/// From this on the shared length, or the length of the rest, goes on in a varint.
+const SHARED_ESCAPE: usize = 31;
+const LENGTH_ESCAPE: usize = 7;
 
 /// An immutable list of keys in byte order, addressed by rank.
 #[derive(Debug, Default)]
@@ -19,16 +29,31 @@ pub(super) struct Blocks {
     /// Where each block starts in `bytes`.
     starts: Vec<u32>,
     len: u32,
+    table: Option<Arc<SymbolTable>>,
 }
 
 /// Writes [`Blocks`], one key after the other.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct BlocksBuilder {
     blocks: Blocks,
+    encoder: Option<Encoder>,
     last: Vec<u8>,
+    codes: Vec<u8>,
 }
 
 impl BlocksBuilder {
+    /// A builder that compresses by `table`, where there is one.
+    pub(super) fn new(table: Option<Arc<SymbolTable>>) -> Self {
+        Self {
+            encoder: table.as_deref().map(Encoder::new),
+            blocks: Blocks {
+                table,
+                ..Blocks::default()
+            },
+            ..Self::default()
+        }
+    }
+
     /// Appends a key, which must be greater than the one before it.
     pub(super) fn push(&mut self, key: &[u8]) {
         let blocks = &mut self.blocks;
@@ -47,16 +72,22 @@ impl BlocksBuilder {
             shared_prefix(&self.last, key)
         };
         let rest = &key[shared..];
-        let head = shared.min(HALF_BYTE_ESCAPE) << 4 | rest.len().min(HALF_BYTE_ESCAPE);
+        self.codes.clear();
+        match &self.encoder {
+            Some(encoder) => encoder.encode(rest, &mut self.codes),
+            None => self.codes.extend_from_slice(rest),
+        }
+        let length = self.codes.len();
+        let head = shared.min(SHARED_ESCAPE) << LENGTH_BITS | length.min(LENGTH_ESCAPE);
         blocks
             .bytes
-            .push(u8::try_from(head).expect("two half bytes fit a byte"));
-        for length in [shared, rest.len()] {
-            if length >= HALF_BYTE_ESCAPE {
-                write_varint(&mut blocks.bytes, length - HALF_BYTE_ESCAPE);
+            .push(u8::try_from(head).expect("five and three bits fit a byte"));
+        for (value, escape) in [(shared, SHARED_ESCAPE), (length, LENGTH_ESCAPE)] {
+            if value >= escape {
+                write_varint(&mut blocks.bytes, value - escape);
             }
         }
-        blocks.bytes.extend_from_slice(rest);
+        blocks.bytes.extend_from_slice(&self.codes);
         blocks.len += 1;
         self.last.truncate(shared);
         self.last.extend_from_slice(rest);
@@ -82,6 +113,11 @@ impl BlocksBuilder {
 impl Blocks {
     pub(super) fn len(&self) -> u32 {
         self.len
+    }
+
+    /// The table by which the keys are compressed.
+    pub(super) fn table(&self) -> Option<&Arc<SymbolTable>> {
+        self.table.as_ref()
     }
 
     /// Bytes on the heap.
@@ -180,16 +216,21 @@ impl Walk<'_> {
         let bytes = &self.blocks.bytes;
         let head = usize::from(bytes[self.at]);
         self.at += 1;
-        let mut lengths = [head >> 4, head & HALF_BYTE_ESCAPE];
-        for length in &mut lengths {
-            if *length == HALF_BYTE_ESCAPE {
-                *length += read_varint(bytes, &mut self.at);
-            }
+        let mut shared = head >> LENGTH_BITS;
+        if shared == SHARED_ESCAPE {
+            shared += read_varint(bytes, &mut self.at);
         }
-        let [shared, rest] = lengths;
+        let mut length = head & LENGTH_ESCAPE;
+        if length == LENGTH_ESCAPE {
+            length += read_varint(bytes, &mut self.at);
+        }
+        let rest = &bytes[self.at..self.at + length];
+        self.at += length;
         self.key.truncate(shared);
-        self.key.extend_from_slice(&bytes[self.at..self.at + rest]);
-        self.at += rest;
+        match &self.blocks.table {
+            Some(table) => table.decode(rest, &mut self.key),
+            None => self.key.extend_from_slice(rest),
+        }
     }
 }
 
@@ -236,10 +277,15 @@ mod tests {
             .prop_map(|keys: BTreeSet<Vec<u8>>| keys.into_iter().collect())
     }
 
+    fn table(keys: &[Vec<u8>], compressed: bool) -> Option<Arc<SymbolTable>> {
+        let sample = keys.iter().map(Vec::as_slice);
+        compressed.then(|| Arc::new(SymbolTable::train(sample)))
+    }
+
     proptest! {
         #[test]
-        fn every_key_reads_back_by_rank_by_walk_and_by_search(keys in keys(), probe: Vec<u8>) {
-            let mut builder = BlocksBuilder::default();
+        fn every_key_reads_back_by_rank_by_walk_and_by_search(keys in keys(), probe: Vec<u8>, compressed: bool) {
+            let mut builder = BlocksBuilder::new(table(&keys, compressed));
             keys.iter().for_each(|key| builder.push(key));
             let blocks = builder.finish();
             prop_assert_eq!(blocks.len() as usize, keys.len());
@@ -259,8 +305,8 @@ mod tests {
         }
 
         #[test]
-        fn a_walk_skips_to_any_rank_ahead(keys in keys(), from in 0u32..100, by in 0u32..100) {
-            let mut builder = BlocksBuilder::default();
+        fn a_walk_skips_to_any_rank_ahead(keys in keys(), from in 0u32..100, by in 0u32..100, compressed: bool) {
+            let mut builder = BlocksBuilder::new(table(&keys, compressed));
             keys.iter().for_each(|key| builder.push(key));
             let blocks = builder.finish();
             let mut walk = blocks.walk(from);

@@ -1,21 +1,26 @@
 //! The ordered, searchable set of keys, each with a slot number.
 //!
 //! An index is a *fresh* tree that takes new keys, at most two *frozen* trees on their way to
-//! become segments, and immutable *segments*.
+//! become segments, and immutable *segments*. `jobs` is how keys move between them.
 //!
 //! **Invariant: a key is alive in exactly one of these parts**, so counts add up. A key that is
 //! set again after a delete is dead in its old segment and alive in the fresh tree.
 
+mod jobs;
+
+pub use jobs::Finish;
+
 use super::bloom::hash;
 use super::dead::{Dead, Grave};
-use super::job::{Job, JobResult, Outcome, Retired, Task};
-use super::merge::{Input, Tree};
+use super::fsst::SymbolTable;
+use super::merge::Tree;
 use super::page::{Page, Source, merge_page, tree_range};
-use super::policy::{self, Lane};
-use super::segment::Segment;
+use super::segment::{PartBytes, Segment};
 use crate::model::Filter;
+use jobs::{JobKind, Running, note_in_journal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Keys in the fresh tree before it is frozen. A suffix scan over so many takes about 14 µs.
 pub(super) const FRESH_KEYS: usize = 4096;
@@ -26,18 +31,8 @@ const FRESH_KEYS_MAX: usize = 16_384;
 /// How many frozen trees there are at the most.
 const FROZEN_MAX: usize = 2;
 
-/// How many deletes that came during a merge are carried over in one step.
-const JOURNAL_STEP: usize = 64;
-
-/// For how many changes no job is handed out after one that panicked, so that a defect does not
-/// keep a processor busy.
-const COOLDOWN_CALLS: u32 = 10_000;
-
 /// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
 const TREE_ENTRY_BYTES: usize = 40;
-
-/// What a merge takes for each key while it runs, besides the keys themselves.
-const MERGE_ENTRY_BYTES: usize = 24;
 
 /// An ordered set of keys, searched by prefix, suffix and both.
 #[derive(Debug, Default)]
@@ -52,9 +47,13 @@ pub struct KeyIndex {
     fresh_bytes: usize,
     frozen_bytes: usize,
     /// Heap bytes of the segments, and of what running merges take.
-    segment_bytes: usize,
+    segment_bytes: PartBytes,
     merging_bytes: usize,
+    /// The symbol table of the last segment that trained one, for those too small to.
+    table: Option<Arc<SymbolTable>>,
     merges_failed: u64,
+    merged_keys: u64,
+    merged_for: Duration,
     /// Whether anything changed since there was no job to hand out.
     may_have_job: bool,
     /// For how many more calls no job is handed out, since one came to nothing.
@@ -82,25 +81,6 @@ pub(super) struct Live {
     fold: Option<u64>,
 }
 
-/// A job that was handed out.
-#[derive(Debug)]
-struct Running {
-    id: u64,
-    kind: JobKind,
-    /// Keys that were deleted from its inputs since it began.
-    journal: Vec<Box<[u8]>>,
-    /// What of the journal was carried over to its result.
-    dead: Dead,
-    bytes: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum JobKind {
-    Freeze,
-    Merge(Lane),
-    Fold,
-}
-
 /// How much room the fresh tree has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
@@ -125,6 +105,16 @@ pub struct IndexStats {
     pub merges_running: usize,
     /// Merges that came to nothing, by a defect.
     pub merges_failed: u64,
+    /// Keys that merges went through.
+    pub merged_keys: u64,
+    /// How long merges took, all together.
+    pub merged_for: Duration,
+    /// Bytes of the segments.
+    pub segment_bytes: PartBytes,
+    /// Bytes of the fresh and frozen trees, estimated.
+    pub fresh_bytes: usize,
+    /// Bytes that running merges take, estimated.
+    pub merging_bytes: usize,
 }
 
 impl std::ops::AddAssign for IndexStats {
@@ -134,15 +124,12 @@ impl std::ops::AddAssign for IndexStats {
         self.dead_keys += other.dead_keys;
         self.merges_running += other.merges_running;
         self.merges_failed += other.merges_failed;
+        self.merged_keys += other.merged_keys;
+        self.merged_for += other.merged_for;
+        self.segment_bytes += other.segment_bytes;
+        self.fresh_bytes += other.fresh_bytes;
+        self.merging_bytes += other.merging_bytes;
     }
-}
-
-/// What became of an outcome.
-pub enum Finish {
-    /// It is in place; what it replaced is to be dropped.
-    Done(Retired),
-    /// Some deletes are still to be carried over: hand it in again.
-    Again(Outcome),
 }
 
 impl KeyIndex {
@@ -249,71 +236,9 @@ impl KeyIndex {
         }
     }
 
-    /// The next job that is worth doing, if any. Call until there is none, after any change.
-    pub fn next_job(&mut self) -> Option<Job> {
-        if !self.may_have_job {
-            return None;
-        }
-        if self.cooldown > 0 {
-            self.cooldown -= 1;
-            return None;
-        }
-        let job = self
-            .freeze_job()
-            .or_else(|| self.merge_job())
-            .or_else(|| self.fold_job());
-        self.may_have_job = job.is_some();
-        job
-    }
-
-    /// Puts the outcome of a job in place. Takes at most about 200 µs: where many keys were
-    /// deleted from a merge's inputs meanwhile, they are carried over in several calls.
-    pub fn finish(&mut self, outcome: Outcome) -> Finish {
-        self.may_have_job = true;
-        let at = self.jobs.iter().position(|job| job.id == outcome.id);
-        let at = at.expect("an outcome belongs to a job of this index");
-        match outcome.result {
-            JobResult::Merged(ref segment) => {
-                let job = &mut self.jobs[at];
-                for _ in 0..JOURNAL_STEP {
-                    let Some(key) = job.journal.pop() else { break };
-                    let rank = segment.find(&key, hash(&key));
-                    let rank = rank.expect("a key that was alive in an input is in the result");
-                    let reverse_rank = segment.reverse_rank(&key);
-                    job.dead.bury(Grave { rank, reverse_rank }, segment.len());
-                }
-                if !job.journal.is_empty() {
-                    return Finish::Again(outcome);
-                }
-                let job = self.jobs.swap_remove(at);
-                let segment = segment.clone();
-                Finish::Done(self.swap(job, segment))
-            }
-            JobResult::Folded { index, graves } => {
-                let job = self.jobs.swap_remove(at);
-                // The segment may have been merged away meanwhile; then the fold is of no use.
-                let folded = |live: &&mut Live| live.fold == Some(job.id);
-                let live = self.segments.iter_mut().find(folded);
-                let replaced = live.and_then(|live| {
-                    live.fold = None;
-                    live.dead.finish_fold(index, graves)
-                });
-                self.recount();
-                Finish::Done(Retired(vec![Box::new(replaced)]))
-            }
-            JobResult::Panicked => {
-                let job = self.jobs.swap_remove(at);
-                self.release(&job);
-                self.merges_failed += 1;
-                self.cooldown = COOLDOWN_CALLS;
-                Finish::Done(Retired::default())
-            }
-        }
-    }
-
     /// Bytes on the heap, running merges included; trees are estimated.
     pub fn heap_bytes(&self) -> usize {
-        self.fresh_bytes + self.frozen_bytes + self.segment_bytes + self.merging_bytes
+        self.fresh_bytes + self.frozen_bytes + self.segment_bytes.total() + self.merging_bytes
     }
 
     /// What the index is made of.
@@ -330,6 +255,11 @@ impl KeyIndex {
                 .filter(|job| job.kind != JobKind::Fold)
                 .count(),
             merges_failed: self.merges_failed,
+            merged_keys: self.merged_keys,
+            merged_for: self.merged_for,
+            segment_bytes: self.segment_bytes,
+            fresh_bytes: self.fresh_bytes + self.frozen_bytes,
+            merging_bytes: self.merging_bytes,
         }
     }
 
@@ -386,130 +316,18 @@ impl KeyIndex {
         None
     }
 
-    fn freeze_job(&mut self) -> Option<Job> {
-        let at = self.frozen.iter().position(|frozen| frozen.job.is_none())?;
-        let id = self.new_id();
-        let frozen = &mut self.frozen[at];
-        frozen.job = Some(id);
-        let input = Input::Tree {
-            keys: frozen.keys.clone(),
-            dead: frozen.dead.clone(),
-        };
-        Some(self.start_merge(id, JobKind::Freeze, vec![input]))
-    }
-
-    fn merge_job(&mut self) -> Option<Job> {
-        let is_free = |lane: Lane| self.jobs.iter().all(|job| job.kind != JobKind::Merge(lane));
-        let (lane, parts) = policy::choose(&self.segments, is_free)?;
-        let id = self.new_id();
-        let mut inputs = Vec::new();
-        for live in &mut self.segments {
-            if parts.contains(&live.id) {
-                live.merge = Some(id);
-                inputs.push(Input::Segment {
-                    segment: live.segment.clone(),
-                    dead: live.dead.snapshot(),
-                });
-            }
-        }
-        Some(self.start_merge(id, JobKind::Merge(lane), inputs))
-    }
-
-    fn fold_job(&mut self) -> Option<Job> {
-        let wanted = |live: &Live| live.dead.wants_fold() && live.fold.is_none();
-        let at = self.segments.iter().position(wanted)?;
-        let id = self.new_id();
-        let live = &mut self.segments[at];
-        live.fold = Some(id);
-        let (before, graves) = live.dead.fold_input();
-        self.jobs.push(Running {
-            id,
-            kind: JobKind::Fold,
-            journal: Vec::new(),
-            dead: Dead::default(),
-            bytes: 0,
-        });
-        let task = Task::Fold { before, graves };
-        Some(Job { id, task })
-    }
-
-    fn start_merge(&mut self, id: u64, kind: JobKind, inputs: Vec<Input>) -> Job {
-        let key_bytes: usize = inputs.iter().map(Input::key_bytes).sum();
-        let job = Job {
-            id,
-            task: Task::Merge(inputs),
-        };
-        let bytes = key_bytes + job.keys() * MERGE_ENTRY_BYTES;
-        self.merging_bytes += bytes;
-        self.jobs.push(Running {
-            id,
-            kind,
-            journal: Vec::new(),
-            dead: Dead::default(),
-            bytes,
-        });
-        job
-    }
-
-    /// Puts a merge's result in the place of its inputs.
-    fn swap(&mut self, job: Running, segment: Arc<Segment>) -> Retired {
-        self.merging_bytes -= job.bytes;
-        let mut retired: Vec<Box<dyn std::any::Any + Send>> = Vec::new();
-        for frozen in self
-            .frozen
-            .extract_if(.., |frozen| frozen.job == Some(job.id))
-        {
-            self.frozen_bytes -= frozen.bytes;
-            retired.push(Box::new(frozen.keys));
-        }
-        for live in self
-            .segments
-            .extract_if(.., |live| live.merge == Some(job.id))
-        {
-            retired.push(Box::new((live.segment, live.dead)));
-        }
-        let id = self.new_id();
-        if job.dead.len() < segment.len() {
-            self.segments.push(Live {
-                id,
-                segment,
-                dead: job.dead,
-                merge: None,
-                fold: None,
-            });
-        } else {
-            retired.push(Box::new(segment));
-        }
-        self.recount();
-        Retired(retired)
-    }
-
-    /// Lets the parts of a job go that came to nothing.
-    fn release(&mut self, job: &Running) {
-        self.merging_bytes -= job.bytes;
-        for frozen in &mut self.frozen {
-            frozen.job.take_if(|id| *id == job.id);
-        }
-        for live in &mut self.segments {
-            live.merge.take_if(|id| *id == job.id);
-            live.fold.take_if(|id| *id == job.id);
-        }
-    }
-
     fn recount(&mut self) {
-        let bytes = |live: &Live| live.segment.heap_bytes() + live.dead.heap_bytes();
-        self.segment_bytes = self.segments.iter().map(bytes).sum();
+        self.segment_bytes = PartBytes::default();
+        for live in &self.segments {
+            self.segment_bytes += PartBytes {
+                dead: live.dead.heap_bytes(),
+                ..live.segment.heap_bytes()
+            };
+        }
     }
 
     fn new_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
-    }
-}
-
-/// Notes a delete for the merge that reads the key's part, if any.
-fn note_in_journal(jobs: &mut [Running], id: Option<u64>, key: &[u8]) {
-    for job in jobs.iter_mut().filter(|job| Some(job.id) == id) {
-        job.journal.push(key.into());
     }
 }

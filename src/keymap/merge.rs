@@ -1,12 +1,17 @@
 //! Makes one segment out of several: the keys are merged in byte order, and the reverse order is
 //! merged through the inputs' permutations. Nothing is sorted but the few thousand keys that come
 //! straight from the fresh part. O(n) in the keys, times the few inputs.
+//!
+//! From some size on a segment's symbol table is trained on its own keys; smaller ones take the one
+//! that the index used last.
 
-use super::blocks::{BLOCK_KEYS, Walk};
+use super::blocks::{BLOCK_KEYS, Walk, shared_prefix};
 use super::dead::DeadBits;
+use super::fsst::SymbolTable;
 use super::segment::{Segment, SegmentBuilder};
 use super::separators::SeparatorsBuilder;
 use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Keys and their slots in a tree: the newest part of an index.
@@ -28,9 +33,25 @@ pub(super) enum Input {
 /// An old rank that has no new one, since its key is dead.
 const DROPPED: u32 = u32::MAX;
 
-/// The live keys of the inputs as one segment. No key is alive in two inputs.
-pub(super) fn merge(inputs: &[Input]) -> Segment {
-    let (builder, keys, new_ranks) = merge_forward(inputs);
+/// From so many keys on a segment's symbol table is trained on its own keys.
+const TRAIN_KEYS: u32 = 64 * 1024;
+
+/// How many keys a table is trained on.
+const SAMPLE_KEYS: u32 = 4000;
+
+/// The live keys of the inputs as one segment. No key is alive in two inputs. A small segment is
+/// compressed by `table`, where there is one.
+pub(super) fn merge(inputs: &[Input], table: Option<Arc<SymbolTable>>) -> Segment {
+    let (keys, slots, new_ranks) = merge_forward(inputs);
+    let table = if keys.len() >= TRAIN_KEYS {
+        Some(Arc::new(SymbolTable::train(keys.sample())))
+    } else {
+        table
+    };
+    let mut builder = SegmentBuilder::new(slots.len(), table);
+    for (rank, slot) in (0..).zip(slots) {
+        builder.push(keys.get(rank), slot);
+    }
     let (permutation, reversed) = merge_reverse(inputs, &keys, &new_ranks);
     builder.finish(permutation, reversed)
 }
@@ -42,6 +63,19 @@ struct FlatKeys {
 }
 
 impl FlatKeys {
+    fn len(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// What some keys, evenly spread, do not share with the one before them.
+    fn sample(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let step = (self.len() / SAMPLE_KEYS).max(1) as usize;
+        (1..self.len()).step_by(step).map(|rank| {
+            let key = self.get(rank);
+            &key[shared_prefix(self.get(rank - 1), key)..]
+        })
+    }
+
     fn get(&self, rank: u32) -> &[u8] {
         let rank = rank as usize;
         let start = rank.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -49,11 +83,11 @@ impl FlatKeys {
     }
 }
 
-/// Merges the keys in byte order. Also returns them uncompressed, and each input's map from old
-/// to new ranks.
-fn merge_forward(inputs: &[Input]) -> (SegmentBuilder, FlatKeys, Vec<Vec<u32>>) {
+/// Merges the keys in byte order. Returns them uncompressed, their slots, and each input's map from
+/// old to new ranks.
+fn merge_forward(inputs: &[Input]) -> (FlatKeys, Vec<u32>, Vec<Vec<u32>>) {
     let keys_max: usize = inputs.iter().map(Input::len).sum();
-    let mut builder = SegmentBuilder::with_capacity(keys_max);
+    let mut slots = Vec::with_capacity(keys_max);
     let mut flat = FlatKeys {
         bytes: Vec::new(),
         ends: Vec::with_capacity(keys_max),
@@ -69,7 +103,8 @@ fn merge_forward(inputs: &[Input]) -> (SegmentBuilder, FlatKeys, Vec<Vec<u32>>) 
     while let Some(least) = least_by(&streams, |stream| stream.current()) {
         let stream = &mut streams[least];
         if let Some((key, slot)) = stream.current_with_slot() {
-            let rank = builder.push(key, slot);
+            let rank = flat.len();
+            slots.push(slot);
             flat.bytes.extend_from_slice(key);
             let end = u32::try_from(flat.bytes.len());
             flat.ends
@@ -78,7 +113,7 @@ fn merge_forward(inputs: &[Input]) -> (SegmentBuilder, FlatKeys, Vec<Vec<u32>>) 
         }
         stream.advance(&mut new_ranks[least]);
     }
-    (builder, flat, new_ranks)
+    (flat, slots, new_ranks)
 }
 
 /// Merges the inputs' reverse orders, comparing reversed keys.
@@ -233,13 +268,13 @@ struct ReverseOrder<'a> {
 /// An input's ranks in reverse order: a segment has them, a tree's are sorted.
 enum OldRanks<'a> {
     Sorted(std::vec::IntoIter<u32>),
-    Stored(std::slice::Iter<'a, u32>),
+    Stored(&'a Segment, Range<u32>),
 }
 
 impl<'a> ReverseOrder<'a> {
     fn new(input: &'a Input, keys: &FlatKeys, new_ranks: &'a [u32]) -> Self {
         let old_ranks = match input {
-            Input::Segment { segment, .. } => OldRanks::Stored(segment.permutation().iter()),
+            Input::Segment { segment, .. } => OldRanks::Stored(segment, 0..segment.len()),
             Input::Tree { .. } => {
                 let alive = |rank: &u32| new_ranks[*rank as usize] != DROPPED;
                 let mut ranks: Vec<u32> = (0..new_ranks.len() as u32).filter(alive).collect();
@@ -260,7 +295,9 @@ impl<'a> ReverseOrder<'a> {
         self.rank = loop {
             let old = match &mut self.old_ranks {
                 OldRanks::Sorted(ranks) => ranks.next(),
-                OldRanks::Stored(ranks) => ranks.next().copied(),
+                OldRanks::Stored(segment, reverse_ranks) => {
+                    reverse_ranks.next().map(|rank| segment.rank_at(rank))
+                }
             };
             let Some(old) = old else { break None };
             let new = self.new_ranks[old as usize];
@@ -310,18 +347,21 @@ mod tests {
             places in prop::collection::vec(0usize..4, 200),
             prefix in key(),
             suffix in key(),
+            compressed: bool,
         ) {
             let keys: Vec<Vec<u8>> = keys.into_iter().collect();
             let mut groups = vec![Vec::new(); 4];
             for (slot, (key, place)) in keys.iter().zip(&places).enumerate() {
                 groups[*place].push((key.clone(), slot as u32));
             }
+            let sample = keys.iter().map(Vec::as_slice);
+            let table = compressed.then(|| Arc::new(SymbolTable::train(sample)));
             let segment = |input: Input| Input::Segment {
-                segment: Arc::new(merge(&[input])),
+                segment: Arc::new(merge(&[input], table.clone())),
                 dead: DeadBits::default(),
             };
             let inputs = [segment(tree(&groups[0])), tree(&groups[1]), segment(tree(&groups[2])), tree(&groups[3])];
-            let merged = merge(&inputs);
+            let merged = merge(&inputs, table.clone());
             prop_assert_eq!(merged.len() as usize, keys.len());
             let mut found = Vec::new();
             for (rank, key) in (0u32..).zip(&keys) {
@@ -330,7 +370,7 @@ mod tests {
                 merged.key_at(rank, &mut found);
                 prop_assert_eq!(&found, key);
                 let reverse = merged.reverse_rank(key);
-                prop_assert_eq!(merged.permutation()[reverse as usize], rank);
+                prop_assert_eq!(merged.rank_at(reverse), rank);
             }
             let ranks = merged.prefix_ranks(&prefix);
             let reverse_ranks = merged.suffix_ranks(&suffix);

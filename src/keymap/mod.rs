@@ -9,10 +9,11 @@
 //! - `page`: one page of a search over all parts
 //! - `policy`: which segments to merge next; `job` and `merge`: how
 //! - `segment`: an immutable set of keys in both orders, made of
-//!   - `blocks`: the keys, front-coded
+//!   - `blocks`: the keys, front-coded, and `fsst`, by which they are compressed
 //!   - `separators`: which block a key is in
 //!   - `matrix`: rectangles of prefix and suffix
 //!   - `bloom`: which keys are surely absent
+//!   - `packed`: its arrays of numbers
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
 //!
@@ -23,10 +24,12 @@
 mod blocks;
 mod bloom;
 mod dead;
+mod fsst;
 mod index;
 mod job;
 mod matrix;
 mod merge;
+mod packed;
 mod page;
 mod policy;
 mod segment;
@@ -39,6 +42,7 @@ pub use index::{Finish, IndexStats, KeyIndex, Room};
 pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
+pub use segment::PartBytes;
 
 use crate::model::{Filter, Key, Value};
 use slab::Slab;

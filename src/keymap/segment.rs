@@ -7,10 +7,13 @@
 
 use super::blocks::{BLOCK_KEYS, Blocks, BlocksBuilder, Walk};
 use super::bloom::Bloom;
+use super::fsst::SymbolTable;
 use super::matrix::WaveletMatrix;
+use super::packed::Packed;
 use super::separators::{Separators, SeparatorsBuilder};
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Up to so many reverse ranks, filtering the permutation beats walking the matrix.
 const SCAN_MAX: u32 = 4096;
@@ -22,12 +25,63 @@ pub(super) struct Segment {
     forward: Separators,
     reversed: Separators,
     /// Reverse rank to rank.
-    permutation: Vec<u32>,
+    permutation: Packed,
     matrix: WaveletMatrix,
     /// Rank to slot.
-    slots: Vec<u32>,
+    slots: Packed,
     bloom: Bloom,
     key_bytes: u64,
+}
+
+/// Bytes that segments take on the heap, by part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartBytes {
+    /// The compressed keys.
+    pub keys: usize,
+    /// Which block a key is in, in both orders.
+    pub separators: usize,
+    /// The reverse order.
+    pub permutation: usize,
+    /// Rectangles.
+    pub matrix: usize,
+    /// Where the values are.
+    pub slots: usize,
+    /// Which keys are surely absent.
+    pub filter: usize,
+    /// Which keys are deleted.
+    pub dead: usize,
+}
+
+impl PartBytes {
+    /// Each part's name and bytes.
+    pub fn by_part(&self) -> [(&'static str, usize); 7] {
+        [
+            ("keys", self.keys),
+            ("separators", self.separators),
+            ("permutation", self.permutation),
+            ("matrix", self.matrix),
+            ("slots", self.slots),
+            ("filter", self.filter),
+            ("dead", self.dead),
+        ]
+    }
+
+    /// All parts together.
+    pub fn total(&self) -> usize {
+        self.by_part().iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+impl std::ops::AddAssign for PartBytes {
+    fn add_assign(&mut self, other: Self) {
+        self.keys += other.keys;
+        self.separators += other.separators;
+        self.permutation += other.permutation;
+        self.matrix += other.matrix;
+        self.slots += other.slots;
+        self.filter += other.filter;
+        self.dead += other.dead;
+    }
 }
 
 /// Takes the keys of a segment in byte order; the reverse order is given at the end.
@@ -40,10 +94,10 @@ pub(super) struct SegmentBuilder {
 }
 
 impl SegmentBuilder {
-    /// A builder with room for `keys` keys.
-    pub(super) fn with_capacity(keys: usize) -> Self {
+    /// A builder with room for `keys` keys, which compresses them by `table` where there is one.
+    pub(super) fn new(keys: usize, table: Option<Arc<SymbolTable>>) -> Self {
         Self {
-            keys: BlocksBuilder::default(),
+            keys: BlocksBuilder::new(table),
             forward: SeparatorsBuilder::default(),
             slots: Vec::with_capacity(keys),
             bloom: Bloom::with_capacity(keys),
@@ -69,15 +123,13 @@ impl SegmentBuilder {
     pub(super) fn finish(self, permutation: Vec<u32>, reversed: SeparatorsBuilder) -> Segment {
         let keys = self.keys.finish();
         debug_assert_eq!(keys.len() as usize, permutation.len());
-        let mut slots = self.slots;
-        slots.shrink_to_fit();
         Segment {
             forward: self.forward.finish(),
             reversed: reversed.finish(),
             matrix: WaveletMatrix::new(&permutation, keys.len()),
             keys,
-            permutation,
-            slots,
+            permutation: Packed::new(permutation),
+            slots: Packed::new(self.slots),
             bloom: self.bloom,
             key_bytes: self.key_bytes,
         }
@@ -94,14 +146,22 @@ impl Segment {
         self.key_bytes
     }
 
-    /// Bytes on the heap.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.keys.heap_bytes()
-            + self.forward.heap_bytes()
-            + self.reversed.heap_bytes()
-            + self.matrix.heap_bytes()
-            + self.bloom.heap_bytes()
-            + (self.permutation.capacity() + self.slots.capacity()) * size_of::<u32>()
+    /// Bytes on the heap, by part.
+    pub(super) fn heap_bytes(&self) -> PartBytes {
+        PartBytes {
+            keys: self.keys.heap_bytes(),
+            separators: self.forward.heap_bytes() + self.reversed.heap_bytes(),
+            permutation: self.permutation.heap_bytes(),
+            matrix: self.matrix.heap_bytes(),
+            slots: self.slots.heap_bytes(),
+            filter: self.bloom.heap_bytes(),
+            dead: 0,
+        }
+    }
+
+    /// The table by which the keys are compressed.
+    pub(super) fn table(&self) -> Option<&Arc<SymbolTable>> {
+        self.keys.table()
     }
 
     /// The rank of `key`, whose hash is `hash`, dead or alive. One block is decoded, and for an
@@ -116,7 +176,7 @@ impl Segment {
 
     /// The slot of a rank.
     pub(super) fn slot(&self, rank: u32) -> u32 {
-        self.slots[rank as usize]
+        self.slots.get(rank)
     }
 
     /// Decodes the key of a rank into `key`.
@@ -129,9 +189,9 @@ impl Segment {
         self.keys.walk(rank)
     }
 
-    /// The rank at each reverse rank.
-    pub(super) fn permutation(&self) -> &[u32] {
-        &self.permutation
+    /// The rank at a reverse rank.
+    pub(super) fn rank_at(&self, reverse_rank: u32) -> u32 {
+        self.permutation.get(reverse_rank)
     }
 
     /// The ranks of the keys above `key`.
@@ -188,9 +248,8 @@ impl Segment {
     ) -> bool {
         let before = found.len();
         if reverse_ranks.end.saturating_sub(reverse_ranks.start) <= SCAN_MAX {
-            let stretch = reverse_ranks.start as usize..reverse_ranks.end as usize;
-            let inside = |rank: &u32| ranks.contains(rank);
-            found.extend(self.permutation[stretch].iter().copied().filter(inside));
+            let inside = |rank: u32| ranks.contains(&rank);
+            self.permutation.filter_into(reverse_ranks, inside, found);
             found[before..].sort_unstable();
             return true;
         }
@@ -205,8 +264,7 @@ impl Segment {
         let mut key = Vec::new();
         while low < high {
             let middle = low + (high - low) / 2;
-            self.keys
-                .key_at(self.permutation[middle as usize], &mut key);
+            self.keys.key_at(self.permutation.get(middle), &mut key);
             if key.iter().rev().cmp(bound) == Ordering::Less {
                 low = middle + 1;
             } else {

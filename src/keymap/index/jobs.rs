@@ -1,0 +1,236 @@
+//! How keys move between the parts of an index: the jobs it hands out, and what it does with their
+//! outcomes.
+
+use super::{KeyIndex, Live};
+use crate::keymap::bloom::hash;
+use crate::keymap::dead::{Dead, Grave};
+use crate::keymap::job::{Job, JobResult, Outcome, Retired, Task};
+use crate::keymap::merge::Input;
+use crate::keymap::policy::{self, Lane};
+use crate::keymap::segment::Segment;
+use std::any::Any;
+use std::sync::Arc;
+
+/// How many deletes that came during a merge are carried over in one step.
+const JOURNAL_STEP: usize = 64;
+
+/// For how many changes no job is handed out after one that panicked, so that a defect does not
+/// keep a processor busy.
+const COOLDOWN_CALLS: u32 = 10_000;
+
+/// What a merge takes for each key while it runs, besides the keys themselves.
+const MERGE_ENTRY_BYTES: usize = 24;
+
+/// A job that was handed out.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) id: u64,
+    pub(super) kind: JobKind,
+    /// Keys that were deleted from its inputs since it began.
+    journal: Vec<Box<[u8]>>,
+    /// What of the journal was carried over to its result.
+    dead: Dead,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JobKind {
+    Freeze,
+    Merge(Lane),
+    Fold,
+}
+
+/// What became of an outcome.
+pub enum Finish {
+    /// It is in place; what it replaced is to be dropped.
+    Done(Retired),
+    /// Some deletes are still to be carried over: hand it in again.
+    Again(Outcome),
+}
+
+impl KeyIndex {
+    /// The next job that is worth doing, if any. Call until there is none, after any change.
+    pub fn next_job(&mut self) -> Option<Job> {
+        if !self.may_have_job {
+            return None;
+        }
+        if self.cooldown > 0 {
+            self.cooldown -= 1;
+            return None;
+        }
+        let job = self
+            .freeze_job()
+            .or_else(|| self.merge_job())
+            .or_else(|| self.fold_job());
+        self.may_have_job = job.is_some();
+        job
+    }
+
+    /// Puts the outcome of a job in place. Takes at most about 200 µs: where many keys were
+    /// deleted from a merge's inputs meanwhile, they are carried over in several calls.
+    pub fn finish(&mut self, outcome: Outcome) -> Finish {
+        self.may_have_job = true;
+        let at = self.jobs.iter().position(|job| job.id == outcome.id);
+        let at = at.expect("an outcome belongs to a job of this index");
+        match outcome.result {
+            JobResult::Merged(ref segment) => {
+                let job = &mut self.jobs[at];
+                for _ in 0..JOURNAL_STEP {
+                    let Some(key) = job.journal.pop() else { break };
+                    let rank = segment.find(&key, hash(&key));
+                    let rank = rank.expect("a key that was alive in an input is in the result");
+                    let reverse_rank = segment.reverse_rank(&key);
+                    job.dead.bury(Grave { rank, reverse_rank }, segment.len());
+                }
+                if !job.journal.is_empty() {
+                    return Finish::Again(outcome);
+                }
+                let job = self.jobs.swap_remove(at);
+                self.merged_keys += outcome.keys as u64;
+                self.merged_for += outcome.took;
+                let segment = segment.clone();
+                Finish::Done(self.swap(job, segment))
+            }
+            JobResult::Folded { index, graves } => {
+                let job = self.jobs.swap_remove(at);
+                // The segment may have been merged away meanwhile; then the fold is of no use.
+                let folded = |live: &&mut Live| live.fold == Some(job.id);
+                let live = self.segments.iter_mut().find(folded);
+                let replaced = live.and_then(|live| {
+                    live.fold = None;
+                    live.dead.finish_fold(index, graves)
+                });
+                self.recount();
+                Finish::Done(Retired(vec![Box::new(replaced)]))
+            }
+            JobResult::Panicked => {
+                let job = self.jobs.swap_remove(at);
+                self.release(&job);
+                self.merges_failed += 1;
+                self.cooldown = COOLDOWN_CALLS;
+                Finish::Done(Retired::default())
+            }
+        }
+    }
+
+    fn freeze_job(&mut self) -> Option<Job> {
+        let at = self.frozen.iter().position(|frozen| frozen.job.is_none())?;
+        let id = self.new_id();
+        let frozen = &mut self.frozen[at];
+        frozen.job = Some(id);
+        let input = Input::Tree {
+            keys: frozen.keys.clone(),
+            dead: frozen.dead.clone(),
+        };
+        Some(self.start_merge(id, JobKind::Freeze, vec![input]))
+    }
+
+    fn merge_job(&mut self) -> Option<Job> {
+        let is_free = |lane: Lane| self.jobs.iter().all(|job| job.kind != JobKind::Merge(lane));
+        let (lane, parts) = policy::choose(&self.segments, is_free)?;
+        let id = self.new_id();
+        let mut inputs = Vec::new();
+        for live in &mut self.segments {
+            if parts.contains(&live.id) {
+                live.merge = Some(id);
+                inputs.push(Input::Segment {
+                    segment: live.segment.clone(),
+                    dead: live.dead.snapshot(),
+                });
+            }
+        }
+        Some(self.start_merge(id, JobKind::Merge(lane), inputs))
+    }
+
+    fn fold_job(&mut self) -> Option<Job> {
+        let wanted = |live: &Live| live.dead.wants_fold() && live.fold.is_none();
+        let at = self.segments.iter().position(wanted)?;
+        let id = self.new_id();
+        let live = &mut self.segments[at];
+        live.fold = Some(id);
+        let (before, graves) = live.dead.fold_input();
+        self.jobs.push(Running {
+            id,
+            kind: JobKind::Fold,
+            journal: Vec::new(),
+            dead: Dead::default(),
+            bytes: 0,
+        });
+        let task = Task::Fold { before, graves };
+        Some(Job { id, task })
+    }
+
+    fn start_merge(&mut self, id: u64, kind: JobKind, inputs: Vec<Input>) -> Job {
+        let key_bytes: usize = inputs.iter().map(Input::key_bytes).sum();
+        let job = Job {
+            id,
+            task: Task::Merge {
+                inputs,
+                table: self.table.clone(),
+            },
+        };
+        let bytes = key_bytes + job.keys() * MERGE_ENTRY_BYTES;
+        self.merging_bytes += bytes;
+        self.jobs.push(Running {
+            id,
+            kind,
+            journal: Vec::new(),
+            dead: Dead::default(),
+            bytes,
+        });
+        job
+    }
+
+    /// Puts a merge's result in the place of its inputs.
+    fn swap(&mut self, job: Running, segment: Arc<Segment>) -> Retired {
+        self.merging_bytes -= job.bytes;
+        self.table = segment.table().cloned().or(self.table.take());
+        let mut retired: Vec<Box<dyn Any + Send>> = Vec::new();
+        for frozen in self
+            .frozen
+            .extract_if(.., |frozen| frozen.job == Some(job.id))
+        {
+            self.frozen_bytes -= frozen.bytes;
+            retired.push(Box::new(frozen.keys));
+        }
+        for live in self
+            .segments
+            .extract_if(.., |live| live.merge == Some(job.id))
+        {
+            retired.push(Box::new((live.segment, live.dead)));
+        }
+        let id = self.new_id();
+        if job.dead.len() < segment.len() {
+            self.segments.push(Live {
+                id,
+                segment,
+                dead: job.dead,
+                merge: None,
+                fold: None,
+            });
+        } else {
+            retired.push(Box::new(segment));
+        }
+        self.recount();
+        Retired(retired)
+    }
+
+    /// Lets the parts of a job go that came to nothing.
+    fn release(&mut self, job: &Running) {
+        self.merging_bytes -= job.bytes;
+        for frozen in &mut self.frozen {
+            frozen.job.take_if(|id| *id == job.id);
+        }
+        for live in &mut self.segments {
+            live.merge.take_if(|id| *id == job.id);
+            live.fold.take_if(|id| *id == job.id);
+        }
+    }
+}
+
+/// Notes a delete for the merge that reads the key's part, if any.
+pub(super) fn note_in_journal(jobs: &mut [Running], id: Option<u64>, key: &[u8]) {
+    for job in jobs.iter_mut().filter(|job| Some(job.id) == id) {
+        job.journal.push(key.into());
+    }
+}
