@@ -1,13 +1,13 @@
 # What a newcomer needs: `make help`.
 
 CARGO ?= cargo
-BINARY := target/release/kvstore
+SIZES ?= 10000 100000 1000000
 
-.PHONY: help run test tools check bench demo clean
+.PHONY: help run test tools check bench bench-keymap demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Serve on 127.0.0.1:8000
 	$(CARGO) run --release
@@ -30,6 +30,9 @@ check: ## Check the format, lints, docs, advisories and licences
 
 bench: ## Time the key map and the store against rivals
 	$(CARGO) bench
+
+bench-keymap: ## Time pages of the key map at SIZES keys (10000 100000 1000000)
+	$(CARGO) bench --bench pages -- $(SIZES)
 
 demo: ## Load 4.5 million npm package names and search them
 	$(CARGO) build --release

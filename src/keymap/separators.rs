@@ -39,8 +39,13 @@ impl SeparatorsBuilder {
     }
 
     pub(super) fn finish(self) -> Separators {
+        let mut bytes = self
+            .builder
+            .into_inner()
+            .expect("memory does not fail to be written");
+        bytes.shrink_to_fit();
         Separators {
-            fst: self.builder.into_fst(),
+            fst: Fst::new(bytes).expect("what a builder wrote is an FST"),
         }
     }
 }
