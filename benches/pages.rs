@@ -9,7 +9,6 @@ use fst::{IntoStreamer, Streamer};
 use kvstore::keymap::{Finish, KeyIndex, Lane, Outcome};
 use kvstore::model::Filter;
 use std::collections::{BTreeSet, HashSet};
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const PAGE: usize = 100;
@@ -35,8 +34,7 @@ fn main() {
     } else {
         sizes
     };
-    let shapes: [(&str, fn(usize) -> Option<Shape>); 3] =
-        [("user", user), ("npm", names), ("uuid", identifiers)];
+    let shapes: [(&str, Make); 3] = [("user", user), ("npm", names), ("uuid", identifiers)];
     for size in sizes {
         let wanted = shapes
             .iter()
@@ -46,6 +44,9 @@ fn main() {
         }
     }
 }
+
+/// Makes a shape of so many keys, where it can.
+type Make = fn(usize) -> Option<Shape>;
 
 /// Keys of one kind, and what to search them for.
 struct Shape {
@@ -339,7 +340,7 @@ fn median_us(run: impl Fn()) -> f64 {
     run();
     while times.len() < REPEATS_MAX && (times.is_empty() || begun.elapsed() < PATIENCE) {
         let start = Instant::now();
-        black_box(run());
+        run();
         times.push(start.elapsed());
     }
     times.sort_unstable();
