@@ -1,9 +1,10 @@
 # What a newcomer needs: `make help`.
 
 CARGO ?= cargo
+FUZZ_SECONDS ?= 60
 SIZES ?= 10000 100000 1000000
 
-.PHONY: help run test tools check bench bench-keymap demo clean
+.PHONY: help run test tools check bench bench-keymap fuzz demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -33,6 +34,10 @@ bench: ## Time the key map and the store against rivals
 
 bench-keymap: ## Time pages of the key map at SIZES keys (10000 100000 1000000)
 	$(CARGO) bench --bench pages -- $(SIZES)
+
+fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz
+	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run keymap -- -max_total_time=$(FUZZ_SECONDS)
 
 demo: ## Load 4.5 million npm package names and search them
 	$(CARGO) build --release

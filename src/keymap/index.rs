@@ -171,7 +171,7 @@ impl KeyIndex {
         debug_assert!(before.is_none(), "a key is added once");
         self.fresh_bytes += key.len() + TREE_ENTRY_BYTES;
         self.len += 1;
-        if self.fresh.len() >= FRESH_KEYS && self.can_freeze() {
+        if self.fresh.len() >= FRESH_KEYS {
             self.freeze();
         }
     }
@@ -263,8 +263,11 @@ impl KeyIndex {
         }
     }
 
-    /// Freezes the fresh tree, whatever its size.
-    pub(super) fn freeze(&mut self) {
+    /// Freezes the fresh tree, whatever its size, where there is room for one more frozen tree.
+    pub fn freeze(&mut self) {
+        if self.fresh.is_empty() || self.frozen.len() == FROZEN_MAX {
+            return;
+        }
         self.may_have_job = true;
         let bytes = std::mem::take(&mut self.fresh_bytes);
         self.frozen_bytes += bytes;
@@ -274,11 +277,6 @@ impl KeyIndex {
             dead: BTreeSet::new(),
             job: None,
         });
-    }
-
-    /// Whether one more tree may be frozen.
-    pub(super) fn can_freeze(&self) -> bool {
-        !self.fresh.is_empty() && self.frozen.len() < FROZEN_MAX
     }
 
     fn remove_from_parts(&mut self, key: &[u8]) -> Option<u32> {

@@ -112,6 +112,12 @@ impl KeyMap {
         self.index.room()
     }
 
+    /// Makes the fresh part ready to become a segment, whatever its size, where there is room for
+    /// one more such part. The next job is its freeze.
+    pub fn freeze(&mut self) {
+        self.index.freeze();
+    }
+
     /// The next job that is worth doing, if any. Call until there is none, after any change.
     pub fn next_job(&mut self) -> Option<Job> {
         self.index.next_job()
