@@ -19,7 +19,7 @@ test: tools ## Run every test, and every bench once
 tools:
 	@command -v curl >/dev/null || { apt-get update && apt-get install -y curl; }
 
-check: ## Check the format, lints, docs, advisories and licences
+check: ## Check the format, lints, docs and licences
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items

@@ -77,8 +77,10 @@ pub fn import(arguments: &ImportArguments) -> Result<(), ImportError> {
     let mut import = Import::new(arguments);
     import.run().map_err(|cause| ImportError {
         unknown: match &cause {
-            Cause::Transport(..) => "; whether those of the last request were is unknown",
-            Cause::Input(..) | Cause::Url(_) | Cause::Refused { .. } => "",
+            Cause::Transport(_, error) if !never_connected(error) => {
+                "; whether those of the last request were is unknown"
+            }
+            Cause::Transport(..) | Cause::Input(..) | Cause::Url(_) | Cause::Refused { .. } => "",
         },
         cause: Box::new(cause),
         applied: import.created + import.updated,
@@ -186,6 +188,15 @@ impl<'a> Import<'a> {
                 answer.detail
             },
         })
+    }
+}
+
+/// Whether the request surely did not reach the server.
+fn never_connected(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => true,
+        _ => false,
     }
 }
 

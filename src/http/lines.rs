@@ -23,6 +23,16 @@ pub(super) enum Form {
 }
 
 impl Form {
+    /// What is wrong and where. A line of a bulk body has its number elsewhere.
+    fn place(self, error: &serde_json::Error) -> String {
+        match self {
+            Self::Body => error.to_string(),
+            Self::Line => error
+                .to_string()
+                .replace(" at line 1 column ", " at column "),
+        }
+    }
+
     fn expected(self) -> &'static str {
         match self {
             Self::Body => r#"{"key": "…", "value": any JSON}"#,
@@ -75,15 +85,20 @@ pub(super) fn parse(
 
 /// Tells a text that is not JSON from JSON of another form.
 fn not_of_form(text: &[u8], form: Form, error: &serde_json::Error) -> Problem {
-    let is_json = error.is_data() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
-    if is_json {
-        let detail = format!(
-            "{error}; the object must be of the form {}",
-            form.expected()
-        );
-        Problem::new(Code::InvalidBody, detail)
-    } else {
-        Problem::new(Code::InvalidJson, format!("the body is not JSON: {error}"))
+    match serde_json::from_slice::<IgnoredAny>(text) {
+        Ok(_) if error.is_data() => {
+            let (place, expected) = (form.place(error), form.expected());
+            let detail = format!("{place}; the object must be of the form {expected}");
+            Problem::new(Code::InvalidBody, detail)
+        }
+        Ok(_) => Problem::new(
+            Code::InvalidJson,
+            format!("not JSON: {}", form.place(error)),
+        ),
+        Err(syntax) => Problem::new(
+            Code::InvalidJson,
+            format!("not JSON: {}", form.place(&syntax)),
+        ),
     }
 }
 
@@ -100,15 +115,6 @@ struct Members<'a> {
 /// Text that is borrowed where it holds no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Member {
-    Key,
-    Value,
-    ContentType,
-    Base64,
-}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -127,14 +133,13 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members::default();
-        while let Some(member) = map.next_key::<Member>()? {
-            let repeated = match member {
-                Member::Key => put(&mut members.key, map.next_value::<Text<'_>>()?.0),
-                Member::Value => put(&mut members.value, map.next_value()?),
-                Member::ContentType => {
-                    put(&mut members.content_type, map.next_value::<Text<'_>>()?.0)
-                }
-                Member::Base64 => put(&mut members.base64, map.next_value::<Text<'_>>()?.0),
+        while let Some(Text(member)) = map.next_key::<Text<'_>>()? {
+            let repeated = match &*member {
+                "key" => put(&mut members.key, map.next_value::<Text<'_>>()?.0),
+                "value" => put(&mut members.value, map.next_value()?),
+                "content_type" => put(&mut members.content_type, map.next_value::<Text<'_>>()?.0),
+                "base64" => put(&mut members.base64, map.next_value::<Text<'_>>()?.0),
+                unknown => return Err(A::Error::custom(format!("there is no member {unknown:?}"))),
             };
             if repeated {
                 return Err(A::Error::custom("a member is given twice"));

@@ -166,6 +166,11 @@ async fn dispatch(
 ) -> Result<HttpResponse, Problem> {
     let state = request.app_data::<Data<State>>();
     let state = state.expect("the app is built with its state");
+    // The router's prefix takes the endpoint without a key too.
+    let path = request.uri().path();
+    if !route.takes(path) {
+        return Err(Problem::no_such_path(path));
+    }
     if !route.methods.contains(request.method()) {
         return Err(Problem::method_not_allowed(allow(route)));
     }

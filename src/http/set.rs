@@ -61,11 +61,21 @@ enum BodyForm {
 
 fn body_form(request: &HttpRequest, state: &State) -> Result<BodyForm, Problem> {
     let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
-    let Ok(Some(content_type)) = body::content_type(request, state) else {
-        return unsupported(
-            "the body's type is not said; add the header Content-Type: application/json \
-             (curl: -H 'Content-Type: application/json')",
-        );
+    let content_type = match body::content_type(request, state) {
+        Ok(Some(content_type)) => content_type,
+        Ok(None) => {
+            return unsupported(
+                "the body's type is not said; add the header Content-Type: application/json \
+                 (curl: -H 'Content-Type: application/json')",
+            );
+        }
+        Err(_) => {
+            return unsupported(
+                "the Content-Type header is not one content type; \
+                 send one header Content-Type: application/json \
+                 (curl: -H 'Content-Type: application/json')",
+            );
+        }
     };
     let mut parts = content_type.as_str().split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();

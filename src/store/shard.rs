@@ -10,7 +10,7 @@ use super::message::{
 };
 use crate::keymap::{Finish, KeyMap, Room};
 use crate::lifecycle::{Lifecycle, Stage};
-use crate::model::{Change, Condition, Expiry, Mutation, Revision, Value, Written};
+use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
 use actix::{Actor, ActorResponse, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,7 +97,7 @@ impl ShardActor {
         let Change::Set { content_type, body } = change else {
             unreachable!("`Set` and `SetMany` are made of changes that set");
         };
-        self.check_room_for(key.as_bytes().len() + body.len())?;
+        self.check_room_for(&key, body.len())?;
         let revision = self.next_revision();
         let value = Value {
             content_type,
@@ -134,13 +134,23 @@ impl ShardActor {
         self.map.delete(key).then_some(revision)
     }
 
-    fn check_room_for(&self, bytes: usize) -> Result<(), StoreError> {
+    /// Whether the store has room for a value of `body_bytes`. What does not grow it always fits.
+    fn check_room_for(&self, key: &Key, body_bytes: usize) -> Result<(), StoreError> {
         let bytes_max = self.shared.bytes_max;
         let held = self.shared.bytes.load(Ordering::Relaxed);
-        if held.saturating_add(bytes + ENTRY_BYTES) > bytes_max {
-            return Err(StoreError::Full { bytes_max });
+        let new = key.as_bytes().len() + body_bytes + ENTRY_BYTES;
+        if held.saturating_add(new) <= bytes_max {
+            return Ok(());
         }
-        Ok(())
+        // Near the bound it is worth looking what the value replaces.
+        let grows = match self.map.get(key) {
+            Some(old) => body_bytes.saturating_sub(old.body.len()),
+            None => new,
+        };
+        if grows == 0 || held.saturating_add(grows) <= bytes_max {
+            return Ok(());
+        }
+        Err(StoreError::Full { bytes_max })
     }
 
     fn next_revision(&mut self) -> Revision {

@@ -217,6 +217,9 @@ fn a_full_store_gets_507_while_reads_and_deletes_go_on() {
         (&2.into(), &1.into())
     );
     assert_eq!(server.get("/get/1").body, value);
+    // What does not grow the store fits all the same.
+    assert_eq!(server.put("/set/1", &[], &value).status, 200);
+    assert_eq!(server.put("/set/1", &[], b"small").status, 200);
     assert_eq!(server.get("/search?prefix=&limit=5").keys().len(), 5);
     for number in 1..stored {
         assert_eq!(server.delete(&format!("/delete/{number}")).status, 204);

@@ -83,6 +83,14 @@ fn a_bad_line_ends_the_body_and_what_was_before_it_stays() {
 }
 
 #[test]
+fn a_bad_line_is_named_once() {
+    let server = Server::start();
+    let problem = server.bulk("{\"key\":\"a\",\"value\":1}\noops\n").json();
+    assert_eq!(problem["line"], 2);
+    assert_eq!(problem["detail"], "not JSON: expected value at column 1");
+}
+
+#[test]
 fn a_line_over_a_bound_is_a_413_that_names_it() {
     let server = Server::start_with(&["--line-bytes-max", "1000", "--value-bytes-max", "500"]);
     let line = |key: usize, value: usize| {

@@ -192,7 +192,9 @@ fn import_without_a_server_says_so() {
     let (code, text) = import("http://127.0.0.1:1");
     assert_eq!(code, Some(74));
     assert!(
-        text.contains("does not answer") && text.contains("0 lines were applied"),
+        text.contains("does not answer")
+            && text.contains("0 lines were applied")
+            && !text.contains("unknown"),
         "{text}"
     );
     let (code, text) = import("ftp://x");

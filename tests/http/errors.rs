@@ -13,11 +13,18 @@ fn a_body_that_is_not_json_is_a_400() {
         "{\"key\":\"k\",\"value\":1}x",
         "{\"key\":\"\\ud800\",\"value\":1}",
         "nope",
+        "[1",
+        "{\"key\":1",
     ] {
         server
             .post(body)
             .assert_problem(400, "invalid_json", &["not JSON"]);
     }
+    let problem = server.post("[1").json();
+    assert_eq!(
+        problem["detail"],
+        "not JSON: EOF while parsing a list at line 1 column 2"
+    );
     let bytes = b"{\"key\":\"k\",\"value\":\"\xff\"}";
     let response = server.send("POST", "/set", &[JSON], bytes);
     response.assert_problem(400, "invalid_json", &[]);
@@ -44,6 +51,9 @@ fn json_of_another_shape_is_a_422() {
             .post(body)
             .assert_problem(422, "invalid_body", &["\"key\"", "\"value\""]);
     }
+    let unknown = server.post("{\"key\":\"k\",\"ttl\":5}");
+    let problem = unknown.assert_problem(422, "invalid_body", &["no member \"ttl\""]);
+    assert!(!problem.to_string().contains("base64"), "{problem}");
     assert_eq!(server.get("/search?prefix=").total(), 0);
 }
 
@@ -63,6 +73,9 @@ fn a_body_of_another_type_is_a_415_that_names_the_header() {
         let response = post(&[("Content-Type", other)]);
         response.assert_problem(415, "unsupported_media_type", &says);
     }
+    let says = ["not one content type"];
+    post(&[("Content-Type", "junk")]).assert_problem(415, "unsupported_media_type", &says);
+    post(&[JSON, JSON]).assert_problem(415, "unsupported_media_type", &says);
     let latin = ("Content-Type", "application/json; charset=latin-1");
     post(&[latin]).assert_problem(415, "unsupported_media_type", &["UTF-8"]);
     for json in [
@@ -172,6 +185,9 @@ fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
 fn a_path_that_is_not_there_is_a_404_that_lists_the_paths() {
     let server = Server::start();
     for (method, path) in [
+        ("GET", "/delete"),
+        ("DELETE", "/delete"),
+        ("PUT", "/get"),
         ("GET", "/"),
         ("GET", "/keys"),
         ("POST", "/x"),

@@ -1,7 +1,7 @@
 //! The store by its handle and its messages, on threads of its own.
 
 use super::*;
-use crate::model::{ContentType, Filter, Key, Query};
+use crate::model::{ContentType, Filter, Query};
 use crate::store::{SET_MANY_MAX, Store, StoreOptions};
 use actix::{Arbiter, System};
 use proptest::prelude::*;
