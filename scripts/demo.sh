@@ -12,6 +12,10 @@ readonly BINARY=${BINARY:-target/release/kvstore}
 readonly LOG=target/demo/server.log
 readonly REQUESTS=21
 
+# A proxy is for getting the names; the server is on this machine.
+export no_proxy="${no_proxy:+$no_proxy,}127.0.0.1"
+export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1"
+
 fail() {
     echo "demo: $1" >&2
     exit 1
@@ -30,6 +34,7 @@ if [ ! -f "$FOLDER/names.ndjson" ]; then
     npm pack --silent --pack-destination "$FOLDER" "$PACKAGE" >/dev/null ||
         fail "npm cannot get $PACKAGE; check the network and try again"
     tar -xzf "$FOLDER"/*.tgz -C "$FOLDER"
+    # shellcheck disable=SC2016 # What looks like the shell's variables is JavaScript's.
     node -e '
         const fs = require("fs");
         const folder = process.argv[1];
@@ -47,34 +52,39 @@ if [ ! -f "$FOLDER/names.ndjson" ]; then
 fi
 
 mkdir -p target/demo
-"$BINARY" --listen 127.0.0.1:0 2>"$LOG" &
+# The log names the port, so its level is not left to the environment.
+"$BINARY" --listen 127.0.0.1:0 --log info 2>"$LOG" &
 readonly SERVER=$!
-trap 'kill -INT $SERVER 2>/dev/null || true' EXIT
+trap 'kill -INT $SERVER 2>/dev/null && wait $SERVER || true' EXIT
 
-url=
-for _ in $(seq 100); do
+ready() {
     url=$(sed -n 's/.* listens on /http:\/\//p' "$LOG")
-    [ -n "$url" ] && curl -sf "$url/readyz" >/dev/null && break
-    kill -0 $SERVER 2>/dev/null || fail "the server did not start: $(cat "$LOG")"
-    sleep 0.1
-done
-curl -sf "$url/readyz" >/dev/null || fail "the server is not ready after 10 s; see $LOG"
-
-resident_kib() {
-    awk '/^VmRSS:/ {print $2}' "/proc/$SERVER/status"
+    [ -n "$url" ] && curl -sf -m 5 "$url/readyz" >/dev/null
 }
 
-before=$(resident_kib)
+merged() {
+    curl -sf -m 5 "$url/metrics" | grep -q '^kvstore_index_merges_running 0$'
+}
+
+await() {
+    local deadline=$((SECONDS + 60))
+    until "$1"; do
+        kill -0 $SERVER 2>/dev/null || fail "the server ended: $(tail -n 3 "$LOG")"
+        [ $SECONDS -lt $deadline ] || fail "the server is not $1 after 60 s; see $LOG"
+        sleep 0.1
+    done
+}
+
+await ready
 names=$(wc -l <"$FOLDER/names.txt")
 echo "Loading $names names"
 begun=$(date +%s%N)
 "$BINARY" import "$FOLDER/names.ndjson" --url "$url"
 seconds=$(awk -v ns=$(($(date +%s%N) - begun)) 'BEGIN {printf "%.1f", ns / 1e9}')
 # Memory settles once the last merge has ended.
-while ! curl -sf "$url/metrics" | grep -q '^kvstore_index_merges_running 0$'; do
-    sleep 0.2
-done
-awk -v s="$seconds" -v k=$(($(resident_kib) - before)) -v n="$names" \
+await merged
+resident_kib=$(awk '/^VmRSS:/ {print $2}' "/proc/$SERVER/status")
+awk -v s="$seconds" -v k="$resident_kib" -v n="$names" \
     'BEGIN {printf "Loaded in %s s, %d keys/s; %d MiB resident, %.0f bytes a key with its value\n\n", s, n / s, k / 1024, k * 1024 / n}'
 
 # Prints a row: the query, its total, what grep counts, the median time, and the first keys. The
@@ -83,13 +93,14 @@ search() {
     local query=$1 begins=$2 ends=$3
     local request="$url/search?$query&limit=100"
     local total counted median first
-    total=$(curl -sfI "$request" | tr -d '\r' | awk 'tolower($1) == "x-total-count:" {print $2}')
+    total=$(curl -sSfI "$request" | tr -d '\r' | awk 'tolower($1) == "x-total-count:" {print $2}') ||
+        fail "the server does not answer; see $LOG"
     counted=$(grep -e "$begins" "$FOLDER/names.txt" | grep -c -e "$ends" || true)
     # One connection for all requests; its first one is not counted.
     median=$(for _ in $(seq $((REQUESTS + 1))); do
         printf 'url = "%s"\noutput = /dev/null\nwrite-out = "%%{time_total}\\n"\n' "$request"
-    done | curl -sf -K - | tail -n $REQUESTS | sort -g | sed -n "$((REQUESTS / 2 + 1))p")
-    first=$(curl -sf "$request" | node -e '
+    done | curl -sSf -K - | tail -n $REQUESTS | sort -g | sed -n "$((REQUESTS / 2 + 1))p")
+    first=$(curl -sSf "$request" | node -e '
         console.log(JSON.parse(require("fs").readFileSync(0, "utf8")).slice(0, 3).join(" "))')
     awk -v q="$query" -v t="$total" -v c="$counted" -v m="$median" -v f="$first" \
         'BEGIN {printf "%-30s %9d %9d %8.2f ms  %s\n", q, t, c, m * 1000, f}'
@@ -101,9 +112,12 @@ search 'prefix=react-' '^react-' ''
 search 'suffix=-webpack-plugin' '' '-webpack-plugin$'
 search 'prefix=react-&suffix=-native' '^react-' '-native$'
 echo
-echo "Try: curl '$url/search?prefix=react-&suffix=-native&limit=100'"
+echo "Repeat one: curl '$url/search?prefix=react-&suffix=-native&limit=100'"
 
 if [ -n "${DEMO_KEEP:-}" ]; then
     echo "The server runs until you press Enter."
-    read -r
+    # Without a terminal there is no Enter to wait for.
+    read -r || wait $SERVER
+else
+    echo "The server stops now; DEMO_KEEP=1 leaves it running."
 fi

@@ -189,9 +189,8 @@ impl KeyIndex {
             return self.len;
         }
         let frozen = self.frozen.iter().map(|frozen| {
-            tree_range(&frozen.keys, filter, b"")
-                .filter(|(key, _)| key.ends_with(&filter.suffix) && !frozen.dead.contains(*key))
-                .count()
+            let dead = frozen.dead.iter().filter(|key| filter.matches(key));
+            count_in_tree(&frozen.keys, filter) - dead.count()
         });
         let segments = self.segments.iter().map(|live| {
             let ranks = live.segment.prefix_ranks(&filter.prefix);
@@ -202,9 +201,7 @@ impl KeyIndex {
             let all = live.segment.count(&ranks, &reverse_ranks);
             (all - live.dead.count(&ranks, &reverse_ranks)) as usize
         });
-        let fresh = tree_range(&self.fresh, filter, b"")
-            .filter(|(key, _)| key.ends_with(&filter.suffix))
-            .count();
+        let fresh = count_in_tree(&self.fresh, filter);
         fresh + frozen.sum::<usize>() + segments.sum::<usize>()
     }
 
@@ -328,4 +325,16 @@ impl KeyIndex {
         self.last_id += 1;
         self.last_id
     }
+}
+
+/// How many keys of a tree match: a scan, unless all begin with the prefix and no more is asked.
+fn count_in_tree(keys: &Tree, filter: &Filter) -> usize {
+    let ends = [keys.first_key_value(), keys.last_key_value()];
+    let mut ends = ends.into_iter().flatten();
+    if filter.suffix.is_empty() && ends.all(|(key, _)| key.starts_with(&filter.prefix)) {
+        return keys.len();
+    }
+    tree_range(keys, filter, b"")
+        .filter(|(key, _)| key.ends_with(&filter.suffix))
+        .count()
 }
