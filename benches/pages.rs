@@ -255,7 +255,7 @@ fn build(shape: &Shape, merges: Merges) -> KeyIndex {
 
 fn finish(index: &mut KeyIndex, mut outcome: Outcome) {
     while let Finish::Again(again) = index.finish(outcome) {
-        outcome = again;
+        outcome = again.run();
     }
 }
 

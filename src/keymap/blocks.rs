@@ -9,6 +9,8 @@
 //! is stored whole, so a rank is decoded from its block alone.
 
 use super::fsst::{Encoder, SymbolTable};
+use super::part::{Buffer, Part, PartKind};
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,74 +25,90 @@ const SHARED_ESCAPE: usize = 31;
 const LENGTH_ESCAPE: usize = 7;
 
 /// An immutable list of keys in byte order, addressed by rank.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Blocks {
-    bytes: Vec<u8>,
-    /// Where each block starts in `bytes`.
-    starts: Vec<u32>,
+    entries: Part,
+    /// Where each block starts in `entries`.
+    starts: Part,
     len: u32,
     table: Option<Arc<SymbolTable>>,
 }
 
 /// Writes [`Blocks`], one key after the other.
-#[derive(Default)]
 pub(super) struct BlocksBuilder {
-    blocks: Blocks,
+    entries: Buffer,
+    starts: Buffer,
+    len: u32,
+    table: Option<Arc<SymbolTable>>,
     encoder: Option<Encoder>,
     last: Vec<u8>,
+    entry: Vec<u8>,
     codes: Vec<u8>,
 }
 
+/// A decoded key, in memory that is used for the next one again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyBuffer {
+    /// The key, and what was there before.
+    bytes: Vec<u8>,
+    len: usize,
+}
+
 impl BlocksBuilder {
-    /// A builder that compresses by `table`, where there is one.
-    pub(super) fn new(table: Option<Arc<SymbolTable>>) -> Self {
+    /// A builder for about so many keys of so many bytes together, which compresses by `table`,
+    /// where there is one.
+    pub(super) fn new(keys: usize, key_bytes: usize, table: Option<Arc<SymbolTable>>) -> Self {
         Self {
+            entries: Buffer::with_capacity(key_bytes + keys),
+            starts: Buffer::with_capacity(keys.div_ceil(BLOCK_KEYS as usize) * size_of::<u32>()),
+            len: 0,
             encoder: table.as_deref().map(Encoder::new),
-            blocks: Blocks {
-                table,
-                ..Blocks::default()
-            },
-            ..Self::default()
+            table,
+            last: Vec::new(),
+            entry: Vec::new(),
+            codes: Vec::new(),
         }
     }
 
     /// Appends a key, which must be greater than the one before it.
     pub(super) fn push(&mut self, key: &[u8]) {
-        let blocks = &mut self.blocks;
-        let first_of_block = blocks.len.is_multiple_of(BLOCK_KEYS);
+        let shared = shared_prefix(&self.last, key);
         assert!(
-            blocks.len == 0 || self.last.as_slice() < key,
+            self.len == 0 || self.last.get(shared) < key.get(shared),
             "keys are pushed in strictly ascending order"
         );
-        let shared = if first_of_block {
-            let start = u32::try_from(blocks.bytes.len());
-            blocks
-                .starts
-                .push(start.expect("a segment's key data is under 4 GiB"));
+        let written = if self.len.is_multiple_of(BLOCK_KEYS) {
+            let start = u32::try_from(self.entries.len());
+            let start = start.expect("a segment's key data is under 4 GiB");
+            self.starts.extend(&start.to_le_bytes());
             0
         } else {
-            shared_prefix(&self.last, key)
+            shared
         };
-        let rest = &key[shared..];
-        self.codes.clear();
-        match &self.encoder {
-            Some(encoder) => encoder.encode(rest, &mut self.codes),
-            None => self.codes.extend_from_slice(rest),
-        }
-        let length = self.codes.len();
-        let head = shared.min(SHARED_ESCAPE) << LENGTH_BITS | length.min(LENGTH_ESCAPE);
-        blocks
-            .bytes
+        let rest = &key[written..];
+        let codes = match &self.encoder {
+            Some(encoder) => {
+                self.codes.clear();
+                encoder.encode(rest, &mut self.codes);
+                &self.codes
+            }
+            None => rest,
+        };
+        self.entry.clear();
+        let length = codes.len();
+        let head = written.min(SHARED_ESCAPE) << LENGTH_BITS | length.min(LENGTH_ESCAPE);
+        self.entry
             .push(u8::try_from(head).expect("five and three bits fit a byte"));
-        for (value, escape) in [(shared, SHARED_ESCAPE), (length, LENGTH_ESCAPE)] {
+        for (value, escape) in [(written, SHARED_ESCAPE), (length, LENGTH_ESCAPE)] {
             if value >= escape {
-                write_varint(&mut blocks.bytes, value - escape);
+                write_varint(&mut self.entry, value - escape);
             }
         }
-        blocks.bytes.extend_from_slice(&self.codes);
-        blocks.len += 1;
+        self.entry.extend_from_slice(codes);
+        self.entries.extend(&self.entry);
+        self.len += 1;
         self.last.truncate(shared);
-        self.last.extend_from_slice(rest);
+        self.last.extend_from_slice(&key[shared..]);
     }
 
     /// The key pushed last; empty before the first.
@@ -100,17 +118,40 @@ impl BlocksBuilder {
 
     /// How many keys were pushed.
     pub(super) fn len(&self) -> u32 {
-        self.blocks.len
+        self.len
     }
 
-    pub(super) fn finish(mut self) -> Blocks {
-        self.blocks.bytes.shrink_to_fit();
-        self.blocks.starts.shrink_to_fit();
-        self.blocks
+    pub(super) fn finish(self) -> Blocks {
+        let entries = self.entries.seal(PartKind::Keys);
+        let starts = self.starts.seal(PartKind::Starts);
+        Blocks::open(entries, starts, self.len, self.table)
     }
 }
 
 impl Blocks {
+    /// The keys that two parts hold, `len` of them, compressed by `table`, where there is one.
+    pub(super) fn open(
+        entries: Part,
+        starts: Part,
+        len: u32,
+        table: Option<Arc<SymbolTable>>,
+    ) -> Self {
+        Self {
+            entries,
+            starts,
+            len,
+            table,
+        }
+    }
+
+    /// The parts that hold the keys, without the symbol table.
+    pub(super) fn parts(&self) -> [(PartKind, &Part); 2] {
+        [
+            (PartKind::Keys, &self.entries),
+            (PartKind::Starts, &self.starts),
+        ]
+    }
+
     pub(super) fn len(&self) -> u32 {
         self.len
     }
@@ -120,22 +161,35 @@ impl Blocks {
         self.table.as_ref()
     }
 
-    /// Bytes on the heap.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.starts.capacity() * size_of::<u32>()
+    /// Decodes the key of `rank` into `key`. At most 16 entries are read, and of these only those
+    /// decoded that the key still has bytes of: about the logarithm of their number.
+    pub(super) fn key_at(&self, rank: u32, key: &mut KeyBuffer) {
+        let within = (rank % BLOCK_KEYS) as usize;
+        let mut at = self.starts.number(rank / BLOCK_KEYS) as usize;
+        let mut entries = [Entry::default(); BLOCK_KEYS as usize];
+        for entry in &mut entries[..=within] {
+            *entry = Entry::read(&self.entries, &mut at);
+        }
+        // From the last on: an entry is needed where it shares less than what is known after it.
+        let mut needed = 0_u16;
+        let mut unknown = usize::MAX;
+        for (index, entry) in entries[..=within].iter().enumerate().rev() {
+            if entry.shared < unknown {
+                needed |= 1 << index;
+                unknown = entry.shared;
+            }
+        }
+        while needed != 0 {
+            let Entry { shared, rest } = entries[needed.trailing_zeros() as usize];
+            key.set(shared, rest, self.table.as_deref());
+            needed &= needed - 1;
+        }
     }
 
-    /// The ranks of block `block`.
-    pub(super) fn ranks(&self, block: u32) -> Range<u32> {
-        let start = block * BLOCK_KEYS;
-        start..self.len.min(start.saturating_add(BLOCK_KEYS))
-    }
-
-    /// Decodes the key of `rank` into `key`. At most 16 entries are read.
-    pub(super) fn key_at(&self, rank: u32, key: &mut Vec<u8>) {
-        let mut walk = self.walk(rank);
-        walk.advance();
-        std::mem::swap(key, &mut walk.key);
+    /// Reads the beginning of a rank's block, and no more: where many keys are to be decoded, this
+    /// lets the memory be fetched at once.
+    pub(super) fn touch(&self, rank: u32) -> u8 {
+        self.entries[self.starts.number(rank / BLOCK_KEYS) as usize]
     }
 
     /// A walk over the keys from `rank` on; an exhausted one where `rank` is past the end.
@@ -144,31 +198,55 @@ impl Blocks {
             blocks: self,
             next: rank.min(self.len),
             at: 0,
-            key: Vec::with_capacity(64),
+            key: KeyBuffer::default(),
         };
-        if rank < self.len {
-            let block = rank / BLOCK_KEYS;
-            walk.at = self.starts[block as usize] as usize;
-            for _ in block * BLOCK_KEYS..rank {
-                walk.decode();
-            }
-        }
+        walk.enter_block();
         walk
     }
 
     /// The first rank in `block` whose key is not less than `key`, and whether it is that key.
     /// One past the block's last rank where all its keys are less.
+    ///
+    /// Nothing is decoded: an entry that shares more with the one before than that one does with
+    /// `key` compares as that one did, and one that shares less is greater.
     pub(super) fn lower_bound(&self, block: u32, key: &[u8]) -> (u32, bool) {
         let ranks = self.ranks(block);
-        let mut walk = self.walk(ranks.start);
+        if ranks.is_empty() {
+            return (ranks.end, false);
+        }
+        let mut at = self.starts.number(block) as usize;
+        let mut matched = 0;
         for rank in ranks.clone() {
-            match walk.advance().map(|found| found.cmp(key)) {
-                Some(std::cmp::Ordering::Less) => {}
-                Some(order) => return (rank, order.is_eq()),
-                None => break,
+            let Entry { shared, rest } = Entry::read(&self.entries, &mut at);
+            match shared.cmp(&matched) {
+                Ordering::Greater => continue,
+                Ordering::Less => return (rank, false),
+                Ordering::Equal => {}
+            }
+            let (order, equal) = self.compare(rest, &key[matched..]);
+            matched += equal;
+            match order {
+                Ordering::Less => {}
+                order => return (rank, order.is_eq()),
             }
         }
         (ranks.end, false)
+    }
+
+    fn compare(&self, rest: &[u8], key: &[u8]) -> (Ordering, usize) {
+        match &self.table {
+            Some(table) => table.compare(rest, key),
+            None => {
+                let shared = shared_prefix(rest, key);
+                (rest.get(shared).cmp(&key.get(shared)), shared)
+            }
+        }
+    }
+
+    /// The ranks of block `block`.
+    fn ranks(&self, block: u32) -> Range<u32> {
+        let start = block * BLOCK_KEYS;
+        start.min(self.len)..self.len.min(start.saturating_add(BLOCK_KEYS))
     }
 }
 
@@ -179,7 +257,7 @@ pub(super) struct Walk<'a> {
     /// The rank that the next call of `advance` yields.
     next: u32,
     at: usize,
-    key: Vec<u8>,
+    key: KeyBuffer,
 }
 
 impl Walk<'_> {
@@ -190,12 +268,12 @@ impl Walk<'_> {
         }
         self.decode();
         self.next += 1;
-        Some(&self.key)
+        Some(self.key.as_slice())
     }
 
     /// The key that `advance` yielded last.
     pub(super) fn key(&self) -> &[u8] {
-        &self.key
+        self.key.as_slice()
     }
 
     /// The rank that `advance` will yield.
@@ -206,37 +284,96 @@ impl Walk<'_> {
     /// Moves on to `rank`, which must not be behind, without decoding whole blocks in between.
     pub(super) fn skip_to(&mut self, rank: u32) {
         if rank / BLOCK_KEYS != self.next / BLOCK_KEYS {
-            *self = self.blocks.walk(rank);
+            self.next = rank.min(self.blocks.len);
+            self.enter_block();
         } else {
             while self.next < rank && self.advance().is_some() {}
         }
     }
 
+    /// Decodes what comes in the block before the next key.
+    fn enter_block(&mut self) {
+        if self.next < self.blocks.len {
+            self.at = self.blocks.starts.number(self.next / BLOCK_KEYS) as usize;
+            for _ in 0..self.next % BLOCK_KEYS {
+                self.decode();
+            }
+        }
+    }
+
     fn decode(&mut self) {
-        let bytes = &self.blocks.bytes;
-        let head = usize::from(bytes[self.at]);
-        self.at += 1;
+        let entry = Entry::read(&self.blocks.entries, &mut self.at);
+        let table = self.blocks.table.as_deref();
+        self.key.set(entry.shared, entry.rest, table);
+    }
+}
+
+impl KeyBuffer {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Keeps the first `shared` bytes, and appends the rest of a key.
+    fn set(&mut self, shared: usize, rest: &[u8], table: Option<&SymbolTable>) {
+        // Room is made ahead and kept, so that most keys cost no more than their copy.
+        let room = shared + rest.len() * 8;
+        if self.bytes.len() < room {
+            self.bytes.resize(room.next_power_of_two().max(64), 0);
+        }
+        self.len = shared
+            + match table {
+                Some(table) => table.decode(rest, &mut self.bytes[shared..]),
+                None => {
+                    self.bytes[shared..shared + rest.len()].copy_from_slice(rest);
+                    rest.len()
+                }
+            };
+    }
+}
+
+/// What is stored of a key.
+#[derive(Clone, Copy, Default)]
+struct Entry<'a> {
+    /// How many bytes it shares with the key before it.
+    shared: usize,
+    /// The bytes that follow, compressed where there is a table.
+    rest: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Reads the entry at `at`, and moves on to the next.
+    fn read(bytes: &'a [u8], at: &mut usize) -> Self {
+        let head = usize::from(bytes[*at]);
+        *at += 1;
         let mut shared = head >> LENGTH_BITS;
         if shared == SHARED_ESCAPE {
-            shared += read_varint(bytes, &mut self.at);
+            shared += read_varint(bytes, at);
         }
         let mut length = head & LENGTH_ESCAPE;
         if length == LENGTH_ESCAPE {
-            length += read_varint(bytes, &mut self.at);
+            length += read_varint(bytes, at);
         }
-        let rest = &bytes[self.at..self.at + length];
-        self.at += length;
-        self.key.truncate(shared);
-        match &self.blocks.table {
-            Some(table) => table.decode(rest, &mut self.key),
-            None => self.key.extend_from_slice(rest),
-        }
+        let rest = &bytes[*at..*at + length];
+        *at += length;
+        Self { shared, rest }
     }
 }
 
 /// The length of the longest common prefix.
 pub(super) fn shared_prefix(left: &[u8], right: &[u8]) -> usize {
-    left.iter().zip(right).take_while(|(a, b)| a == b).count()
+    // Eight bytes at a time, then what is left one by one.
+    let (left_words, _) = left.as_chunks::<8>();
+    let (right_words, _) = right.as_chunks::<8>();
+    let mut shared = 0;
+    for (left, right) in left_words.iter().zip(right_words) {
+        let different = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
+        if different != 0 {
+            return shared + (different.trailing_zeros() / 8) as usize;
+        }
+        shared += 8;
+    }
+    let rest = left[shared..].iter().zip(&right[shared..]);
+    shared + rest.take_while(|(a, b)| a == b).count()
 }
 
 fn write_varint(bytes: &mut Vec<u8>, mut value: usize) {
@@ -285,28 +422,31 @@ mod tests {
     proptest! {
         #[test]
         fn every_key_reads_back_by_rank_by_walk_and_by_search(keys in keys(), probe: Vec<u8>, compressed: bool) {
-            let mut builder = BlocksBuilder::new(table(&keys, compressed));
+            let mut builder = BlocksBuilder::new(keys.len(), 0, table(&keys, compressed));
             keys.iter().for_each(|key| builder.push(key));
             let blocks = builder.finish();
             prop_assert_eq!(blocks.len() as usize, keys.len());
             let mut walk = blocks.walk(0);
             for (rank, key) in (0..).zip(&keys) {
-                let mut found = Vec::new();
+                let mut found = KeyBuffer::default();
                 blocks.key_at(rank, &mut found);
-                prop_assert_eq!(&found, key);
+                prop_assert_eq!(found.as_slice(), key);
                 prop_assert_eq!(walk.advance(), Some(key.as_slice()));
                 prop_assert_eq!(blocks.lower_bound(rank / BLOCK_KEYS, key), (rank, true));
             }
             prop_assert_eq!(walk.advance(), None);
             if !keys.is_empty() {
-                let naive = keys[..keys.len().min(16)].partition_point(|key| *key < probe) as u32;
-                prop_assert_eq!(blocks.lower_bound(0, &probe).0, naive);
+                let first = &keys[..keys.len().min(16)];
+                for probe in first.iter().flat_map(|key| [[key, &[0][..]].concat(), key[..key.len() / 2].into()]).chain([probe]) {
+                    let naive = first.partition_point(|key| *key < probe) as u32;
+                    prop_assert_eq!(blocks.lower_bound(0, &probe), (naive, first.contains(&probe)));
+                }
             }
         }
 
         #[test]
         fn a_walk_skips_to_any_rank_ahead(keys in keys(), from in 0u32..100, by in 0u32..100, compressed: bool) {
-            let mut builder = BlocksBuilder::new(table(&keys, compressed));
+            let mut builder = BlocksBuilder::new(keys.len(), 0, table(&keys, compressed));
             keys.iter().for_each(|key| builder.push(key));
             let blocks = builder.finish();
             let mut walk = blocks.walk(from);

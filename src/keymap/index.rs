@@ -14,12 +14,14 @@ use super::bloom::hash;
 use super::dead::{Dead, Grave};
 use super::fsst::SymbolTable;
 use super::merge::Tree;
-use super::page::{Page, Source, merge_page, tree_range};
-use super::segment::{PartBytes, Segment};
+use super::page::{Page, Source, merge_page, scan_tree};
+use super::policy;
+use super::segment::{Matches, PartBytes, Segment};
 use crate::model::Filter;
-use jobs::{JobKind, Running, note_in_journal};
+use jobs::{Running, note_in_journal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Keys in the fresh tree before it is frozen. A suffix scan over so many takes about 14 µs.
@@ -39,6 +41,7 @@ const TREE_ENTRY_BYTES: usize = 40;
 pub struct KeyIndex {
     fresh: Tree,
     frozen: Vec<Frozen>,
+    /// From the largest on.
     segments: Vec<Live>,
     jobs: Vec<Running>,
     last_id: u64,
@@ -55,7 +58,7 @@ pub struct KeyIndex {
     merged_keys: u64,
     merged_for: Duration,
     /// Whether anything changed since there was no job to hand out.
-    may_have_job: bool,
+    may_have_job: AtomicBool,
     /// For how many more calls no job is handed out, since one came to nothing.
     cooldown: u32,
 }
@@ -79,6 +82,22 @@ pub(super) struct Live {
     pub(super) merge: Option<u64>,
     /// The fold of its graves.
     fold: Option<u64>,
+    /// How many dead ranks searches met on their way that had few live ones between them.
+    wasted: AtomicU32,
+}
+
+impl Live {
+    /// Notes that a search met so many dead ranks too many.
+    pub(super) fn waste(&self, ranks: u32) {
+        if ranks > 0 {
+            self.wasted.fetch_add(ranks, Ordering::Relaxed);
+        }
+    }
+
+    /// How many dead ranks searches met too many.
+    pub(super) fn wasted(&self) -> u32 {
+        self.wasted.load(Ordering::Relaxed)
+    }
 }
 
 /// How much room the fresh tree has.
@@ -188,38 +207,58 @@ impl KeyIndex {
         if filter.is_empty() {
             return self.len;
         }
-        let frozen = self.frozen.iter().map(|frozen| {
-            let dead = frozen.dead.iter().filter(|key| filter.matches(key));
-            count_in_tree(&frozen.keys, filter) - dead.count()
-        });
-        let segments = self.segments.iter().map(|live| {
-            let ranks = live.segment.prefix_ranks(&filter.prefix);
-            if ranks.is_empty() {
-                return 0;
-            }
-            let reverse_ranks = live.segment.suffix_ranks(&filter.suffix);
-            let all = live.segment.count(&ranks, &reverse_ranks);
-            (all - live.dead.count(&ranks, &reverse_ranks)) as usize
-        });
-        let fresh = count_in_tree(&self.fresh, filter);
-        fresh + frozen.sum::<usize>() + segments.sum::<usize>()
+        self.page_and_count(filter, b"", 0).1
     }
 
     /// The matches above `after`, at most `limit` of them and within about 200 µs of work. A page
     /// may end early, even without a key: [`Page::resume`] says where to go on.
     pub fn page(&self, filter: &Filter, after: &[u8], limit: usize) -> Page {
-        let mut sources = vec![Source::tree(&self.fresh, None, filter, after)];
-        sources.extend(
-            self.frozen
-                .iter()
-                .map(|frozen| Source::tree(&frozen.keys, Some(&frozen.dead), filter, after)),
-        );
-        sources.extend(
-            self.segments
-                .iter()
-                .filter_map(|live| Source::segment(&live.segment, &live.dead, filter, after)),
-        );
-        merge_page(sources, limit)
+        self.page_and_count(filter, after, limit).0
+    }
+
+    /// As [`page`](Self::page), and how many keys match in all. Costs less than both apart.
+    pub fn page_and_count(&self, filter: &Filter, after: &[u8], limit: usize) -> (Page, usize) {
+        // One more than the page takes, so that it knows whether it is the last.
+        let wanted = if limit == 0 {
+            0
+        } else {
+            limit.saturating_add(1)
+        };
+        let mut sources = Vec::with_capacity(self.segments.len() + 1 + FROZEN_MAX);
+        let mut total = 0;
+        let fresh = (&self.fresh, None);
+        let frozen = self
+            .frozen
+            .iter()
+            .map(|frozen| (&*frozen.keys, Some(&frozen.dead)));
+        for (keys, dead) in std::iter::once(fresh).chain(frozen) {
+            let (count, found) = scan_tree(keys, dead, filter, after, wanted);
+            total += count;
+            if !found.is_empty() {
+                sources.push(Source::tree(found));
+            }
+        }
+        let mut matches: Vec<(&Live, usize, Matches)> = Vec::with_capacity(self.segments.len());
+        for live in &self.segments {
+            let (count, found) = live.segment.matches(filter, &live.dead);
+            if count > 0 {
+                total += count as usize;
+                matches.push((live, count as usize, found));
+            }
+        }
+        if limit == 0 {
+            return (Page::default(), total);
+        }
+        sources.extend(matches.into_iter().map(|(live, count, found)| {
+            // The page's keys come from the parts about as all matches do.
+            let share = limit.min(count).min(limit * count / total);
+            Source::segment(live, found, after, share, wanted)
+        }));
+        let page = merge_page(sources, limit);
+        if self.segments.iter().any(policy::is_wasteful) {
+            self.may_have_job.store(true, Ordering::Relaxed);
+        }
+        (page, total)
     }
 
     /// Whether writes should wait for a job.
@@ -246,11 +285,7 @@ impl KeyIndex {
             segments: self.segments.len(),
             fresh_keys: self.fresh.len() + frozen.sum::<usize>(),
             dead_keys: dead.sum(),
-            merges_running: self
-                .jobs
-                .iter()
-                .filter(|job| job.kind != JobKind::Fold)
-                .count(),
+            merges_running: self.jobs.iter().filter(|job| job.is_merge()).count(),
             merges_failed: self.merges_failed,
             merged_keys: self.merged_keys,
             merged_for: self.merged_for,
@@ -265,7 +300,7 @@ impl KeyIndex {
         if self.fresh.is_empty() || self.frozen.len() == FROZEN_MAX {
             return;
         }
-        self.may_have_job = true;
+        *self.may_have_job.get_mut() = true;
         let bytes = std::mem::take(&mut self.fresh_bytes);
         self.frozen_bytes += bytes;
         self.frozen.push(Frozen {
@@ -301,7 +336,7 @@ impl KeyIndex {
             if !live.dead.contains(rank) {
                 let slot = live.segment.slot(rank);
                 let reverse_rank = live.segment.reverse_rank(key);
-                self.may_have_job = true;
+                *self.may_have_job.get_mut() = true;
                 live.dead
                     .bury(Grave { rank, reverse_rank }, live.segment.len());
                 note_in_journal(&mut self.jobs, live.merge, key);
@@ -325,16 +360,4 @@ impl KeyIndex {
         self.last_id += 1;
         self.last_id
     }
-}
-
-/// How many keys of a tree match: a scan, unless all begin with the prefix and no more is asked.
-fn count_in_tree(keys: &Tree, filter: &Filter) -> usize {
-    let ends = [keys.first_key_value(), keys.last_key_value()];
-    let mut ends = ends.into_iter().flatten();
-    if filter.suffix.is_empty() && ends.all(|(key, _)| key.starts_with(&filter.prefix)) {
-        return keys.len();
-    }
-    tree_range(keys, filter, b"")
-        .filter(|(key, _)| key.ends_with(&filter.suffix))
-        .count()
 }

@@ -1,11 +1,12 @@
 //! Work that an index hands out, to be done on another thread while the index goes on.
 
-use super::dead::{DeadIndex, Grave};
+use super::dead::{Dead, DeadIndex, Grave};
 use super::fsst::SymbolTable;
 use super::merge::{Input, merge};
 use super::policy::Lane;
 use super::segment::Segment;
 use std::any::Any;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,14 @@ pub(super) enum Task {
         /// For a segment too small to train one.
         table: Option<Arc<SymbolTable>>,
     },
+    /// Bury in a merge's result the keys that were deleted from its inputs while it ran.
+    CarryOver {
+        segment: Arc<Segment>,
+        dead: Dead,
+        keys: Vec<Box<[u8]>>,
+    },
+    /// Give memory back.
+    Drop(Retired),
     /// Index the graves of a segment.
     Fold {
         before: Option<Arc<DeadIndex>>,
@@ -37,31 +46,42 @@ pub(super) enum Task {
 pub struct Outcome {
     pub(super) id: u64,
     pub(super) result: JobResult,
-    pub(super) keys: usize,
     pub(super) took: Duration,
 }
 
 #[derive(Debug)]
 pub(super) enum JobResult {
-    Merged(Arc<Segment>),
+    Merged {
+        segment: Arc<Segment>,
+        dead: Dead,
+    },
     Folded {
         index: Arc<DeadIndex>,
         graves: usize,
     },
-    Panicked,
+    Dropped,
+    /// It came to nothing, and why.
+    Failed(String),
 }
 
 /// Parts that no index needs any more. Dropping it may take milliseconds, so it is best dropped
 /// on another thread.
 #[derive(Default)]
-#[expect(dead_code, reason = "held only to be dropped elsewhere")]
 pub struct Retired(pub(super) Vec<Box<dyn Any + Send>>);
+
+impl fmt::Debug for Retired {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Retired({})", self.0.len())
+    }
+}
 
 impl Job {
     /// How many keys the job goes through.
     pub fn keys(&self) -> usize {
         match &self.task {
             Task::Merge { inputs, .. } => inputs.iter().map(Input::len).sum(),
+            Task::CarryOver { keys, .. } => keys.len(),
+            Task::Drop(_) => 0,
             Task::Fold { graves, .. } => graves.len(),
         }
     }
@@ -72,37 +92,59 @@ impl Job {
             Task::Merge { inputs, .. } if inputs.iter().all(Input::is_segment) => {
                 Lane::of(self.keys() as u64)
             }
-            Task::Merge { .. } | Task::Fold { .. } => Lane::Urgent,
+            Task::Merge { .. } => Lane::Urgent,
+            Task::CarryOver { keys, .. } => Lane::of(keys.len() as u64),
+            Task::Fold { .. } => Lane::Small,
+            Task::Drop(_) => Lane::Large,
         }
     }
 
     /// Does the work: about 1 µs for each key. A panic is caught and leaves everything as it was.
     pub fn run(self) -> Outcome {
         let begun = Instant::now();
-        let keys = self.keys();
         let Self { id, task } = self;
-        let work = AssertUnwindSafe(|| match &task {
-            Task::Merge { inputs, table } => {
-                JobResult::Merged(Arc::new(merge(inputs, table.clone())))
+        let work = AssertUnwindSafe(|| match task {
+            Task::Merge { inputs, table } => match merge(&inputs, table) {
+                Ok(segment) => JobResult::Merged {
+                    segment: Arc::new(segment),
+                    dead: Dead::default(),
+                },
+                Err(error) => JobResult::Failed(error.to_string()),
+            },
+            Task::CarryOver {
+                segment,
+                mut dead,
+                keys,
+            } => {
+                keys.iter().for_each(|key| dead.carry_over(&segment, key));
+                dead.fold();
+                JobResult::Merged { segment, dead }
+            }
+            Task::Drop(retired) => {
+                drop(retired);
+                JobResult::Dropped
             }
             Task::Fold { before, graves } => JobResult::Folded {
-                index: Arc::new(DeadIndex::fold(before.as_deref(), graves)),
+                index: Arc::new(DeadIndex::fold(before.as_deref(), &graves)),
                 graves: graves.len(),
             },
         });
-        let result = catch_unwind(work).unwrap_or(JobResult::Panicked);
+        let failed = |_| JobResult::Failed("it panicked, which is a defect".into());
+        let result = catch_unwind(work).unwrap_or_else(failed);
         Outcome {
             id,
             result,
-            keys,
             took: begun.elapsed(),
         }
     }
 }
 
 impl Outcome {
-    /// Whether the work came to nothing, by a defect of the merge: its inputs stay in use.
-    pub fn panicked(&self) -> bool {
-        matches!(self.result, JobResult::Panicked)
+    /// Why the work came to nothing, if it did: a defect, or damaged memory. Its inputs stay in use.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.result {
+            JobResult::Merged { .. } | JobResult::Folded { .. } | JobResult::Dropped => None,
+            JobResult::Failed(why) => Some(why),
+        }
     }
 }

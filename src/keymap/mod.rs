@@ -12,8 +12,11 @@
 //!   - `blocks`: the keys, front-coded, and `fsst`, by which they are compressed
 //!   - `separators`: which block a key is in
 //!   - `matrix`: rectangles of prefix and suffix
-//!   - `bloom`: which keys are surely absent
+//!   - `bloom`, in small segments: which keys are surely absent; `table`, in large ones: which
+//!     block a key is in, by hash
 //!   - `packed`: its arrays of numbers
+//!   - `part`: the memory of all these, which is what could be stored
+//! - `scratch`: the memory of a merge
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
 //!
@@ -31,10 +34,13 @@ mod matrix;
 mod merge;
 mod packed;
 mod page;
+mod part;
 mod policy;
+mod scratch;
 mod segment;
 mod separators;
 mod slab;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -107,6 +113,11 @@ impl KeyMap {
         self.index.page(filter, after, limit)
     }
 
+    /// As [`page`](Self::page), and how many keys match in all. Costs less than both apart.
+    pub fn page_and_count(&self, filter: &Filter, after: &[u8], limit: usize) -> (Page, usize) {
+        self.index.page_and_count(filter, after, limit)
+    }
+
     /// Whether writes should wait for a job.
     pub fn room(&self) -> Room {
         self.index.room()
@@ -133,7 +144,7 @@ impl KeyMap {
         while let Some(job) = self.next_job() {
             let mut outcome = job.run();
             while let Finish::Again(again) = self.finish(outcome) {
-                outcome = again;
+                outcome = again.run();
             }
         }
     }

@@ -1,78 +1,108 @@
 //! Numbers of 24 bits where they fit, else of 32.
 
+use super::part::{Buffer, Part, PartKind};
 use std::ops::Range;
 
 /// How many bytes a number takes where all are below 2²⁴.
 const NARROW_BYTES: usize = 3;
 
-/// An immutable list of numbers.
+/// How many bytes any number takes.
+const WIDE_BYTES: usize = 4;
+
+/// An immutable list of numbers. The part holds them one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Packed {
+    numbers: Part,
+    width: usize,
+}
+
+/// Writes [`Packed`], one number after the other.
 #[derive(Debug)]
-pub(super) enum Packed {
-    Narrow(Vec<u8>),
-    Wide(Vec<u32>),
+pub(super) struct PackedBuilder {
+    numbers: Buffer,
+    width: usize,
+}
+
+impl PackedBuilder {
+    /// A builder for so many numbers, all up to `max`.
+    pub(super) fn new(count: usize, max: u32) -> Self {
+        let width = if max < 1 << 24 {
+            NARROW_BYTES
+        } else {
+            WIDE_BYTES
+        };
+        Self {
+            numbers: Buffer::with_capacity(count * width),
+            width,
+        }
+    }
+
+    /// Appends a number.
+    pub(super) fn push(&mut self, number: u32) {
+        self.numbers.extend(&number.to_le_bytes()[..self.width]);
+    }
+
+    pub(super) fn finish(self, kind: PartKind) -> Packed {
+        let count = self.numbers.len() / self.width;
+        Packed::open(self.numbers.seal(kind), count)
+    }
 }
 
 impl Packed {
-    pub(super) fn new(numbers: Vec<u32>) -> Self {
-        if numbers.iter().any(|number| *number >= 1 << 24) {
-            let mut numbers = numbers;
-            numbers.shrink_to_fit();
-            return Self::Wide(numbers);
+    /// The list of `count` numbers that a part holds.
+    pub(super) fn open(numbers: Part, count: usize) -> Self {
+        let width = numbers.len().checked_div(count);
+        Self {
+            numbers,
+            width: width.unwrap_or(NARROW_BYTES),
         }
-        let mut bytes = Vec::with_capacity(numbers.len() * NARROW_BYTES);
-        for number in numbers {
-            bytes.extend_from_slice(&number.to_le_bytes()[..NARROW_BYTES]);
+    }
+
+    /// The part that holds the numbers.
+    pub(super) fn part(&self) -> &Part {
+        &self.numbers
+    }
+
+    /// What no number is above.
+    pub(super) fn max(&self) -> u32 {
+        if self.width == NARROW_BYTES {
+            (1 << 24) - 1
+        } else {
+            u32::MAX
         }
-        Self::Narrow(bytes)
     }
 
     /// The number at `index`.
     pub(super) fn get(&self, index: u32) -> u32 {
-        match self {
-            Self::Narrow(bytes) => {
-                let at = index as usize * NARROW_BYTES;
-                narrow(&bytes[at..at + NARROW_BYTES])
-            }
-            Self::Wide(numbers) => numbers[index as usize],
-        }
+        let at = index as usize * self.width;
+        read(&self.numbers[at..at + self.width])
     }
 
-    /// The numbers at a range of indices that pass a test, appended to `found`.
-    pub(super) fn filter_into(
-        &self,
-        range: Range<u32>,
-        test: impl Fn(u32) -> bool,
-        found: &mut Vec<u32>,
-    ) {
-        let range = range.start as usize..range.end as usize;
-        match self {
-            Self::Narrow(bytes) => {
-                let bytes = &bytes[range.start * NARROW_BYTES..range.end * NARROW_BYTES];
-                let numbers = bytes.chunks_exact(NARROW_BYTES).map(narrow);
-                found.extend(numbers.filter(|number| test(*number)));
-            }
-            Self::Wide(numbers) => {
-                found.extend(
-                    numbers[range]
-                        .iter()
-                        .copied()
-                        .filter(|number| test(*number)),
-                );
-            }
-        }
-    }
-
-    /// Bytes on the heap.
-    pub(super) fn heap_bytes(&self) -> usize {
-        match self {
-            Self::Narrow(bytes) => bytes.capacity(),
-            Self::Wide(numbers) => numbers.capacity() * size_of::<u32>(),
+    /// The numbers at a range of indices that pass a test.
+    pub(super) fn filter(&self, range: Range<u32>, test: impl Fn(u32) -> bool) -> Vec<u32> {
+        let bytes =
+            &self.numbers[range.start as usize * self.width..range.end as usize * self.width];
+        // One loop for each width, so that both are free of branches on it.
+        if self.width == NARROW_BYTES {
+            let numbers = bytes.as_chunks::<NARROW_BYTES>().0.iter();
+            numbers
+                .map(|bytes| read(bytes))
+                .filter(|number| test(*number))
+                .collect()
+        } else {
+            let numbers = bytes.as_chunks::<WIDE_BYTES>().0.iter();
+            numbers
+                .map(|bytes| read(bytes))
+                .filter(|number| test(*number))
+                .collect()
         }
     }
 }
 
-fn narrow(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0])
+/// A number of three or four bytes.
+fn read(bytes: &[u8]) -> u32 {
+    let high = bytes.get(NARROW_BYTES).copied().unwrap_or(0);
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], high])
 }
 
 #[cfg(test)]
@@ -86,14 +116,16 @@ mod tests {
             numbers in prop::collection::vec(prop_oneof![0u32..1000, (1u32 << 24) - 2..(1 << 24) + 1], 1..50),
             range: [prop::sample::Index; 2],
         ) {
-            let packed = Packed::new(numbers.clone());
+            let mut builder = PackedBuilder::new(numbers.len(), numbers.iter().copied().max().unwrap_or(0));
+            numbers.iter().for_each(|number| builder.push(*number));
+            let packed = builder.finish(PartKind::Slots);
+            let packed = Packed::open(packed.part().clone(), numbers.len());
             for (index, number) in (0..).zip(&numbers) {
                 prop_assert_eq!(packed.get(index), *number);
             }
             let (a, b) = (range[0].index(numbers.len()), range[1].index(numbers.len()));
             let (start, end) = (a.min(b), a.max(b));
-            let mut found = Vec::new();
-            packed.filter_into(start as u32..end as u32, |number| number % 2 == 0, &mut found);
+            let found = packed.filter(start as u32..end as u32, |number| number % 2 == 0);
             let naive: Vec<u32> = numbers[start..end].iter().copied().filter(|n| n % 2 == 0).collect();
             prop_assert_eq!(found, naive);
         }

@@ -1,10 +1,11 @@
 //! One page of a search: the matching keys of every part of an index, merged in byte order,
 //! within a bound on the work.
 
-use super::blocks::Walk;
+use super::blocks::{KeyBuffer, Walk};
 use super::dead::Dead;
-use super::merge::Tree;
-use super::segment::{Segment, after_all_with};
+use super::index::Live;
+use super::merge::{Tree, sink_last, sort_descending};
+use super::segment::{Matches, Segment, after_all_with};
 use crate::model::{Filter, KeyList};
 use std::collections::{BTreeSet, btree_map};
 use std::ops::{Bound, Range};
@@ -16,11 +17,14 @@ pub(super) const STEPS_PER_PAGE: u32 = 8192;
 /// What finding the next rank of a rectangle and decoding its key costs, in steps.
 const STEPS_PER_RANK: u32 = 16;
 
-/// Up to so many keys of a prefix, decoding and testing each beats looking for the suffix.
-const DECODE_MAX: u32 = 64;
+/// What finding a rank costs whose key is dead, in steps.
+const STEPS_PER_DEAD: u32 = 4;
 
-/// How many ranks of a rectangle are asked for at a time.
-const RANKS_PER_FILL: usize = 32;
+/// How many ranks of a rectangle are asked for again, at least, once those asked for are used up.
+const RANKS_PER_REFILL: usize = 8;
+
+/// How many dead ranks may be met for each key that is given before they count as waste.
+const DEAD_PER_KEY: u32 = 8;
 
 /// Some of the keys that a search finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,232 +38,299 @@ pub struct Page {
 /// Merges the sources into a page of at most `limit` keys.
 pub(super) fn merge_page(mut sources: Vec<Source<'_>>, limit: usize) -> Page {
     let mut page = Page::default();
-    let mut steps = STEPS_PER_PAGE;
+    let mut work = Work {
+        steps: STEPS_PER_PAGE,
+        barrier: None,
+    };
     // Every source gets a share to begin with, so that each page makes progress in all of them.
     let share = STEPS_PER_PAGE / (sources.len() as u32 + 1);
-    let mut barrier = None;
-    for source in &mut sources {
-        let mut own = share;
-        source.advance(&mut own, &mut barrier);
-        steps -= share - own;
-    }
-    loop {
-        let least = sources
-            .iter()
-            .enumerate()
-            .filter(|(_, source)| source.ready)
-            .min_by(|(_, left), (_, right)| left.key.cmp(&right.key))
-            .map(|(index, _)| index);
-        let Some(least) = least else {
-            page.resume = barrier;
-            return page;
-        };
-        let source = &mut sources[least];
-        if barrier
-            .as_deref()
-            .is_some_and(|barrier| *source.key > *barrier)
-        {
-            page.resume = barrier;
-            return page;
+    sources.retain_mut(|source| {
+        let steps = std::mem::replace(&mut work.steps, share);
+        let is_at_key = source.advance(&mut work);
+        work.steps += steps - share;
+        is_at_key
+    });
+    let is_before = |left: &Source<'_>, right: &Source<'_>| left.key() < right.key();
+    sort_descending(&mut sources, is_before);
+    while let Some(source) = sources.last_mut() {
+        let barrier = work.barrier.as_deref();
+        if barrier.is_some_and(|barrier| source.key() > barrier) {
+            break;
         }
-        if page.keys.len() >= limit || steps == 0 {
+        if page.keys.len() >= limit || work.steps == 0 {
             // With no key given yet, `steps` cannot be used up: the shares leave one over.
             page.resume = page.keys.last().map(Into::into);
             return page;
         }
-        page.keys.push(&source.key);
-        source.advance(&mut steps, &mut barrier);
+        page.keys.push(source.key());
+        if source.advance(&mut work) {
+            sink_last(&mut sources, is_before);
+        } else {
+            sources.pop();
+        }
+    }
+    page.resume = work.barrier;
+    page
+}
+
+/// What a page may still do, and how far it may go.
+struct Work {
+    steps: u32,
+    /// Matches above this key are not all known.
+    barrier: Option<Box<[u8]>>,
+}
+
+impl Work {
+    fn take(&mut self, steps: u32) {
+        self.steps = self.steps.saturating_sub(steps);
+    }
+
+    /// Ends the page at a key, the last that was examined, unless it ends below already.
+    fn end_at(&mut self, key: &[u8]) {
+        if self.barrier.as_deref().is_none_or(|barrier| key < barrier) {
+            self.barrier = Some(key.into());
+        }
     }
 }
 
 /// The matching keys of one part, in byte order.
-pub(super) struct Source<'a> {
-    kind: Kind<'a>,
-    /// Whether `key` is a match that was not given yet.
-    ready: bool,
-    key: Vec<u8>,
-}
-
-enum Kind<'a> {
-    /// A part that is a tree: its keys are tested one by one.
+pub(super) enum Source<'a> {
+    /// Those of a tree: at most one more than the page takes.
     Tree {
-        keys: btree_map::Range<'a, Box<[u8]>, u32>,
-        filter: &'a Filter,
-        dead: Option<&'a BTreeSet<Box<[u8]>>>,
+        keys: std::vec::IntoIter<&'a [u8]>,
+        current: &'a [u8],
     },
     /// A range of ranks of a segment: its keys are decoded in turn.
     Walk {
         walk: Walk<'a>,
         end: u32,
-        suffix: &'a [u8],
         dead: &'a Dead,
     },
-    /// A rectangle of a segment: its ranks come from the matrix.
-    Rectangle {
-        segment: &'a Segment,
-        ranks: Range<u32>,
-        reverse_ranks: Range<u32>,
-        /// Descending, so that the next is popped.
-        found: Vec<u32>,
-        complete: bool,
-        dead: &'a Dead,
-    },
+    /// Ranks of a segment.
+    Ranks(Ranks<'a>),
+}
+
+/// Ranks of a segment, whose keys are decoded one by one.
+pub(super) struct Ranks<'a> {
+    live: &'a Live,
+    found: std::vec::IntoIter<u32>,
+    /// Where to find more.
+    rest: Option<Rectangle>,
+    key: KeyBuffer,
+    given: u32,
+    /// Dead ranks of the last batch, and of all.
+    dead_in_batch: u32,
+    dead_met: u32,
+}
+
+/// Where matches are that were not asked for yet.
+struct Rectangle {
+    ranks: Range<u32>,
+    reverse_ranks: Range<u32>,
+    /// How many to ask for.
+    batch: usize,
 }
 
 impl<'a> Source<'a> {
-    fn new(kind: Kind<'a>) -> Self {
-        Self {
-            kind,
-            ready: false,
-            key: Vec::new(),
+    /// Keys of a tree.
+    pub(super) fn tree(keys: Vec<&'a [u8]>) -> Self {
+        Self::Tree {
+            keys: keys.into_iter(),
+            current: b"",
         }
     }
 
-    /// The matches of a tree above `after`.
-    pub(super) fn tree(
-        keys: &'a Tree,
-        dead: Option<&'a BTreeSet<Box<[u8]>>>,
-        filter: &'a Filter,
-        after: &[u8],
-    ) -> Self {
-        Self::new(Kind::Tree {
-            keys: tree_range(keys, filter, after),
-            filter,
-            dead,
-        })
-    }
-
-    /// The matches of a segment above `after`; `None` where it surely has none.
+    /// The matches of a segment that are above `after`, of which there are about `share` on the
+    /// page, and never `wanted` or more.
     pub(super) fn segment(
-        segment: &'a Segment,
-        dead: &'a Dead,
-        filter: &'a Filter,
+        live: &'a Live,
+        matches: Matches,
         after: &[u8],
-    ) -> Option<Self> {
-        let mut ranks = segment.prefix_ranks(&filter.prefix);
-        if !after.is_empty() {
-            ranks.start = ranks.start.max(segment.ranks_above(after).start);
-        }
-        if ranks.is_empty() {
-            return None;
-        }
-        if filter.suffix.is_empty() || ranks.end - ranks.start <= DECODE_MAX {
-            return Some(Self::new(Kind::Walk {
-                walk: segment.walk(ranks.start),
-                end: ranks.end,
-                suffix: &filter.suffix,
-                dead,
-            }));
-        }
-        let reverse_ranks = segment.suffix_ranks(&filter.suffix);
-        (!reverse_ranks.is_empty()).then(|| {
-            Self::new(Kind::Rectangle {
-                segment,
-                ranks,
-                reverse_ranks,
-                found: Vec::new(),
-                complete: false,
-                dead,
-            })
-        })
-    }
-
-    /// Goes on to the next match and says in `ready` whether there is one. Where the steps run
-    /// out first, the last key that was examined becomes the barrier, unless it is lower already:
-    /// matches above it are not all known.
-    fn advance(&mut self, steps: &mut u32, barrier: &mut Option<Box<[u8]>>) {
-        match self.kind.next(&mut self.key, steps) {
-            Found::Match => self.ready = true,
-            Found::End => self.ready = false,
-            Found::OutOfSteps => {
-                self.ready = false;
-                if barrier
-                    .as_deref()
-                    .is_none_or(|barrier| *self.key < *barrier)
-                {
-                    *barrier = Some(self.key.as_slice().into());
-                }
+        share: usize,
+        wanted: usize,
+    ) -> Self {
+        let segment: &Segment = &live.segment;
+        let start = if after.is_empty() {
+            0
+        } else {
+            segment.ranks_above(after).start
+        };
+        let (found, rest) = match matches {
+            Matches::None => (Vec::new(), None),
+            Matches::Ranks(ranks) => {
+                return Self::Walk {
+                    walk: segment.walk(ranks.start.max(start)),
+                    end: ranks.end,
+                    dead: &live.dead,
+                };
             }
-        }
-    }
-}
-
-/// What a source came to.
-enum Found {
-    Match,
-    End,
-    OutOfSteps,
-}
-
-impl Kind<'_> {
-    /// Decodes the next match into `key`. At least one key is examined, whatever `steps` says.
-    fn next(&mut self, key: &mut Vec<u8>, steps: &mut u32) -> Found {
-        loop {
-            let is_match = match self {
-                Self::Tree { keys, filter, dead } => {
-                    let Some((next, _)) = keys.next() else {
-                        return Found::End;
-                    };
-                    *steps = steps.saturating_sub(1);
-                    key.clear();
-                    key.extend_from_slice(next);
-                    next.ends_with(&filter.suffix) && !dead.is_some_and(|dead| dead.contains(next))
+            Matches::Listed(mut found) => {
+                found.retain(|rank| *rank >= start);
+                if found.len() > wanted {
+                    found.select_nth_unstable(wanted);
+                    found.truncate(wanted);
                 }
-                Self::Walk {
-                    walk,
-                    end,
-                    suffix,
-                    dead,
-                } => {
-                    let rank = dead.next_alive(walk.next_rank());
-                    if rank >= *end {
-                        return Found::End;
-                    }
-                    walk.skip_to(rank);
-                    let Some(next) = walk.advance() else {
-                        return Found::End;
-                    };
-                    *steps = steps.saturating_sub(1);
-                    key.clear();
-                    key.extend_from_slice(next);
-                    next.ends_with(suffix)
-                }
-                Self::Rectangle {
-                    segment,
-                    ranks,
+                found.sort_unstable();
+                (found, None)
+            }
+            Matches::Rectangle(ranks, reverse_ranks) => {
+                let rest = Rectangle {
+                    ranks: ranks.start.max(start)..ranks.end,
                     reverse_ranks,
-                    found,
-                    complete,
-                    dead,
-                } => {
-                    if found.is_empty() && !*complete {
-                        let (rectangle, reverse) = (ranks.clone(), reverse_ranks.clone());
-                        *complete = segment.first(rectangle, reverse, RANKS_PER_FILL, found);
-                        ranks.start = found.last().map_or(ranks.end, |last| last + 1);
-                        found.reverse();
-                    }
-                    let Some(rank) = found.pop() else {
-                        return Found::End;
-                    };
-                    *steps = steps.saturating_sub(STEPS_PER_RANK);
-                    let alive = !dead.contains(rank);
-                    if alive || *steps == 0 {
-                        segment.key_at(rank, key);
-                    }
-                    alive
+                    batch: share + share.isqrt() + 1,
+                };
+                (Vec::new(), Some(rest))
+            }
+        };
+        let mut ranks = Ranks {
+            live,
+            found: Vec::new().into_iter(),
+            rest,
+            key: KeyBuffer::default(),
+            given: 0,
+            dead_in_batch: 0,
+            dead_met: 0,
+        };
+        ranks.take_batch(found);
+        Self::Ranks(ranks)
+    }
+
+    /// The match that the source is at.
+    fn key(&self) -> &[u8] {
+        match self {
+            Self::Tree { current, .. } => current,
+            Self::Walk { walk, .. } => walk.key(),
+            Self::Ranks(ranks) => ranks.key.as_slice(),
+        }
+    }
+
+    /// Goes on to the next match and says whether there is one that is known. Where the steps run
+    /// out first, the page ends at the last key that was examined, which is one at least.
+    fn advance(&mut self, work: &mut Work) -> bool {
+        match self {
+            Self::Tree { keys, current } => {
+                work.take(1);
+                let next = keys.next();
+                *current = next.unwrap_or_default();
+                next.is_some()
+            }
+            Self::Walk { walk, end, dead } => {
+                work.take(1);
+                let rank = dead.next_alive(walk.next_rank());
+                if rank >= *end {
+                    return false;
                 }
+                walk.skip_to(rank);
+                walk.advance().is_some()
+            }
+            Self::Ranks(ranks) => ranks.advance(work),
+        }
+    }
+}
+
+impl Ranks<'_> {
+    fn advance(&mut self, work: &mut Work) -> bool {
+        loop {
+            let Some(rank) = self.found.next().or_else(|| self.refill()) else {
+                return false;
             };
-            match (is_match, *steps) {
-                (true, _) => return Found::Match,
-                (false, 0) => return Found::OutOfSteps,
-                (false, _) => {}
+            if !self.live.dead.contains(rank) {
+                self.given += 1;
+                work.take(STEPS_PER_RANK);
+                self.live.segment.key_at(rank, &mut self.key);
+                return true;
+            }
+            self.dead_in_batch += 1;
+            self.dead_met += 1;
+            work.take(STEPS_PER_DEAD);
+            if work.steps == 0 {
+                self.live.segment.key_at(rank, &mut self.key);
+                work.end_at(self.key.as_slice());
+                return false;
             }
         }
     }
+
+    /// Asks for more ranks, and returns the first of them.
+    fn refill(&mut self) -> Option<u32> {
+        let Rectangle {
+            ranks,
+            reverse_ranks,
+            batch,
+        } = self.rest.as_mut()?;
+        let Live { segment, dead, .. } = self.live;
+        let mut found = Vec::new();
+        // Looking for ranges that are wholly dead pays where most of what was found was dead.
+        let prune = self.dead_in_batch as usize * 2 > *batch;
+        let is_void = |ranks: Range<u32>, count: u32| {
+            prune && dead.count_folded(&ranks, reverse_ranks) >= count
+        };
+        let complete = segment.first(
+            ranks.clone(),
+            reverse_ranks.clone(),
+            *batch,
+            is_void,
+            &mut found,
+        );
+        match found.last() {
+            Some(last) if !complete => {
+                ranks.start = last + 1;
+                *batch = (*batch / 2).max(RANKS_PER_REFILL);
+            }
+            _ => self.rest = None,
+        }
+        self.take_batch(found);
+        self.found.next()
+    }
+
+    /// Goes on with some ranks. The memory of all is touched first, so that the cache misses of
+    /// decoding them overlap.
+    fn take_batch(&mut self, found: Vec<u32>) {
+        let touched = found.iter().map(|rank| self.live.segment.touch(*rank));
+        std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
+        self.dead_in_batch = 0;
+        self.found = found.into_iter();
+    }
+}
+
+impl Drop for Ranks<'_> {
+    /// Tells the segment how many dead ranks were in the way.
+    fn drop(&mut self) {
+        let waste = self.dead_met.saturating_sub(self.given * DEAD_PER_KEY);
+        self.live.waste(waste);
+    }
+}
+
+/// How many keys of a tree match, and the first `wanted` of these above `after`. A scan, unless all
+/// begin with the prefix and no more is asked.
+pub(super) fn scan_tree<'a>(
+    keys: &'a Tree,
+    dead: Option<&BTreeSet<Box<[u8]>>>,
+    filter: &Filter,
+    after: &[u8],
+    wanted: usize,
+) -> (usize, Vec<&'a [u8]>) {
+    let is_alive = |key: &[u8]| !dead.is_some_and(|dead| dead.contains(key));
+    let is_match = |key: &[u8]| key.ends_with(&filter.suffix) && is_alive(key);
+    let above = tree_range(keys, filter, after).map(|(key, _)| &**key);
+    let found: Vec<&[u8]> = above.filter(|key| is_match(key)).take(wanted).collect();
+    let mut ends = [keys.first_key_value(), keys.last_key_value()]
+        .into_iter()
+        .flatten();
+    let holds_all = ends.all(|(key, _)| key.starts_with(&filter.prefix));
+    let count = if filter.suffix.is_empty() && holds_all {
+        keys.len() - dead.map_or(0, BTreeSet::len)
+    } else if after.is_empty() && found.len() < wanted {
+        found.len()
+    } else {
+        let all = tree_range(keys, filter, b"").map(|(key, _)| &**key);
+        all.filter(|key| is_match(key)).count()
+    };
+    (count, found)
 }
 
 /// The part of a tree that can match `filter` above `after`.
-pub(super) fn tree_range<'a>(
+fn tree_range<'a>(
     keys: &'a Tree,
     filter: &Filter,
     after: &[u8],

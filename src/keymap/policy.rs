@@ -15,6 +15,11 @@ const SMALL_MERGE_KEYS_MAX: u64 = 256 * 1024;
 /// A segment is rewritten by itself once one in so many of its keys is dead.
 const DEAD_SHARE: u32 = 8;
 
+/// A segment is rewritten as well once searches met so many dead ranks too many, and more than one
+/// for so many of its keys: what a rewrite costs is to be in proportion to what it saves.
+const WASTE_MIN: u32 = 4096;
+const WASTE_SHARE: u32 = 64;
+
 /// The most key data that a segment addresses, in bytes.
 const KEY_BYTES_MAX: u64 = u32::MAX as u64;
 
@@ -72,7 +77,13 @@ pub(super) fn choose(
     idle.iter()
         .find(|live| {
             let keys = live.segment.len();
-            live.dead.len() >= (keys / DEAD_SHARE).max(1) && is_free(Lane::of(keys.into()))
+            let is_dying = live.dead.len() >= (keys / DEAD_SHARE).max(1);
+            (is_dying || is_wasteful(live)) && is_free(Lane::of(keys.into()))
         })
         .map(|live| (Lane::of(live.segment.len().into()), vec![live.id]))
+}
+
+/// Whether searches meet too many dead keys in a segment.
+pub(super) fn is_wasteful(live: &Live) -> bool {
+    live.wasted() >= WASTE_MIN.max(live.segment.len() / WASTE_SHARE)
 }

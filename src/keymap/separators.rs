@@ -5,30 +5,35 @@
 //! FST because glob, regular-expression and fuzzy searches can walk one by `fst`'s `Automaton`.
 
 use super::blocks::shared_prefix;
+use super::part::{Buffer, Part, PartKind};
 use fst::raw::{Fst, Node, Output};
 use std::fmt;
 
+/// What a separator takes in ordinary maps, to begin with, in bytes.
+const BYTES_PER_SEPARATOR: usize = 16;
+
 /// An ordered map from separators to the blocks that they open. Block 0 has no separator.
+#[derive(Clone)]
 pub(super) struct Separators {
-    fst: Fst<Vec<u8>>,
+    fst: Fst<Part>,
 }
 
 /// Builds [`Separators`] from the two keys around each boundary.
 pub(super) struct SeparatorsBuilder {
-    builder: fst::raw::Builder<Vec<u8>>,
+    builder: fst::raw::Builder<Buffer>,
     blocks: u64,
 }
 
-impl Default for SeparatorsBuilder {
-    fn default() -> Self {
+impl SeparatorsBuilder {
+    /// A builder for about so many blocks.
+    pub(super) fn with_capacity(blocks: usize) -> Self {
+        let buffer = Buffer::with_capacity(blocks * BYTES_PER_SEPARATOR);
         Self {
-            builder: fst::raw::Builder::memory(),
+            builder: fst::raw::Builder::new(buffer).expect("memory does not fail to be written"),
             blocks: 1,
         }
     }
-}
 
-impl SeparatorsBuilder {
     /// Opens the next block, whose first key is `first`, after one whose last key is `last`.
     pub(super) fn push(&mut self, last: &[u8], first: &[u8]) {
         let separator = &first[..shared_prefix(last, first) + 1];
@@ -38,15 +43,13 @@ impl SeparatorsBuilder {
         self.blocks += 1;
     }
 
-    pub(super) fn finish(self) -> Separators {
-        let mut bytes = self
-            .builder
-            .into_inner()
-            .expect("memory does not fail to be written");
-        bytes.shrink_to_fit();
-        Separators {
-            fst: Fst::new(bytes).expect("what a builder wrote is an FST"),
-        }
+    pub(super) fn finish(self, kind: PartKind) -> Separators {
+        let written = self.builder.into_inner();
+        Separators::open(
+            written
+                .expect("memory does not fail to be written")
+                .seal(kind),
+        )
     }
 }
 
@@ -57,9 +60,16 @@ impl fmt::Debug for Separators {
 }
 
 impl Separators {
-    /// Bytes on the heap.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.fst.as_inner().capacity()
+    /// The separators that a part holds.
+    pub(super) fn open(part: Part) -> Self {
+        Self {
+            fst: Fst::new(part).expect("a part whose checksum holds is what was written"),
+        }
+    }
+
+    /// The part that holds the separators.
+    pub(super) fn part(&self) -> &Part {
+        self.fst.as_inner()
     }
 
     /// The only block that can hold `key`: the one with the greatest separator not above it.
@@ -132,9 +142,9 @@ mod tests {
             probes in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xff), any::<u8>()], 0..6), 20),
         ) {
             let keys: Vec<Vec<u8>> = keys.into_iter().collect();
-            let mut builder = SeparatorsBuilder::default();
+            let mut builder = SeparatorsBuilder::with_capacity(keys.len());
             keys.windows(2).for_each(|pair| builder.push(&pair[0], &pair[1]));
-            let separators = builder.finish();
+            let separators = builder.finish(PartKind::Separators);
             for (block, key) in keys.iter().enumerate() {
                 prop_assert_eq!(separators.floor(key) as usize, block);
             }

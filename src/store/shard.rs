@@ -179,6 +179,10 @@ impl ShardActor {
                 .bytes
                 .fetch_sub(before - bytes, Ordering::Relaxed);
         }
+        self.hand_out_jobs(context);
+    }
+
+    fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
         while let Some(job) = self.map.next_job() {
             self.shared.merger.run(job, context.address());
         }
@@ -281,22 +285,23 @@ impl Handler<Admitted<Delete>> for ShardActor {
 impl Handler<Admitted<Search>> for ShardActor {
     type Result = Result<Found, StoreError>;
 
-    fn handle(&mut self, message: Admitted<Search>, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: Admitted<Search>, context: &mut Self::Context) -> Self::Result {
         let Search {
             filter,
             after,
             limit,
             total,
         } = &message.message;
-        self.guard(|shard| {
-            Ok(Found {
-                page: shard.map.page(filter, after, *limit),
-                total: match total {
-                    Total::Wanted => shard.map.count(filter),
-                    Total::Known => 0,
-                },
-            })
-        })
+        let found = self.guard(|shard| {
+            let (page, total) = match total {
+                Total::Wanted => shard.map.page_and_count(filter, after, *limit),
+                Total::Known => (shard.map.page(filter, after, *limit), 0),
+            };
+            Ok(Found { page, total })
+        });
+        // A search that met many deleted keys asks for a merge.
+        self.hand_out_jobs(context);
+        found
     }
 }
 
@@ -317,9 +322,9 @@ impl Handler<JobDone> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
-        if outcome.panicked() {
+        if let Some(why) = outcome.failure() {
             log::error!(
-                "a merge of shard {} met a defect; its keys stay where they were",
+                "a merge of shard {} failed: {why}; its keys stay where they were",
                 self.shard
             );
         }
@@ -328,7 +333,7 @@ impl Handler<JobDone> for ShardActor {
                 self.shared.merger.drop_later(retired);
                 context.notify(Unpark);
             }
-            Finish::Again(outcome) => context.notify(JobDone(outcome)),
+            Finish::Again(job) => self.shared.merger.run(job, context.address()),
         }
         self.changed(context);
     }

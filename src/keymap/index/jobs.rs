@@ -2,14 +2,14 @@
 //! outcomes.
 
 use super::{KeyIndex, Live};
-use crate::keymap::bloom::hash;
-use crate::keymap::dead::{Dead, Grave};
+use crate::keymap::dead::Dead;
 use crate::keymap::job::{Job, JobResult, Outcome, Retired, Task};
-use crate::keymap::merge::Input;
+use crate::keymap::merge::{Input, working_bytes};
 use crate::keymap::policy::{self, Lane};
 use crate::keymap::segment::Segment;
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 /// How many deletes that came during a merge are carried over in one step.
 const JOURNAL_STEP: usize = 64;
@@ -18,18 +18,14 @@ const JOURNAL_STEP: usize = 64;
 /// keep a processor busy.
 const COOLDOWN_CALLS: u32 = 10_000;
 
-/// What a merge takes for each key while it runs, besides the keys themselves.
-const MERGE_ENTRY_BYTES: usize = 24;
-
 /// A job that was handed out.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) id: u64,
     pub(super) kind: JobKind,
-    /// Keys that were deleted from its inputs since it began.
+    /// Keys that were deleted from its inputs since it began, and are not carried over yet.
     journal: Vec<Box<[u8]>>,
-    /// What of the journal was carried over to its result.
-    dead: Dead,
+    keys: usize,
     bytes: usize,
 }
 
@@ -38,20 +34,42 @@ pub(super) enum JobKind {
     Freeze,
     Merge(Lane),
     Fold,
+    Drop,
+}
+
+impl Running {
+    fn new(id: u64, kind: JobKind) -> Self {
+        Self {
+            id,
+            kind,
+            journal: Vec::new(),
+            keys: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Whether it makes a segment.
+    pub(super) fn is_merge(&self) -> bool {
+        match self.kind {
+            JobKind::Freeze | JobKind::Merge(_) => true,
+            JobKind::Fold | JobKind::Drop => false,
+        }
+    }
 }
 
 /// What became of an outcome.
 pub enum Finish {
     /// It is in place; what it replaced is to be dropped.
     Done(Retired),
-    /// Some deletes are still to be carried over: hand it in again.
-    Again(Outcome),
+    /// Many keys were deleted meanwhile, which is to be carried over: do this job, and hand in
+    /// its outcome.
+    Again(Job),
 }
 
 impl KeyIndex {
     /// The next job that is worth doing, if any. Call until there is none, after any change.
     pub fn next_job(&mut self) -> Option<Job> {
-        if !self.may_have_job {
+        if !*self.may_have_job.get_mut() {
             return None;
         }
         if self.cooldown > 0 {
@@ -59,37 +77,39 @@ impl KeyIndex {
             return None;
         }
         let job = self
-            .freeze_job()
+            .drop_job()
+            .or_else(|| self.freeze_job())
             .or_else(|| self.merge_job())
             .or_else(|| self.fold_job());
-        self.may_have_job = job.is_some();
+        *self.may_have_job.get_mut() = job.is_some();
         job
     }
 
     /// Puts the outcome of a job in place. Takes at most about 200 µs: where many keys were
-    /// deleted from a merge's inputs meanwhile, they are carried over in several calls.
+    /// deleted from a merge's inputs meanwhile, another job carries them over first.
     pub fn finish(&mut self, outcome: Outcome) -> Finish {
-        self.may_have_job = true;
+        *self.may_have_job.get_mut() = true;
         let at = self.jobs.iter().position(|job| job.id == outcome.id);
         let at = at.expect("an outcome belongs to a job of this index");
         match outcome.result {
-            JobResult::Merged(ref segment) => {
+            JobResult::Merged { segment, mut dead } => {
                 let job = &mut self.jobs[at];
-                for _ in 0..JOURNAL_STEP {
-                    let Some(key) = job.journal.pop() else { break };
-                    let rank = segment.find(&key, hash(&key));
-                    let rank = rank.expect("a key that was alive in an input is in the result");
-                    let reverse_rank = segment.reverse_rank(&key);
-                    job.dead.bury(Grave { rank, reverse_rank }, segment.len());
-                }
-                if !job.journal.is_empty() {
-                    return Finish::Again(outcome);
-                }
-                let job = self.jobs.swap_remove(at);
-                self.merged_keys += outcome.keys as u64;
                 self.merged_for += outcome.took;
-                let segment = segment.clone();
-                Finish::Done(self.swap(job, segment))
+                let mut keys = std::mem::take(&mut job.journal);
+                if keys.len() > JOURNAL_STEP {
+                    let task = Task::CarryOver {
+                        segment,
+                        dead,
+                        keys,
+                    };
+                    let id = job.id;
+                    return Finish::Again(Job { id, task });
+                }
+                keys.drain(..)
+                    .for_each(|key| dead.carry_over(&segment, &key));
+                let job = self.jobs.swap_remove(at);
+                self.merged_keys += job.keys as u64;
+                Finish::Done(self.swap(job, segment, dead))
             }
             JobResult::Folded { index, graves } => {
                 let job = self.jobs.swap_remove(at);
@@ -103,7 +123,11 @@ impl KeyIndex {
                 self.recount();
                 Finish::Done(Retired(vec![Box::new(replaced)]))
             }
-            JobResult::Panicked => {
+            JobResult::Dropped => {
+                self.jobs.swap_remove(at);
+                Finish::Done(Retired::default())
+            }
+            JobResult::Failed(_) => {
                 let job = self.jobs.swap_remove(at);
                 self.release(&job);
                 self.merges_failed += 1;
@@ -111,6 +135,24 @@ impl KeyIndex {
                 Finish::Done(Retired::default())
             }
         }
+    }
+
+    /// Takes out the segments all of whose keys are dead and that no merge reads.
+    fn drop_job(&mut self) -> Option<Job> {
+        let is_void =
+            |live: &mut Live| live.merge.is_none() && live.dead.len() == live.segment.len();
+        let void: Vec<Live> = self.segments.extract_if(.., is_void).collect();
+        if void.is_empty() {
+            return None;
+        }
+        self.recount();
+        let id = self.new_id();
+        self.jobs.push(Running::new(id, JobKind::Drop));
+        let retired = void
+            .into_iter()
+            .map(|live| Box::new(live) as Box<dyn Any + Send>);
+        let task = Task::Drop(Retired(retired.collect()));
+        Some(Job { id, task })
     }
 
     fn freeze_job(&mut self) -> Option<Job> {
@@ -149,19 +191,14 @@ impl KeyIndex {
         let live = &mut self.segments[at];
         live.fold = Some(id);
         let (before, graves) = live.dead.fold_input();
-        self.jobs.push(Running {
-            id,
-            kind: JobKind::Fold,
-            journal: Vec::new(),
-            dead: Dead::default(),
-            bytes: 0,
-        });
+        self.jobs.push(Running::new(id, JobKind::Fold));
         let task = Task::Fold { before, graves };
         Some(Job { id, task })
     }
 
     fn start_merge(&mut self, id: u64, kind: JobKind, inputs: Vec<Input>) -> Job {
         let key_bytes: usize = inputs.iter().map(Input::key_bytes).sum();
+        let result_bytes: usize = inputs.iter().map(Input::heap_bytes).sum();
         let job = Job {
             id,
             task: Task::Merge {
@@ -169,20 +206,18 @@ impl KeyIndex {
                 table: self.table.clone(),
             },
         };
-        let bytes = key_bytes + job.keys() * MERGE_ENTRY_BYTES;
+        let bytes = result_bytes + working_bytes(job.keys(), key_bytes);
         self.merging_bytes += bytes;
         self.jobs.push(Running {
-            id,
-            kind,
-            journal: Vec::new(),
-            dead: Dead::default(),
+            keys: job.keys(),
             bytes,
+            ..Running::new(id, kind)
         });
         job
     }
 
     /// Puts a merge's result in the place of its inputs.
-    fn swap(&mut self, job: Running, segment: Arc<Segment>) -> Retired {
+    fn swap(&mut self, job: Running, segment: Arc<Segment>, dead: Dead) -> Retired {
         self.merging_bytes -= job.bytes;
         self.table = segment.table().cloned().or(self.table.take());
         let mut retired: Vec<Box<dyn Any + Send>> = Vec::new();
@@ -200,14 +235,19 @@ impl KeyIndex {
             retired.push(Box::new((live.segment, live.dead)));
         }
         let id = self.new_id();
-        if job.dead.len() < segment.len() {
-            self.segments.push(Live {
+        if dead.len() < segment.len() {
+            // The largest first: it has most of the keys that are looked for.
+            let is_larger = |live: &Live| live.segment.len() > segment.len();
+            let at = self.segments.partition_point(is_larger);
+            let live = Live {
                 id,
                 segment,
-                dead: job.dead,
+                dead,
                 merge: None,
                 fold: None,
-            });
+                wasted: AtomicU32::new(0),
+            };
+            self.segments.insert(at, live);
         } else {
             retired.push(Box::new(segment));
         }

@@ -1,0 +1,77 @@
+//! Numbers for the length of a merge. Many of them lie in a mapping of their own, whose memory is
+//! back with the system as soon as they are dropped, whatever the allocator keeps.
+
+use memmap2::MmapMut;
+use std::ops::{Deref, DerefMut};
+
+/// From so many numbers on they are in a mapping.
+const MAPPED_MIN: usize = 64 * 1024;
+
+/// A list of numbers that does not grow.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    place: Place,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Place {
+    Heap(Vec<u32>),
+    Mapping(MmapMut),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Heap(Vec::new())
+    }
+}
+
+impl Scratch {
+    /// So many zeros. Those that are never written take no memory where they are many.
+    pub(super) fn zeroed(len: usize) -> Self {
+        let mapping = (len >= MAPPED_MIN).then(|| MmapMut::map_anon(len * size_of::<u32>()));
+        let place = match mapping {
+            Some(Ok(mapping)) => Place::Mapping(mapping),
+            // Where the system gives no mapping, the allocator may have memory left.
+            Some(Err(_)) | None => Place::Heap(vec![0; len]),
+        };
+        Self { place, len }
+    }
+
+    /// Keeps the first `len` numbers.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+impl FromIterator<u32> for Scratch {
+    /// Takes the numbers of an iterator that knows how many there are.
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        let numbers = numbers.into_iter();
+        let mut scratch = Self::zeroed(numbers.size_hint().0);
+        for (place, number) in scratch.iter_mut().zip(numbers) {
+            *place = number;
+        }
+        scratch
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match &self.place {
+            Place::Heap(numbers) => &numbers[..self.len],
+            Place::Mapping(mapping) => &bytemuck::cast_slice(mapping)[..self.len],
+        }
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        match &mut self.place {
+            Place::Heap(numbers) => &mut numbers[..self.len],
+            Place::Mapping(mapping) => &mut bytemuck::cast_slice_mut(mapping)[..self.len],
+        }
+    }
+}
