@@ -57,6 +57,11 @@ impl BloomBuilder {
         }
     }
 
+    /// `false` means that no key of this hash was inserted.
+    pub(super) fn may_contain(&self, hash: u64) -> bool {
+        may_contain(self.blocks.bytes(), hash)
+    }
+
     pub(super) fn finish(self) -> Bloom {
         Bloom::open(self.blocks.seal(PartKind::Bloom))
     }
@@ -75,15 +80,19 @@ impl Bloom {
 
     /// `false` means that no key of this hash was inserted.
     pub(super) fn may_contain(&self, hash: u64) -> bool {
-        let start = block_start(hash, self.blocks.len());
-        let block = &self.blocks[start..start + BLOCK_BYTES];
-        let words = block.as_chunks::<4>().0.iter().zip(SALTS);
-        // Without a branch for each word: most probes are of keys that are elsewhere.
-        let missing = words.fold(0, |missing, (word, salt)| {
-            missing | bit(hash, salt) & !u32::from_le_bytes(*word)
-        });
-        missing == 0
+        may_contain(&self.blocks, hash)
     }
+}
+
+fn may_contain(blocks: &[u8], hash: u64) -> bool {
+    let start = block_start(hash, blocks.len());
+    let block = &blocks[start..start + BLOCK_BYTES];
+    let words = block.as_chunks::<4>().0.iter().zip(SALTS);
+    // Without a branch for each word: most probes are of keys that are elsewhere.
+    let missing = words.fold(0, |missing, (word, salt)| {
+        missing | bit(hash, salt) & !u32::from_le_bytes(*word)
+    });
+    missing == 0
 }
 
 /// Where the block of a hash starts: maps the upper half of the hash to a block without a

@@ -10,7 +10,7 @@ mod jobs;
 
 pub use jobs::Finish;
 
-use super::bloom::hash;
+use super::bloom::{BloomBuilder, hash};
 use super::dead::{Dead, Grave};
 use super::fsst::SymbolTable;
 use super::merge::Tree;
@@ -39,15 +39,14 @@ const TREE_ENTRY_BYTES: usize = 40;
 /// An ordered set of keys, searched by prefix, suffix and both.
 #[derive(Debug, Default)]
 pub struct KeyIndex {
-    fresh: Tree,
+    fresh: Fresh,
     frozen: Vec<Frozen>,
     /// From the largest on.
     segments: Vec<Live>,
     jobs: Vec<Running>,
     last_id: u64,
     len: usize,
-    /// Heap bytes of the fresh tree and of the frozen ones.
-    fresh_bytes: usize,
+    /// Heap bytes of the frozen trees.
     frozen_bytes: usize,
     /// Heap bytes of the segments, and of what running merges take.
     segment_bytes: PartBytes,
@@ -63,10 +62,31 @@ pub struct KeyIndex {
     cooldown: u32,
 }
 
+/// A tree that takes new keys.
+#[derive(Debug)]
+struct Fresh {
+    keys: Tree,
+    /// Most keys that are looked for are elsewhere, and looking in a tree is not cheap.
+    filter: BloomBuilder,
+    /// Bytes on the heap, without the filter.
+    bytes: usize,
+}
+
+impl Default for Fresh {
+    fn default() -> Self {
+        Self {
+            keys: Tree::new(),
+            filter: BloomBuilder::with_capacity(FRESH_KEYS),
+            bytes: 0,
+        }
+    }
+}
+
 /// A tree that takes no more keys.
 #[derive(Debug)]
 struct Frozen {
     keys: Arc<Tree>,
+    filter: BloomBuilder,
     bytes: usize,
     dead: BTreeSet<Box<[u8]>>,
     job: Option<u64>,
@@ -164,20 +184,20 @@ impl KeyIndex {
 
     /// The slot of `key`. About 1 µs in a large index, 0.2 µs in a small one.
     pub fn find(&self, key: &[u8]) -> Option<u32> {
-        if let Some(slot) = self.fresh.get(key) {
+        let hash = hash(key);
+        if self.fresh.filter.may_contain(hash)
+            && let Some(slot) = self.fresh.keys.get(key)
+        {
             return Some(*slot);
         }
         for frozen in &self.frozen {
-            if let Some(slot) = frozen.keys.get(key)
+            if frozen.filter.may_contain(hash)
+                && let Some(slot) = frozen.keys.get(key)
                 && !frozen.dead.contains(key)
             {
                 return Some(*slot);
             }
         }
-        if self.segments.is_empty() {
-            return None;
-        }
-        let hash = hash(key);
         self.segments.iter().find_map(|live| {
             let rank = live.segment.find(key, hash)?;
             (!live.dead.contains(rank)).then(|| live.segment.slot(rank))
@@ -186,11 +206,12 @@ impl KeyIndex {
 
     /// Adds a key that is not in the index.
     pub fn insert(&mut self, key: &[u8], slot: u32) {
-        let before = self.fresh.insert(key.into(), slot);
+        let before = self.fresh.keys.insert(key.into(), slot);
         debug_assert!(before.is_none(), "a key is added once");
-        self.fresh_bytes += key.len() + TREE_ENTRY_BYTES;
+        self.fresh.filter.insert(hash(key));
+        self.fresh.bytes += key.len() + TREE_ENTRY_BYTES;
         self.len += 1;
-        if self.fresh.len() >= FRESH_KEYS {
+        if self.fresh.keys.len() >= FRESH_KEYS {
             self.freeze();
         }
     }
@@ -226,7 +247,7 @@ impl KeyIndex {
         };
         let mut sources = Vec::with_capacity(self.segments.len() + 1 + FROZEN_MAX);
         let mut total = 0;
-        let fresh = (&self.fresh, None);
+        let fresh = (&self.fresh.keys, None);
         let frozen = self
             .frozen
             .iter()
@@ -263,9 +284,9 @@ impl KeyIndex {
 
     /// Whether writes should wait for a job.
     pub fn room(&self) -> Room {
-        if self.fresh.len() < FRESH_KEYS || self.frozen.len() < FROZEN_MAX {
+        if self.fresh.keys.len() < FRESH_KEYS || self.frozen.len() < FROZEN_MAX {
             Room::Open
-        } else if self.fresh.len() < FRESH_KEYS_MAX {
+        } else if self.fresh.keys.len() < FRESH_KEYS_MAX {
             Room::Crowded
         } else {
             Room::Full
@@ -274,7 +295,7 @@ impl KeyIndex {
 
     /// Bytes on the heap, running merges included; trees are estimated.
     pub fn heap_bytes(&self) -> usize {
-        self.fresh_bytes + self.frozen_bytes + self.segment_bytes.total() + self.merging_bytes
+        self.fresh.bytes + self.frozen_bytes + self.segment_bytes.total() + self.merging_bytes
     }
 
     /// What the index is made of.
@@ -283,28 +304,33 @@ impl KeyIndex {
         let dead = self.segments.iter().map(|live| live.dead.len() as usize);
         IndexStats {
             segments: self.segments.len(),
-            fresh_keys: self.fresh.len() + frozen.sum::<usize>(),
+            fresh_keys: self.fresh.keys.len() + frozen.sum::<usize>(),
             dead_keys: dead.sum(),
             merges_running: self.jobs.iter().filter(|job| job.is_merge()).count(),
             merges_failed: self.merges_failed,
             merged_keys: self.merged_keys,
             merged_for: self.merged_for,
             segment_bytes: self.segment_bytes,
-            fresh_bytes: self.fresh_bytes + self.frozen_bytes,
+            fresh_bytes: self.fresh.bytes + self.frozen_bytes,
             merging_bytes: self.merging_bytes,
         }
     }
 
     /// Freezes the fresh tree, whatever its size, where there is room for one more frozen tree.
     pub fn freeze(&mut self) {
-        if self.fresh.is_empty() || self.frozen.len() == FROZEN_MAX {
+        if self.fresh.keys.is_empty() || self.frozen.len() == FROZEN_MAX {
             return;
         }
         *self.may_have_job.get_mut() = true;
-        let bytes = std::mem::take(&mut self.fresh_bytes);
+        let Fresh {
+            keys,
+            filter,
+            bytes,
+        } = std::mem::take(&mut self.fresh);
         self.frozen_bytes += bytes;
         self.frozen.push(Frozen {
-            keys: Arc::new(std::mem::take(&mut self.fresh)),
+            keys: Arc::new(keys),
+            filter,
             bytes,
             dead: BTreeSet::new(),
             job: None,
@@ -312,8 +338,8 @@ impl KeyIndex {
     }
 
     fn remove_from_parts(&mut self, key: &[u8]) -> Option<u32> {
-        if let Some(slot) = self.fresh.remove(key) {
-            self.fresh_bytes -= key.len() + TREE_ENTRY_BYTES;
+        if let Some(slot) = self.fresh.keys.remove(key) {
+            self.fresh.bytes -= key.len() + TREE_ENTRY_BYTES;
             return Some(slot);
         }
         for frozen in &mut self.frozen {

@@ -16,7 +16,7 @@
 //!     block a key is in, by hash
 //!   - `packed`: its arrays of numbers
 //!   - `part`: the memory of all these, which is what could be stored
-//! - `scratch`: the memory of a merge
+//! - `scratch`: the numbers of a merge; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
 //!
@@ -31,6 +31,7 @@ mod fsst;
 mod index;
 mod job;
 mod matrix;
+mod memory;
 mod merge;
 mod packed;
 mod page;
@@ -71,10 +72,10 @@ impl KeyMap {
         self.index.is_empty()
     }
 
-    /// The value of `key`; its body is shared, not copied.
+    /// The value of `key`. A body over 255 bytes is shared, not copied.
     pub fn get(&self, key: &Key) -> Option<Value> {
         let slot = self.index.find(key.as_bytes())?;
-        Some(self.values.get(slot).clone())
+        Some(self.values.get(slot))
     }
 
     /// Makes `key` name `value` and returns whether it named nothing before.

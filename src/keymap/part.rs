@@ -5,8 +5,9 @@
 //! changes again. Large ones lie in mappings of their own, so that their memory is back with the
 //! system as soon as they are dropped, whatever the allocator keeps.
 
+use super::memory::{MAPPED_BYTES_MIN, Memory, PAGE_BYTES};
 use bytes::Bytes;
-use memmap2::{Advice, MmapMut};
+use memmap2::MmapMut;
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::Deref;
@@ -20,16 +21,6 @@ const MAGIC: [u8; 4] = *b"kvix";
 
 /// The layout of all parts. To be raised with every change of one.
 const VERSION: u16 = 1;
-
-/// From so many bytes on a buffer is a mapping of its own.
-const MAPPED_BYTES_MIN: usize = 256 * 1024;
-
-/// From so many bytes on a mapping asks for huge pages: searches touch it all over, and the pages'
-/// addresses would not fit the processor's cache of these.
-const HUGE_BYTES_MIN: usize = 16 * 1024 * 1024;
-
-/// What a system page takes.
-const PAGE_BYTES: usize = 4096;
 
 /// What a part holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,16 +156,9 @@ impl fmt::Debug for Part {
 /// The bytes of a part while they are written.
 #[derive(Debug)]
 pub(super) struct Buffer {
-    storage: Storage,
+    storage: Memory,
     /// Bytes written, the header's included.
     len: usize,
-}
-
-#[derive(Debug)]
-enum Storage {
-    /// Of `len` bytes, or more of which the rest is zero.
-    Heap(Vec<u8>),
-    Mapping(MmapMut),
 }
 
 impl Buffer {
@@ -182,7 +166,7 @@ impl Buffer {
     /// the system where they are many, so that an upper bound costs nothing.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         let mut buffer = Self {
-            storage: Storage::with_capacity(HEADER_BYTES + bytes),
+            storage: Memory::with_capacity(HEADER_BYTES + bytes),
             len: HEADER_BYTES,
         };
         buffer.grow_to(HEADER_BYTES);
@@ -225,12 +209,12 @@ impl Buffer {
         let header = header(kind, self.bytes());
         self.storage.bytes_mut()[..HEADER_BYTES].copy_from_slice(&header);
         let (stored, place) = match self.storage {
-            Storage::Heap(mut bytes) => {
+            Memory::Heap(mut bytes) => {
                 bytes.truncate(self.len);
                 bytes.shrink_to_fit();
                 (Bytes::from(bytes), Place::Heap)
             }
-            Storage::Mapping(mapping) => {
+            Memory::Mapping(mapping) => {
                 let owner = Sealed {
                     mapping,
                     len: self.len,
@@ -251,11 +235,11 @@ impl Buffer {
             return;
         }
         match &mut self.storage {
-            Storage::Heap(heap) if bytes <= heap.capacity() || bytes < MAPPED_BYTES_MIN => {
+            Memory::Heap(heap) if bytes <= heap.capacity() || bytes < MAPPED_BYTES_MIN => {
                 heap.resize(bytes.max(heap.capacity()), 0);
             }
             storage => {
-                let mut larger = Storage::with_capacity(bytes * 2);
+                let mut larger = Memory::with_capacity(bytes * 2);
                 larger.reserve(bytes);
                 larger.bytes_mut()[..self.len].copy_from_slice(&storage.bytes()[..self.len]);
                 *storage = larger;
@@ -272,43 +256,6 @@ impl Write for Buffer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Storage {
-    fn with_capacity(bytes: usize) -> Self {
-        if bytes < MAPPED_BYTES_MIN {
-            return Self::Heap(Vec::with_capacity(bytes));
-        }
-        // Where the system gives no mapping, the allocator may have memory left.
-        let Ok(mapping) = MmapMut::map_anon(bytes) else {
-            return Self::Heap(Vec::with_capacity(bytes));
-        };
-        if bytes >= HUGE_BYTES_MIN {
-            // Where huge pages are turned off, all works as well, only slower.
-            let _ = mapping.advise(Advice::HugePage);
-        }
-        Self::Mapping(mapping)
-    }
-
-    fn reserve(&mut self, bytes: usize) {
-        if let Self::Heap(heap) = self {
-            heap.resize(bytes.max(heap.len()), 0);
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Heap(heap) => heap,
-            Self::Mapping(mapping) => mapping,
-        }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Heap(heap) => heap,
-            Self::Mapping(mapping) => mapping,
-        }
     }
 }
 

@@ -1,86 +1,333 @@
 //! Values by slot number.
+//!
+//! A slot leads to a record of eight bytes more than the body: which content type, how long, and
+//! which revision. Bodies over 255 bytes are kept as they came and shared with their readers; so
+//! are the few values that a record has no room for. Growth never copies what is there.
 
-use crate::model::Value;
+mod chunks;
+
+use crate::model::{ContentType, Revision, Value};
+use bytes::Bytes;
+use chunks::{Chunks, GRAIN, Handle};
+use std::collections::HashMap;
 
 /// Slots are allocated by so many, so that growth never copies what is there.
 const CHUNK_SLOTS: usize = 4096;
 
-/// What a slot takes besides the body of its value, in bytes.
-const SLOT_BYTES: usize = size_of::<Option<Value>>();
+/// The bytes of a record before the body: type, length, and six of the revision.
+const HEAD_BYTES: usize = 8;
 
-/// What the allocator adds to a body, and what sharing it takes, in bytes.
-const BODY_BYTES: usize = 16;
+/// How many content types records can name. Numbers from here on are kept free, for records with
+/// something more in them.
+const TYPES_MAX: usize = 250;
+
+/// The revisions that a record can hold, counted from the slab's first.
+const REVISIONS: u64 = 1 << 48;
+
+/// The bit of a slot's place that says that its value is a large one.
+const LARGE: u32 = 1 << 31;
+
+/// The end of the list of free slots, and of free places of large values.
+const NONE: u32 = u32::MAX;
+
+/// What a large value takes besides its body, in bytes: its place, and what the allocator adds.
+const LARGE_BYTES: usize = size_of::<Large>() + 16;
 
 /// A growing list of values whose free slots are used again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slab {
-    chunks: Vec<Vec<Option<Value>>>,
-    free: Vec<u32>,
+    /// By slot, where its value is; for a free slot, the next free one.
+    places: Vec<Vec<u32>>,
+    free: u32,
     len: usize,
-    body_bytes: usize,
+    records: Chunks,
+    large: Vec<Large>,
+    free_large: u32,
+    large_bytes: usize,
+    /// The revision that records count from.
+    first_revision: u64,
+    types: Vec<ContentType>,
+    type_numbers: HashMap<ContentType, u8>,
+}
+
+/// A value that is no record.
+#[derive(Debug)]
+enum Large {
+    Value(Value),
+    /// Free; the next free place.
+    Free(u32),
+}
+
+impl Default for Slab {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            free: NONE,
+            len: 0,
+            records: Chunks::default(),
+            large: Vec::new(),
+            free_large: NONE,
+            large_bytes: 0,
+            first_revision: 0,
+            types: Vec::new(),
+            type_numbers: HashMap::new(),
+        }
+    }
 }
 
 impl Slab {
-    pub(super) fn get(&self, slot: u32) -> &Value {
-        let slot = slot as usize;
-        let value = self.chunks[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS].as_ref();
-        value.expect("a live key's slot holds its value")
+    /// The value of a slot that holds one. A body up to 255 bytes is copied.
+    pub(super) fn get(&self, slot: u32) -> Value {
+        let place = self.place(slot);
+        if place & LARGE != 0 {
+            let Large::Value(value) = &self.large[(place & !LARGE) as usize] else {
+                unreachable!("a live key's slot holds its value");
+            };
+            return value.clone();
+        }
+        let [content_type, len, revision @ ..] = head(self.records.get(place));
+        let body = &self.records.get(place)[HEAD_BYTES..HEAD_BYTES + usize::from(len)];
+        let [a, b, c, d, e, f] = revision;
+        let offset = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        Value {
+            content_type: self.types[usize::from(content_type)].clone(),
+            body: Bytes::copy_from_slice(body),
+            revision: Revision(self.first_revision.wrapping_add(offset)),
+        }
     }
 
     /// Puts a value into a free slot.
     pub(super) fn insert(&mut self, value: Value) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| self.grow());
-        self.body_bytes += body_bytes(&value);
+        if self.len == 0 {
+            self.first_revision = value.revision.0;
+        }
         self.len += 1;
-        *self.slot(slot) = Some(value);
+        let place = self.store(value);
+        let slot = self.free;
+        if slot == NONE {
+            return self.add_slot(place);
+        }
+        self.free = std::mem::replace(self.place_mut(slot), place);
         slot
     }
 
+    /// Puts a value in the place of another.
     pub(super) fn replace(&mut self, slot: u32, value: Value) {
-        self.body_bytes += body_bytes(&value);
-        let old = self.slot(slot).replace(value);
-        self.body_bytes -= old.as_ref().map_or(0, body_bytes);
+        let place = self.place(slot);
+        if place & LARGE == 0
+            && let Some(head) = self.head_for(&value)
+            && grains(&value) * GRAIN == self.records.get(place).len()
+        {
+            write(self.records.get_mut(place), head, &value.body);
+            return;
+        }
+        // The new one first: were there a panic, the old one is still there.
+        let place = self.store(value);
+        let old = std::mem::replace(self.place_mut(slot), place);
+        self.discard(old);
     }
 
+    /// Takes the value out of a slot.
     pub(super) fn remove(&mut self, slot: u32) {
-        let old = self.slot(slot).take();
-        self.body_bytes -= old.as_ref().map_or(0, body_bytes);
+        let next = self.free;
+        let old = std::mem::replace(self.place_mut(slot), next);
+        self.free = slot;
+        self.discard(old);
         self.len -= 1;
-        self.free.push(slot);
         if self.len == 0 {
             *self = Self::default();
         }
     }
 
-    /// Bytes on the heap.
+    /// Bytes of memory; those of large values are estimated.
     pub(super) fn heap_bytes(&self) -> usize {
-        let slots = self.chunks.len() * CHUNK_SLOTS * SLOT_BYTES;
-        slots + self.free.capacity() * size_of::<u32>() + self.body_bytes
+        let places = self.places.len() * CHUNK_SLOTS * size_of::<u32>();
+        places + self.records.memory_bytes() + self.large_bytes
     }
 
-    fn slot(&mut self, slot: u32) -> &mut Option<Value> {
-        let slot = slot as usize;
-        &mut self.chunks[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS]
-    }
-
-    /// Adds an empty slot.
-    fn grow(&mut self) -> u32 {
-        if self
-            .chunks
-            .last()
-            .is_none_or(|last| last.len() == CHUNK_SLOTS)
+    /// Keeps a value, and returns where.
+    fn store(&mut self, value: Value) -> u32 {
+        if let Some(head) = self.head_for(&value)
+            && let Some(place) = self.records.allocate(grains(&value))
         {
-            self.chunks.push(Vec::with_capacity(CHUNK_SLOTS));
+            write(self.records.get_mut(place), head, &value.body);
+            return place;
         }
-        let before = (self.chunks.len() - 1) * CHUNK_SLOTS;
-        let last = self.chunks.last_mut().expect("a chunk was added above");
-        last.push(None);
-        let slot = u32::try_from(before + last.len() - 1);
-        slot.expect("a key map holds fewer than 2^32 values")
+        self.large_bytes += value.body.len() + LARGE_BYTES;
+        let at = self.free_large;
+        if at == NONE {
+            let at = u32::try_from(self.large.len())
+                .ok()
+                .filter(|at| at & LARGE == 0);
+            self.large.push(Large::Value(value));
+            return at.expect("a key map holds fewer than 2^31 large values") | LARGE;
+        }
+        let free = std::mem::replace(&mut self.large[at as usize], Large::Value(value));
+        let Large::Free(next) = free else {
+            unreachable!("what is on the list of free places is free");
+        };
+        self.free_large = next;
+        at | LARGE
+    }
+
+    fn discard(&mut self, place: u32) {
+        if place & LARGE == 0 {
+            self.records.free(place);
+            return;
+        }
+        let at = place & !LARGE;
+        let free = Large::Free(self.free_large);
+        let old = std::mem::replace(&mut self.large[at as usize], free);
+        self.free_large = at;
+        if let Large::Value(value) = old {
+            self.large_bytes -= value.body.len() + LARGE_BYTES;
+        }
+    }
+
+    /// The head of a value's record; `None` where it is too large or too strange for one.
+    fn head_for(&mut self, value: &Value) -> Option<[u8; HEAD_BYTES]> {
+        let len = u8::try_from(value.body.len()).ok()?;
+        let offset = value.revision.0.wrapping_sub(self.first_revision);
+        if offset >= REVISIONS {
+            return None;
+        }
+        let [a, b, c, d, e, f, _, _] = offset.to_le_bytes();
+        let content_type = self.type_number(&value.content_type)?;
+        Some([content_type, len, a, b, c, d, e, f])
+    }
+
+    fn type_number(&mut self, content_type: &ContentType) -> Option<u8> {
+        if let Some(number) = self.type_numbers.get(content_type) {
+            return Some(*number);
+        }
+        if self.types.len() == TYPES_MAX {
+            return None;
+        }
+        let number = u8::try_from(self.types.len()).ok()?;
+        self.types.push(content_type.clone());
+        self.type_numbers.insert(content_type.clone(), number);
+        Some(number)
+    }
+
+    fn place(&self, slot: u32) -> u32 {
+        let slot = slot as usize;
+        self.places[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS]
+    }
+
+    fn place_mut(&mut self, slot: u32) -> &mut u32 {
+        let slot = slot as usize;
+        &mut self.places[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS]
+    }
+
+    fn add_slot(&mut self, place: Handle) -> u32 {
+        let is_full = |last: &Vec<u32>| last.len() == CHUNK_SLOTS;
+        if self.places.last().is_none_or(is_full) {
+            self.places.push(Vec::with_capacity(CHUNK_SLOTS));
+        }
+        let before = (self.places.len() - 1) * CHUNK_SLOTS;
+        let last = self.places.last_mut().expect("one was added above");
+        last.push(place);
+        let slot = u32::try_from(before + last.len() - 1).ok();
+        let slot = slot.filter(|slot| *slot != NONE);
+        slot.expect("a key map holds fewer than 2^32 - 1 values")
     }
 }
 
-/// What the body of a value takes on the heap.
-fn body_bytes(value: &Value) -> usize {
-    value.body.len() + BODY_BYTES
+/// How many grains the record of a value takes.
+fn grains(value: &Value) -> usize {
+    (HEAD_BYTES + value.body.len()).div_ceil(GRAIN)
+}
+
+fn head(record: &[u8]) -> [u8; HEAD_BYTES] {
+    *record.first_chunk().expect("a record begins with a head")
+}
+
+fn write(record: &mut [u8], head: [u8; HEAD_BYTES], body: &[u8]) {
+    record[..HEAD_BYTES].copy_from_slice(&head);
+    record[HEAD_BYTES..HEAD_BYTES + body.len()].copy_from_slice(body);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ContentTypes;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let len = prop_oneof![
+            Just(0_usize),
+            Just(7),
+            Just(8),
+            Just(247),
+            Just(255),
+            Just(256),
+            0_usize..300
+        ];
+        let content_type = prop_oneof![
+            Just("application/json".to_string()),
+            (0..300).prop_map(|number| format!("x/{number}"))
+        ];
+        let revision = prop_oneof![any::<u64>(), 0_u64..1000, (u64::MAX - 1000)..=u64::MAX];
+        (len, any::<u8>(), content_type, revision).prop_map(|(len, byte, text, revision)| Value {
+            content_type: ContentTypes::default().parse(&text).unwrap(),
+            body: vec![byte; len].into(),
+            revision: Revision(revision),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_slot_holds_what_was_put_there(
+            steps in prop::collection::vec((value(), any::<prop::sample::Index>(), 0_u8..4), 1..600),
+        ) {
+            let mut slab = Slab::default();
+            let mut model: Vec<(u32, Value)> = Vec::new();
+            for (value, at, kind) in steps {
+                match kind {
+                    0 if !model.is_empty() => {
+                        let (slot, _) = model.swap_remove(at.index(model.len()));
+                        slab.remove(slot);
+                    }
+                    1 if !model.is_empty() => {
+                        let at = at.index(model.len());
+                        slab.replace(model[at].0, value.clone());
+                        model[at].1 = value;
+                    }
+                    _ => model.push((slab.insert(value.clone()), value)),
+                }
+            }
+            for (slot, value) in &model {
+                prop_assert_eq!(&slab.get(*slot), value);
+            }
+            model.iter().for_each(|(slot, _)| slab.remove(*slot));
+            prop_assert_eq!(slab.heap_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn values_that_shrink_give_their_memory_back() {
+        let mut slab = Slab::default();
+        let value = |len| Value {
+            content_type: ContentType::JSON,
+            body: vec![b'x'; len].into(),
+            revision: Revision(1),
+        };
+        let slots: Vec<u32> = (0..20_000).map(|_| slab.insert(value(200))).collect();
+        let large = slab.heap_bytes();
+        slots.iter().for_each(|slot| slab.replace(*slot, value(8)));
+        assert!(
+            slab.heap_bytes() < large / 4,
+            "{} of {large}",
+            slab.heap_bytes()
+        );
+        slots
+            .iter()
+            .for_each(|slot| slab.replace(*slot, value(1000)));
+        slots.iter().for_each(|slot| slab.replace(*slot, value(8)));
+        assert!(
+            slab.heap_bytes() < large / 4,
+            "{} of {large}",
+            slab.heap_bytes()
+        );
+    }
 }
