@@ -33,6 +33,10 @@ const FRESH_KEYS_MAX: usize = 16_384;
 /// How many frozen trees there are at the most.
 const FROZEN_MAX: usize = 2;
 
+/// From so many segments on writes in bulk wait for merges. Every segment costs a search its share,
+/// and at rest there are far fewer.
+const SEGMENTS_MAX: usize = 12;
+
 /// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
 const TREE_ENTRY_BYTES: usize = 40;
 
@@ -68,7 +72,7 @@ struct Fresh {
     keys: Tree,
     /// Most keys that are looked for are elsewhere, and looking in a tree is not cheap.
     filter: BloomBuilder,
-    /// Bytes on the heap, without the filter.
+    /// Bytes on the heap; the filter's few thousand are left out.
     bytes: usize,
 }
 
@@ -285,7 +289,11 @@ impl KeyIndex {
     /// Whether writes should wait for a job.
     pub fn room(&self) -> Room {
         if self.fresh.keys.len() < FRESH_KEYS || self.frozen.len() < FROZEN_MAX {
-            Room::Open
+            if self.segments.len() < SEGMENTS_MAX {
+                Room::Open
+            } else {
+                Room::Crowded
+            }
         } else if self.fresh.keys.len() < FRESH_KEYS_MAX {
             Room::Crowded
         } else {

@@ -47,6 +47,7 @@ pub struct Outcome {
     pub(super) id: u64,
     pub(super) result: JobResult,
     pub(super) took: Duration,
+    lane: Lane,
 }
 
 #[derive(Debug)]
@@ -102,6 +103,7 @@ impl Job {
     /// Does the work: about 1 µs for each key. A panic is caught and leaves everything as it was.
     pub fn run(self) -> Outcome {
         let begun = Instant::now();
+        let lane = self.lane();
         let Self { id, task } = self;
         let work = AssertUnwindSafe(|| match task {
             Task::Merge { inputs, table } => match merge(&inputs, table) {
@@ -135,11 +137,18 @@ impl Job {
             id,
             result,
             took: begun.elapsed(),
+            lane,
         }
     }
 }
 
 impl Outcome {
+    /// Which queue the job was in. What it replaces is best dropped there: it is about as large as
+    /// what the queue is for.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// Why the work came to nothing, if it did: a defect, or damaged memory. Its inputs stay in use.
     pub fn failure(&self) -> Option<&str> {
         match &self.result {

@@ -5,7 +5,7 @@
 use memmap2::{Advice, MmapMut};
 
 /// From so many bytes on they are a mapping of their own.
-pub(super) const MAPPED_BYTES_MIN: usize = 256 * 1024;
+pub(super) const MAPPED_BYTES_MIN: usize = 32 * 1024;
 
 /// From so many bytes on a mapping asks for huge pages: searches touch it all over, and the pages'
 /// addresses would not fit the processor's cache of these.

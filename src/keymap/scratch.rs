@@ -5,7 +5,7 @@ use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
 /// From so many numbers on they are in a mapping.
-const MAPPED_MIN: usize = 64 * 1024;
+const MAPPED_MIN: usize = 8 * 1024;
 
 /// A list of numbers that does not grow.
 #[derive(Debug, Default)]

@@ -17,6 +17,9 @@ const BUCKET_ENTRIES: usize = 16;
 /// What a bucket takes, in bytes: a cache line.
 const BUCKET_BYTES: usize = BUCKET_ENTRIES * size_of::<u32>();
 
+/// How many keys are put into their buckets at a time.
+const BATCH: usize = 32;
+
 /// How full the table is, in percent.
 const LOAD_PERCENT: usize = 85;
 
@@ -33,6 +36,8 @@ pub(super) struct TableBuilder {
     buckets: Buffer,
     blocks: u32,
     fingerprint_bits: u32,
+    /// Keys that are not in their buckets yet, by hash, and their blocks.
+    waiting: Vec<(u64, u32)>,
 }
 
 impl TableBuilder {
@@ -43,11 +48,34 @@ impl TableBuilder {
             buckets: Buffer::zeroed(buckets * BUCKET_BYTES),
             blocks,
             fingerprint_bits: fingerprint_bits(blocks),
+            waiting: Vec::with_capacity(BATCH),
         }
     }
 
     /// Adds the key of a hash, which is in `block`.
     pub(super) fn insert(&mut self, hash: u64, block: u32) {
+        self.waiting.push((hash, block));
+        if self.waiting.len() == BATCH {
+            self.place_waiting();
+        }
+    }
+
+    /// Puts the waiting keys into their buckets. All buckets are touched first, so that their cache
+    /// misses overlap.
+    fn place_waiting(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let (buckets, _) = self.buckets.bytes().as_chunks::<BUCKET_BYTES>();
+        let touched = waiting
+            .iter()
+            .map(|(hash, _)| buckets[first_bucket(*hash, buckets.len())][0]);
+        std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
+        waiting
+            .drain(..)
+            .for_each(|(hash, block)| self.place(hash, block));
+        self.waiting = waiting;
+    }
+
+    fn place(&mut self, hash: u64, block: u32) {
         let entry = (block + 1) << self.fingerprint_bits | fingerprint(hash, self.fingerprint_bits);
         let (buckets, _) = self.buckets.bytes_mut().as_chunks_mut::<BUCKET_BYTES>();
         let mut at = first_bucket(hash, buckets.len());
@@ -61,7 +89,8 @@ impl TableBuilder {
         }
     }
 
-    pub(super) fn finish(self) -> Table {
+    pub(super) fn finish(mut self) -> Table {
+        self.place_waiting();
         Table::open(self.buckets.seal(PartKind::Table), self.blocks)
     }
 }

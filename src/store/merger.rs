@@ -47,17 +47,21 @@ impl Merger {
 
     /// Does a job; the shard hears of it by [`JobDone`].
     pub(super) fn run(&self, job: Job, shard: Addr<ShardActor>) {
-        let lane = match job.lane() {
+        send(self.queue(job.lane()), Work::Run(job, shard));
+    }
+
+    /// Drops what a shard no longer needs, in the queue that the job was in. Behind larger jobs it
+    /// would pile up.
+    pub(super) fn drop_later(&self, retired: Retired, lane: Lane) {
+        send(self.queue(lane), Work::Drop(retired));
+    }
+
+    fn queue(&self, lane: Lane) -> &Sender<Work> {
+        match lane {
             Lane::Urgent => &self.urgent,
             Lane::Small => &self.small,
             Lane::Large => &self.large,
-        };
-        send(lane, Work::Run(job, shard));
-    }
-
-    /// Drops what a shard no longer needs.
-    pub(super) fn drop_later(&self, retired: Retired) {
-        send(&self.large, Work::Drop(retired));
+        }
     }
 }
 

@@ -328,9 +328,10 @@ impl Handler<JobDone> for ShardActor {
                 self.shard
             );
         }
+        let lane = outcome.lane();
         match self.map.finish(outcome) {
             Finish::Done(retired) => {
-                self.shared.merger.drop_later(retired);
+                self.shared.merger.drop_later(retired, lane);
                 context.notify(Unpark);
             }
             Finish::Again(job) => self.shared.merger.run(job, context.address()),
