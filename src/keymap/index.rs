@@ -202,6 +202,12 @@ impl KeyIndex {
                 return Some(*slot);
             }
         }
+        // All at once, since each segment's answer is a cache miss and mostly no.
+        let touched = self
+            .segments
+            .iter()
+            .map(|live| live.segment.touch_hash(hash));
+        std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
         self.segments.iter().find_map(|live| {
             let rank = live.segment.find(key, hash)?;
             (!live.dead.contains(rank)).then(|| live.segment.slot(rank))

@@ -123,10 +123,20 @@ impl Segment {
         self.keys.table()
     }
 
+    /// Reads what `find` reads first where the segment is large.
+    pub(super) fn touch_hash(&self, hash: u64) -> u8 {
+        match &self.lookup {
+            Lookup::Table(table) => table.touch(hash),
+            Lookup::Bloom(_) => 0,
+        }
+    }
+
     /// The rank of `key`, whose hash is `hash`, dead or alive. One block is read, and for an absent
     /// key mostly none.
     pub(super) fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
-        let look = |block| {
+        let look = |block: u32| {
+            // The slot is wanted next. Reading it now lets both cache misses overlap.
+            std::hint::black_box(self.slots.get(block * BLOCK_KEYS));
             let (rank, found) = self.keys.lower_bound(block, key);
             found.then_some(rank)
         };

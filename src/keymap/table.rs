@@ -109,6 +109,12 @@ impl Table {
         &self.buckets
     }
 
+    /// Reads from the bucket of a hash, so that its cache miss overlaps with others.
+    pub(super) fn touch(&self, hash: u64) -> u8 {
+        let (buckets, _) = self.buckets.as_chunks::<BUCKET_BYTES>();
+        buckets[first_bucket(hash, buckets.len())][0]
+    }
+
     /// The first answer of `look` in the blocks that may hold the key of a hash. Mostly one block
     /// for a key that is there, and none for one that is not.
     pub(super) fn find<T>(&self, hash: u64, mut look: impl FnMut(u32) -> Option<T>) -> Option<T> {
@@ -119,12 +125,12 @@ impl Table {
         loop {
             let (entries, _) = buckets[at].as_chunks::<4>();
             let entry = |index: usize| u32::from_le_bytes(entries[index]);
-            // All 16 are compared without a branch, so that the compiler does so at once.
-            let mut equal = (0..BUCKET_ENTRIES).fold(0_u32, |equal, index| {
-                equal | u32::from(entry(index) & mask == wanted) << index
-            });
+            // A byte for each entry: compilers compare all 16 at once in this form.
+            let equal: [u8; BUCKET_ENTRIES] =
+                std::array::from_fn(|index| u8::from(entry(index) & mask == wanted));
+            let mut equal = u128::from_le_bytes(equal);
             while equal != 0 {
-                let entry = entry(equal.trailing_zeros() as usize);
+                let entry = entry((equal.trailing_zeros() / u8::BITS) as usize);
                 equal &= equal - 1;
                 let block = entry >> self.fingerprint_bits;
                 if let Some(found) = block.checked_sub(1).and_then(&mut look) {

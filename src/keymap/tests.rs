@@ -9,10 +9,11 @@ fn key(text: &str) -> Key {
     Key::parse(text.into(), 2048).expect("test keys are valid")
 }
 
+/// A value whose body is of any size class, or too large for one.
 fn value(number: u64) -> Value {
     Value {
         content_type: ContentType::JSON,
-        body: number.to_string().into(),
+        body: number.to_string().repeat(number as usize % 120).into(),
         revision: Revision(number),
     }
 }
@@ -21,7 +22,8 @@ fn value(number: u64) -> Value {
 enum Step {
     Set(String),
     Delete(String),
-    DeletePrefix(String),
+    DeleteMatches(Filter),
+    DeleteHalf,
     Freeze,
     Start,
     Run(prop::sample::Index),
@@ -51,19 +53,22 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let filter = (text(), text()).prop_map(|(prefix, suffix)| Filter {
-        prefix: prefix.into(),
-        suffix: suffix.into(),
-    });
+    let filter = || {
+        (text(), text()).prop_map(|(prefix, suffix)| Filter {
+            prefix: prefix.into(),
+            suffix: suffix.into(),
+        })
+    };
     prop_oneof![
         12 => name().prop_map(Step::Set),
         5 => name().prop_map(Step::Delete),
-        1 => text().prop_map(Step::DeletePrefix),
+        1 => filter().prop_map(Step::DeleteMatches),
+        1 => Just(Step::DeleteHalf),
         2 => Just(Step::Freeze),
         3 => Just(Step::Start),
         3 => any::<prop::sample::Index>().prop_map(Step::Run),
         3 => any::<prop::sample::Index>().prop_map(Step::Finish),
-        3 => (filter, text(), 1usize..20).prop_map(|(f, after, limit)| Step::Search(f, after, limit)),
+        3 => (filter(), text(), 1usize..20).prop_map(|(f, after, limit)| Step::Search(f, after, limit)),
     ]
 }
 
@@ -116,11 +121,17 @@ proptest! {
                     let deleted = map.delete(&key(&name));
                     prop_assert_eq!(deleted, model.remove(&name).is_some());
                 }
-                Step::DeletePrefix(prefix) => {
-                    for name in model.keys().filter(|name| name.starts_with(&prefix)) {
+                Step::DeleteMatches(filter) => {
+                    for name in model.keys().filter(|name| filter.matches(name.as_bytes())) {
                         prop_assert!(map.delete(&key(name)));
                     }
-                    model.retain(|name, _| !name.starts_with(&prefix));
+                    model.retain(|name, _| !filter.matches(name.as_bytes()));
+                }
+                Step::DeleteHalf => {
+                    for (name, _) in model.iter().filter(|(_, number)| *number % 2 == 1) {
+                        prop_assert!(map.delete(&key(name)));
+                    }
+                    model.retain(|_, number| *number % 2 == 0);
                 }
                 Step::Freeze => map.freeze(),
                 Step::Start => jobs.extend(map.next_job()),
@@ -228,4 +239,129 @@ fn writes_are_told_to_wait_while_jobs_are_behind() {
     until(&mut map, Room::Full);
     map.settle();
     assert_eq!(map.room(), Room::Open);
+}
+
+/// Keys of two suffix classes, `:rare` one in `rare`, as many as make segments with dead indexes.
+fn populated(keys: u32, rare: u32) -> KeyMap {
+    let mut map = KeyMap::default();
+    for number in 0..keys {
+        assert!(map.set(&key(&classed(number, rare)), value(number.into())));
+        map.settle();
+    }
+    map
+}
+
+fn classed(number: u32, rare: u32) -> String {
+    let class = if number.is_multiple_of(rare) {
+        "rare"
+    } else {
+        "common"
+    };
+    format!("user:{number:06}:{class}")
+}
+
+/// The settled map answers like one that never held what was deleted.
+fn answers_like_fresh(map: &mut KeyMap, rare: u32, alive: &[u32]) {
+    for settled in [false, true] {
+        if settled {
+            map.settle();
+        }
+        for (prefix, suffix) in [
+            ("", ":rare"),
+            ("", ":common"),
+            ("user:01", ":rare"),
+            ("user:00", ""),
+        ] {
+            let filter = Filter {
+                prefix: prefix.into(),
+                suffix: suffix.into(),
+            };
+            let expected: Vec<Vec<u8>> = alive
+                .iter()
+                .map(|number| classed(*number, rare).into_bytes())
+                .filter(|key| filter.matches(key))
+                .collect();
+            assert_eq!(map.count(&filter), expected.len());
+            assert_eq!(collect(map, &filter, b"", 100), expected);
+        }
+    }
+}
+
+#[test]
+fn mass_deletes_of_any_pattern_leave_a_map_of_the_rest() {
+    const KEYS: u32 = 80_000;
+    const RARE: u32 = 8;
+    let in_class = |number: u32| number.is_multiple_of(RARE);
+    let patterns: [(&str, &dyn Fn(u32) -> bool); 4] = [
+        ("a random half", &|number| {
+            number.wrapping_mul(0x9e37_79b9) >> 31 == 1
+        }),
+        ("a contiguous half", &|number| {
+            (20_000..60_000).contains(&number)
+        }),
+        ("99 % of a suffix class", &|number| {
+            in_class(number) && !number.is_multiple_of(RARE * 100)
+        }),
+        ("all", &|_| true),
+    ];
+    for (pattern, is_doomed) in patterns {
+        let mut map = populated(KEYS, RARE);
+        for number in (0..KEYS).filter(|number| is_doomed(*number)) {
+            assert!(map.delete(&key(&classed(number, RARE))), "{pattern}");
+        }
+        let alive: Vec<u32> = (0..KEYS).filter(|number| !is_doomed(*number)).collect();
+        answers_like_fresh(&mut map, RARE, &alive);
+        // Searches that met many dead keys asked for what was left to be rewritten.
+        answers_like_fresh(&mut map, RARE, &alive);
+        if alive.is_empty() {
+            assert_eq!(map.heap_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn searches_that_meet_many_dead_keys_have_them_cleared_away() {
+    let mut map = populated(80_000, 10);
+    // Fewer than one in eight: it takes searches to make them worth a rewrite.
+    for number in (0..80_000).step_by(10).filter(|number| *number % 1000 != 0) {
+        assert!(map.delete(&key(&classed(number, 10))));
+    }
+    map.settle();
+    let dead = map.stats().dead_keys;
+    assert!(dead > 1000, "{dead} keys are dead but not cleared away yet");
+    let filter = Filter {
+        prefix: "user:0".into(),
+        suffix: ":rare".into(),
+    };
+    for _ in 0..20 {
+        assert_eq!(collect(&map, &filter, b"", 100).len(), 80);
+    }
+    map.settle();
+    assert!(
+        map.stats().dead_keys < dead / 2,
+        "{} of {dead}",
+        map.stats().dead_keys
+    );
+    assert_eq!(collect(&map, &filter, b"", 100).len(), 80);
+}
+
+#[test]
+fn deletes_and_sets_in_a_loop_do_not_take_more_and_more_memory() {
+    let mut map = populated(20_000, 8);
+    let round = |map: &mut KeyMap| {
+        for number in 0..20_000 {
+            let key = key(&classed(number, 8));
+            assert!(map.delete(&key));
+            assert!(map.set(&key, value(u64::from(number) + 7)));
+            map.settle();
+        }
+        map.freeze();
+        map.settle();
+        map.heap_bytes()
+    };
+    let bytes = round(&mut map);
+    for _ in 0..4 {
+        let again = round(&mut map);
+        assert!(again < bytes * 5 / 4, "{again} after {bytes}");
+    }
 }

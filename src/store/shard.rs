@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What a new key takes besides its own bytes and its value's body, about, in bytes.
-const ENTRY_BYTES: usize = 160;
+const ENTRY_BYTES: usize = 100;
 
 /// What the shards of a store share.
 #[derive(Debug)]
