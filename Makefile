@@ -3,6 +3,7 @@
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 SIZES ?= 10000 100000 1000000
+PARTS ?= pages lookups
 
 .PHONY: help run test tools check bench bench-keymap fuzz demo clean
 .DEFAULT_GOAL := help
@@ -32,8 +33,8 @@ check: ## Check the format, lints, docs and licences
 bench: ## Time the key map and the store against rivals
 	$(CARGO) bench
 
-bench-keymap: ## Time pages of the key map at SIZES keys (10000 100000 1000000)
-	$(CARGO) bench --bench pages -- $(SIZES)
+bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pages lookups deletes memory redis plot)
+	$(CARGO) bench --bench pages -- $(SIZES) $(PARTS)
 
 fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz

@@ -69,17 +69,15 @@ impl Hosted {
         for (shard, batch) in batches.into_iter().enumerate() {
             self.store.set_many(shard, batch).await.expect("it is set");
         }
+        // One merge may lead to the next, which is begun by the shard's next message.
         let patience = Duration::from_secs(60);
-        while self
-            .store
-            .stats(patience)
-            .await
-            .expect("it answers")
-            .counted
-            .index
-            .merges_running
-            > 0
-        {}
+        let mut idle = 0;
+        while idle < 10 {
+            std::thread::sleep(Duration::from_millis(20));
+            let stats = self.store.stats(patience).await.expect("it answers");
+            let merges = stats.counted.index.merges_running;
+            idle = if merges == 0 { idle + 1 } else { 0 };
+        }
     }
 
     pub fn search(&self, filter: &Filter) -> Answer {

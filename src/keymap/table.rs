@@ -165,6 +165,15 @@ mod tests {
     use super::super::bloom::hash;
     use super::*;
 
+    /// Whether the first bucket of a hash has the entry for a block.
+    fn holds(table: &Table, hash: u64, block: u32) -> bool {
+        let (buckets, _) = table.buckets.as_chunks::<BUCKET_BYTES>();
+        let (entries, _) = buckets[first_bucket(hash, buckets.len())].as_chunks::<4>();
+        let wanted =
+            (block + 1) << table.fingerprint_bits | fingerprint(hash, table.fingerprint_bits);
+        entries.contains(&wanted.to_le_bytes())
+    }
+
     #[test]
     fn every_key_is_found_in_its_block_and_others_cost_little() {
         for keys in [1_u32, 2, 15, 16, 17, 1_000, 100_000] {
@@ -183,6 +192,12 @@ mod tests {
                 assert_eq!(found, Some(number / 16));
             }
             assert!(looks <= keys + keys / 50, "{looks} blocks for {keys} keys");
+            let in_first = (0..keys).filter(|number| holds(&table, hash(*number), number / 16));
+            let in_first = in_first.count() as u32;
+            assert!(
+                in_first >= keys - keys / 20,
+                "{in_first} of {keys} in their first bucket"
+            );
             let mut vain = 0;
             for number in keys..keys * 2 {
                 let found = table.find(hash(number), |_| {
