@@ -4,6 +4,8 @@
 //! in the form of Apache Parquet's specification: blocks of 256 bits, eight bits a key.
 
 use super::part::{Buffer, Part, PartKind};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
 /// Bits for each key: about one false positive in a hundred.
 const BITS_PER_KEY: u64 = 10;
@@ -35,9 +37,12 @@ pub(super) struct BloomBuilder {
     blocks: Buffer,
 }
 
-/// The hash by which keys are looked up here (XXH3, 64 bits, seed 0).
+/// The hash by which keys are looked up here: XXH3, 64 bits, with a seed that is another in every
+/// process, so that nobody can make keys that all fall into a few buckets. Filters and tables are
+/// therefore of use in this process only; who reads a stored segment makes them anew from its keys.
 pub(super) fn hash(key: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(key)
+    static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
+    xxhash_rust::xxh3::xxh3_64_with_seed(key, *SEED)
 }
 
 impl BloomBuilder {

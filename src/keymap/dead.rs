@@ -15,6 +15,7 @@ use std::sync::Arc;
 /// takes about 4 µs, and 30 µs where a million are folded.
 pub(super) const GRAVES_MIN: usize = 4096;
 const GRAVES_SHARE: usize = 32;
+const GRAVES_MAX: usize = 64 * 1024;
 
 /// The place of a deleted key: its rank among the keys and among the reversed keys.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +100,7 @@ impl Dead {
         }
     }
 
-    /// The first live rank from `rank` on; a segment's length where all are dead up to its end.
+    /// The first live rank from `rank` on; past the last where all are dead up to it.
     pub(super) fn next_alive(&self, rank: u32) -> u32 {
         if !self.contains(rank) {
             return rank;
@@ -147,8 +148,8 @@ impl Dead {
 
     /// Whether the graves are worth a fold: so many that all folds together cost O(n log n).
     pub(super) fn wants_fold(&self) -> bool {
-        let folded = self.folded.as_ref().map_or(0, |index| index.ranks.len());
-        self.graves.len() >= GRAVES_MIN.max(folded / GRAVES_SHARE)
+        let folded = self.folded.as_ref().map_or(0, |index| index.len());
+        self.graves.len() >= (folded / GRAVES_SHARE).clamp(GRAVES_MIN, GRAVES_MAX)
     }
 
     /// What a fold starts from: the index so far and the graves to add.
@@ -194,6 +195,11 @@ impl DeadIndex {
             reverse_ranks,
             matrix,
         }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ranks.len()
     }
 
     fn count(&self, ranks: &Range<u32>, reverse_ranks: &Range<u32>) -> u32 {

@@ -14,7 +14,7 @@ use super::bloom::{BloomBuilder, hash};
 use super::dead::{Dead, Grave};
 use super::fsst::SymbolTable;
 use super::merge::Tree;
-use super::page::{Page, Source, merge_page, scan_tree};
+use super::page::{Asked, Page, Request, Source, merge_page, scan_tree};
 use super::policy;
 use super::segment::{Matches, PartBytes, Segment};
 use crate::model::Filter;
@@ -62,8 +62,6 @@ pub struct KeyIndex {
     merged_for: Duration,
     /// Whether anything changed since there was no job to hand out.
     may_have_job: AtomicBool,
-    /// For how many more calls no job is handed out, since one came to nothing.
-    cooldown: u32,
 }
 
 /// A tree that takes new keys.
@@ -94,6 +92,7 @@ struct Frozen {
     bytes: usize,
     dead: BTreeSet<Box<[u8]>>,
     job: Option<u64>,
+    has_failed: bool,
 }
 
 /// A segment in use.
@@ -106,6 +105,9 @@ pub(super) struct Live {
     pub(super) merge: Option<u64>,
     /// The fold of its graves.
     fold: Option<u64>,
+    /// Whether a job with it came to nothing. It stays as it is and is left out of others: what
+    /// failed once fails again.
+    pub(super) has_failed: bool,
     /// How many dead ranks searches met on their way that had few live ones between them.
     wasted: AtomicU32,
 }
@@ -146,7 +148,7 @@ pub struct IndexStats {
     pub dead_keys: usize,
     /// Merges under way.
     pub merges_running: usize,
-    /// Merges that came to nothing, by a defect.
+    /// Jobs that came to nothing, by a defect or damaged memory.
     pub merges_failed: u64,
     /// Keys that merges went through.
     pub merged_keys: u64,
@@ -238,17 +240,27 @@ impl KeyIndex {
         if filter.is_empty() {
             return self.len;
         }
-        self.page_and_count(filter, b"", 0).1
+        self.search(filter, b"", 0, Asked::PageAndCount).1
     }
 
     /// The matches above `after`, at most `limit` of them and within about 200 µs of work. A page
     /// may end early, even without a key: [`Page::resume`] says where to go on.
     pub fn page(&self, filter: &Filter, after: &[u8], limit: usize) -> Page {
-        self.page_and_count(filter, after, limit).0
+        self.search(filter, after, limit, Asked::Page).0
     }
 
     /// As [`page`](Self::page), and how many keys match in all. Costs less than both apart.
     pub fn page_and_count(&self, filter: &Filter, after: &[u8], limit: usize) -> (Page, usize) {
+        self.search(filter, after, limit, Asked::PageAndCount)
+    }
+
+    /// A page, and how many keys match in all where that is asked for; else less is counted.
+    fn search(&self, filter: &Filter, after: &[u8], limit: usize, asked: Asked) -> (Page, usize) {
+        let request = Request {
+            filter,
+            after,
+            asked,
+        };
         // One more than the page takes, so that it knows whether it is the last.
         let wanted = if limit == 0 {
             0
@@ -263,7 +275,7 @@ impl KeyIndex {
             .iter()
             .map(|frozen| (&*frozen.keys, Some(&frozen.dead)));
         for (keys, dead) in std::iter::once(fresh).chain(frozen) {
-            let (count, found) = scan_tree(keys, dead, filter, after, wanted);
+            let (count, found) = scan_tree(keys, dead, &request, wanted);
             total += count;
             if !found.is_empty() {
                 sources.push(Source::tree(found));
@@ -282,7 +294,9 @@ impl KeyIndex {
         }
         sources.extend(matches.into_iter().map(|(live, count, found)| {
             // The page's keys come from the parts about as all matches do.
-            let share = limit.min(count).min(limit * count / total);
+            let share = limit
+                .min(count)
+                .min(limit.saturating_mul(count) / total.max(1));
             Source::segment(live, found, after, share, wanted)
         }));
         let page = merge_page(sources, limit);
@@ -295,10 +309,12 @@ impl KeyIndex {
     /// Whether writes should wait for a job.
     pub fn room(&self) -> Room {
         if self.fresh.keys.len() < FRESH_KEYS || self.frozen.len() < FROZEN_MAX {
-            if self.segments.len() < SEGMENTS_MAX {
-                Room::Open
-            } else {
+            // There is something to wait for only while a merge runs.
+            let is_merging = self.jobs.iter().any(|job| job.is_merge());
+            if self.segments.len() >= SEGMENTS_MAX && is_merging {
                 Room::Crowded
+            } else {
+                Room::Open
             }
         } else if self.fresh.keys.len() < FRESH_KEYS_MAX {
             Room::Crowded
@@ -348,6 +364,7 @@ impl KeyIndex {
             bytes,
             dead: BTreeSet::new(),
             job: None,
+            has_failed: false,
         });
     }
 
@@ -361,7 +378,7 @@ impl KeyIndex {
                 && frozen.dead.insert(key.into())
             {
                 let slot = *slot;
-                note_in_journal(&mut self.jobs, frozen.job, key);
+                self.merging_bytes += note_in_journal(&mut self.jobs, frozen.job, key);
                 return Some(slot);
             }
         }
@@ -379,7 +396,7 @@ impl KeyIndex {
                 *self.may_have_job.get_mut() = true;
                 live.dead
                     .bury(Grave { rank, reverse_rank }, live.segment.len());
-                note_in_journal(&mut self.jobs, live.merge, key);
+                self.merging_bytes += note_in_journal(&mut self.jobs, live.merge, key);
                 return Some(slot);
             }
         }

@@ -31,6 +31,8 @@ pub(super) enum Task {
         segment: Arc<Segment>,
         dead: Dead,
         keys: Vec<Box<[u8]>>,
+        /// That of the merge.
+        lane: Lane,
     },
     /// Give memory back.
     Drop(Retired),
@@ -47,7 +49,7 @@ pub struct Outcome {
     pub(super) id: u64,
     pub(super) result: JobResult,
     pub(super) took: Duration,
-    lane: Lane,
+    pub(super) lane: Lane,
 }
 
 #[derive(Debug)]
@@ -94,9 +96,12 @@ impl Job {
                 Lane::of(self.keys() as u64)
             }
             Task::Merge { .. } => Lane::Urgent,
-            Task::CarryOver { keys, .. } => Lane::of(keys.len() as u64),
-            Task::Fold { .. } => Lane::Small,
-            Task::Drop(_) => Lane::Large,
+            Task::CarryOver { lane, .. } => *lane,
+            Task::Fold { before, .. } => {
+                let before = before.as_ref().map_or(0, |before| before.len());
+                Lane::of((before + self.keys()) as u64)
+            }
+            Task::Drop(_) => Lane::Small,
         }
     }
 
@@ -117,6 +122,7 @@ impl Job {
                 segment,
                 mut dead,
                 keys,
+                lane: _,
             } => {
                 keys.iter().for_each(|key| dead.carry_over(&segment, key));
                 dead.fold();

@@ -43,8 +43,9 @@ const TRAIN_KEYS: usize = 64 * 1024;
 const TRAIN_WINDOWS: usize = 64;
 const WINDOW_KEYS: usize = 64;
 
-/// From so many keys on the reverse order is merged in [`RANGES`] ranges.
+/// From so many keys on, or so many bytes of them, the reverse order is merged in [`RANGES`] ranges.
 const RANGED_KEYS_MIN: usize = 1_000_000;
+const RANGED_BYTES_MIN: usize = 32 * 1024 * 1024;
 const RANGES: u32 = 4;
 
 /// How far ahead of its use memory is read, in keys: first where a key is, then the key.
@@ -81,13 +82,19 @@ pub(super) fn merge(
 
 /// How much memory a merge takes besides its inputs and its result, about, in bytes.
 pub(super) fn working_bytes(keys: usize, key_bytes: usize) -> usize {
-    let ranges = if keys < RANGED_KEYS_MIN {
-        1
-    } else {
-        RANGES as usize
-    };
+    let is_ranged = is_ranged(keys, key_bytes);
+    let ranges = if is_ranged { RANGES as usize } else { 1 };
     // New ranks, what the matrix is made from, and the range's share of the keys.
     keys * 4 + keys * 6 + (key_bytes + keys * 12) / ranges
+}
+
+fn is_ranged(keys: usize, key_bytes: usize) -> bool {
+    keys >= RANGED_KEYS_MIN || key_bytes >= RANGED_BYTES_MIN
+}
+
+/// Whether a segment of so many keys has a table of its own.
+pub(super) fn is_trained(keys: u32) -> bool {
+    keys as usize >= TRAIN_KEYS
 }
 
 /// Merges the keys into `builder`, in byte order. Returns each input's map from old to new ranks;
@@ -144,7 +151,7 @@ fn merge_reverse(
         last: Vec::new(),
         len: 0,
     };
-    for stretches in reverse_ranges(inputs, size.keys) {
+    for stretches in reverse_ranges(inputs, size) {
         let mut orders: Vec<Scratch> = Vec::new();
         let mut chosen = Chosen::new(keys.len());
         for ((input, new_ranks), stretch) in inputs.iter().zip(new_ranks).zip(stretches) {
@@ -165,14 +172,14 @@ fn merge_reverse(
 
 /// Cuts the reverse order of all inputs at the same keys, and returns each input's reverse ranks in
 /// each range. One range does where there are few keys.
-fn reverse_ranges(inputs: &[Input], keys: usize) -> Vec<Vec<Range<u32>>> {
+fn reverse_ranges(inputs: &[Input], size: &SegmentSize) -> Vec<Vec<Range<u32>>> {
     let segments = inputs.iter().map(|input| match input {
         Input::Segment { segment, .. } => Some(segment),
         Input::Tree { .. } => None,
     });
     // Trees have no reverse order yet. They are merged when they are small, and so alone.
     let segments: Option<Vec<&Arc<Segment>>> = segments.collect();
-    let segments = segments.filter(|_| keys >= RANGED_KEYS_MIN);
+    let segments = segments.filter(|_| is_ranged(size.keys, size.key_bytes));
     let Some(segments) = segments else {
         return vec![inputs.iter().map(|input| 0..input.len() as u32).collect()];
     };

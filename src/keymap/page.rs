@@ -20,6 +20,13 @@ const STEPS_PER_RANK: u32 = 16;
 /// What finding a rank costs whose key is dead, in steps.
 const STEPS_PER_DEAD: u32 = 4;
 
+/// What asking for more ranks costs, in steps; more where wholly dead ranges are looked for.
+const STEPS_PER_REFILL: u32 = 64;
+const STEPS_PER_PRUNED_REFILL: u32 = 512;
+
+/// For so many bytes a key costs a step more.
+const BYTES_PER_STEP: usize = 64;
+
 /// How many ranks of a rectangle are asked for again, at least, once those asked for are used up.
 const RANKS_PER_REFILL: usize = 8;
 
@@ -31,8 +38,18 @@ const DEAD_PER_KEY: u32 = 8;
 pub struct Page {
     /// The keys, in byte order.
     pub keys: KeyList,
-    /// Where to go on: every match up to this key was given. `None` where no match is left.
+    /// Where to go on: every match up to this key was given. `None` where no match is left, or where
+    /// none was asked for.
     pub resume: Option<Box<[u8]>>,
+}
+
+/// What a search asks of every part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) filter: &'a Filter,
+    /// Only keys above this one count for the page; all where it is empty.
+    pub(super) after: &'a [u8],
+    pub(super) asked: Asked,
 }
 
 /// Merges the sources into a page of at most `limit` keys.
@@ -63,6 +80,7 @@ pub(super) fn merge_page(mut sources: Vec<Source<'_>>, limit: usize) -> Page {
             return page;
         }
         page.keys.push(source.key());
+        work.take((source.key().len() / BYTES_PER_STEP) as u32);
         if source.advance(&mut work) {
             sink_last(&mut sources, is_before);
         } else {
@@ -118,8 +136,10 @@ pub(super) struct Ranks<'a> {
     rest: Option<Rectangle>,
     key: KeyBuffer,
     given: u32,
-    /// Dead ranks of the last batch, and of all.
+    /// How many ranks the last batch had, and how many of these were dead.
+    batch_len: u32,
     dead_in_batch: u32,
+    /// How many dead ranks there were in all.
     dead_met: u32,
 }
 
@@ -188,6 +208,7 @@ impl<'a> Source<'a> {
             rest,
             key: KeyBuffer::default(),
             given: 0,
+            batch_len: 0,
             dead_in_batch: 0,
             dead_met: 0,
         };
@@ -231,7 +252,7 @@ impl<'a> Source<'a> {
 impl Ranks<'_> {
     fn advance(&mut self, work: &mut Work) -> bool {
         loop {
-            let Some(rank) = self.found.next().or_else(|| self.refill()) else {
+            let Some(rank) = self.found.next().or_else(|| self.refill(work)) else {
                 return false;
             };
             if !self.live.dead.contains(rank) {
@@ -252,7 +273,7 @@ impl Ranks<'_> {
     }
 
     /// Asks for more ranks, and returns the first of them.
-    fn refill(&mut self) -> Option<u32> {
+    fn refill(&mut self, work: &mut Work) -> Option<u32> {
         let Rectangle {
             ranks,
             reverse_ranks,
@@ -261,7 +282,12 @@ impl Ranks<'_> {
         let Live { segment, dead, .. } = self.live;
         let mut found = Vec::new();
         // Looking for ranges that are wholly dead pays where most of what was found was dead.
-        let prune = self.dead_in_batch as usize * 2 > *batch;
+        let prune = self.dead_in_batch * 2 > self.batch_len;
+        work.take(if prune {
+            STEPS_PER_PRUNED_REFILL
+        } else {
+            STEPS_PER_REFILL
+        });
         let is_void = |ranks: Range<u32>, count: u32| {
             prune && dead.count_folded(&ranks, reverse_ranks) >= count
         };
@@ -289,6 +315,7 @@ impl Ranks<'_> {
         let touched = found.iter().map(|rank| self.live.segment.touch(*rank));
         std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
         self.dead_in_batch = 0;
+        self.batch_len = found.len() as u32;
         self.found = found.into_iter();
     }
 }
@@ -301,31 +328,52 @@ impl Drop for Ranks<'_> {
     }
 }
 
-/// How many keys of a tree match, and the first `wanted` of these above `after`. A scan, unless all
-/// begin with the prefix and no more is asked.
+/// How much is asked of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Page,
+    PageAndCount,
+}
+
+/// The first `wanted` keys of a tree that match and are above `after`, and, where it is asked for,
+/// how many match in all. A scan, unless all begin with the prefix and no more is asked.
 pub(super) fn scan_tree<'a>(
     keys: &'a Tree,
     dead: Option<&BTreeSet<Box<[u8]>>>,
-    filter: &Filter,
-    after: &[u8],
+    request: &Request<'_>,
     wanted: usize,
 ) -> (usize, Vec<&'a [u8]>) {
+    let Request {
+        filter,
+        after,
+        asked,
+    } = *request;
     let is_alive = |key: &[u8]| !dead.is_some_and(|dead| dead.contains(key));
     let is_match = |key: &[u8]| key.ends_with(&filter.suffix) && is_alive(key);
-    let above = tree_range(keys, filter, after).map(|(key, _)| &**key);
-    let found: Vec<&[u8]> = above.filter(|key| is_match(key)).take(wanted).collect();
+    let mut found = Vec::new();
+    if asked == Asked::Page {
+        let above = tree_range(keys, filter, after).map(|(key, _)| &**key);
+        found.extend(above.filter(|key| is_match(key)).take(wanted));
+        return (0, found);
+    }
     let mut ends = [keys.first_key_value(), keys.last_key_value()]
         .into_iter()
         .flatten();
     let holds_all = ends.all(|(key, _)| key.starts_with(&filter.prefix));
-    let count = if filter.suffix.is_empty() && holds_all {
-        keys.len() - dead.map_or(0, BTreeSet::len)
-    } else if after.is_empty() && found.len() < wanted {
-        found.len()
-    } else {
-        let all = tree_range(keys, filter, b"").map(|(key, _)| &**key);
-        all.filter(|key| is_match(key)).count()
-    };
+    if filter.suffix.is_empty() && holds_all {
+        let above = tree_range(keys, filter, after).map(|(key, _)| &**key);
+        found.extend(above.filter(|key| is_match(key)).take(wanted));
+        return (keys.len() - dead.map_or(0, BTreeSet::len), found);
+    }
+    let mut count = 0;
+    for (key, _) in tree_range(keys, filter, b"") {
+        if is_match(key) {
+            count += 1;
+            if found.len() < wanted && (after.is_empty() || **key > *after) {
+                found.push(&**key);
+            }
+        }
+    }
     (count, found)
 }
 

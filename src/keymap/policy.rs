@@ -53,7 +53,7 @@ pub(super) fn choose(
 ) -> Option<(Lane, Vec<u64>)> {
     let mut idle: Vec<&Live> = segments
         .iter()
-        .filter(|live| live.merge.is_none())
+        .filter(|live| live.merge.is_none() && !live.has_failed)
         .collect();
     idle.sort_by_key(|live| live.segment.len());
     let mut chosen = Vec::new();

@@ -80,7 +80,7 @@ impl Segment {
         self.slots.max()
     }
 
-    /// Bytes of memory, by part. A symbol table that several segments share is left out.
+    /// Bytes of memory, by part. A symbol table that several segments share counts for each.
     pub(super) fn heap_bytes(&self) -> PartBytes {
         let mut bytes = PartBytes::default();
         for (kind, part) in self.parts() {

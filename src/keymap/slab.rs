@@ -30,8 +30,11 @@ const LARGE: u32 = 1 << 31;
 /// The end of the list of free slots, and of free places of large values.
 const NONE: u32 = u32::MAX;
 
-/// What a large value takes besides its body, in bytes: its place, and what the allocator adds.
-const LARGE_BYTES: usize = size_of::<Large>() + 16;
+/// Places of large values are allocated by so many.
+const CHUNK_LARGE: usize = 256;
+
+/// What the allocator adds to a body, and what sharing it takes, in bytes.
+const BODY_BYTES: usize = 16;
 
 /// A growing list of values whose free slots are used again.
 #[derive(Debug)]
@@ -41,8 +44,10 @@ pub(super) struct Slab {
     free: u32,
     len: usize,
     records: Chunks,
-    large: Vec<Large>,
+    large: Vec<Vec<Large>>,
     free_large: u32,
+    large_len: usize,
+    /// What large bodies take.
     large_bytes: usize,
     /// The revision that records count from.
     first_revision: u64,
@@ -67,6 +72,7 @@ impl Default for Slab {
             records: Chunks::default(),
             large: Vec::new(),
             free_large: NONE,
+            large_len: 0,
             large_bytes: 0,
             first_revision: 0,
             types: Vec::new(),
@@ -80,7 +86,8 @@ impl Slab {
     pub(super) fn get(&self, slot: u32) -> Value {
         let place = self.place(slot);
         if place & LARGE != 0 {
-            let Large::Value(value) = &self.large[(place & !LARGE) as usize] else {
+            let at = (place & !LARGE) as usize;
+            let Large::Value(value) = &self.large[at / CHUNK_LARGE][at % CHUNK_LARGE] else {
                 unreachable!("a live key's slot holds its value");
             };
             return value.clone();
@@ -142,7 +149,8 @@ impl Slab {
     /// Bytes of memory; those of large values are estimated.
     pub(super) fn heap_bytes(&self) -> usize {
         let places = self.places.len() * CHUNK_SLOTS * size_of::<u32>();
-        places + self.records.memory_bytes() + self.large_bytes
+        let large = self.large.len() * CHUNK_LARGE * size_of::<Large>();
+        places + large + self.records.memory_bytes() + self.large_bytes
     }
 
     /// Keeps a value, and returns where.
@@ -153,16 +161,13 @@ impl Slab {
             write(self.records.get_mut(place), head, &value.body);
             return place;
         }
-        self.large_bytes += value.body.len() + LARGE_BYTES;
+        self.large_bytes += value.body.len() + BODY_BYTES;
+        self.large_len += 1;
         let at = self.free_large;
         if at == NONE {
-            let at = u32::try_from(self.large.len())
-                .ok()
-                .filter(|at| at & LARGE == 0);
-            self.large.push(Large::Value(value));
-            return at.expect("a key map holds fewer than 2^31 large values") | LARGE;
+            return self.add_large(value) | LARGE;
         }
-        let free = std::mem::replace(&mut self.large[at as usize], Large::Value(value));
+        let free = std::mem::replace(self.large_mut(at), Large::Value(value));
         let Large::Free(next) = free else {
             unreachable!("what is on the list of free places is free");
         };
@@ -177,10 +182,15 @@ impl Slab {
         }
         let at = place & !LARGE;
         let free = Large::Free(self.free_large);
-        let old = std::mem::replace(&mut self.large[at as usize], free);
+        let old = std::mem::replace(self.large_mut(at), free);
         self.free_large = at;
         if let Large::Value(value) = old {
-            self.large_bytes -= value.body.len() + LARGE_BYTES;
+            self.large_bytes -= value.body.len() + BODY_BYTES;
+            self.large_len -= 1;
+        }
+        if self.large_len == 0 {
+            self.large = Vec::new();
+            self.free_large = NONE;
         }
     }
 
@@ -217,6 +227,24 @@ impl Slab {
     fn place_mut(&mut self, slot: u32) -> &mut u32 {
         let slot = slot as usize;
         &mut self.places[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS]
+    }
+
+    fn large_mut(&mut self, at: u32) -> &mut Large {
+        let at = at as usize;
+        &mut self.large[at / CHUNK_LARGE][at % CHUNK_LARGE]
+    }
+
+    fn add_large(&mut self, value: Value) -> u32 {
+        let is_full = |last: &Vec<Large>| last.len() == CHUNK_LARGE;
+        if self.large.last().is_none_or(is_full) {
+            self.large.push(Vec::with_capacity(CHUNK_LARGE));
+        }
+        let before = (self.large.len() - 1) * CHUNK_LARGE;
+        let last = self.large.last_mut().expect("one was added above");
+        last.push(Large::Value(value));
+        let at = u32::try_from(before + last.len() - 1).ok();
+        let at = at.filter(|at| at & LARGE == 0);
+        at.expect("a key map holds fewer than 2^31 large values")
     }
 
     fn add_slot(&mut self, place: Handle) -> u32 {

@@ -1,7 +1,7 @@
 //! An exact lookup by hash for large segments: which block holds a key, in one probe.
 //!
 //! Buckets are cache lines of 16 entries, each a block number with as many bits of the key's hash
-//! as are left over. A full bucket may have spilled into the next one. At a load of 85 % some 4 %
+//! as are left over. A full bucket may have spilled into the next one. At a load of 83 % some 4 %
 //! of the keys are in another bucket than their first.
 //!
 //! Source: buckets that overflow into the next, Knuth, "The Art of Computer Programming", volume 3
@@ -21,7 +21,7 @@ const BUCKET_BYTES: usize = BUCKET_ENTRIES * size_of::<u32>();
 const BATCH: usize = 32;
 
 /// How full the table is, in percent.
-const LOAD_PERCENT: usize = 85;
+const LOAD_PERCENT: usize = 83;
 
 /// A map from the hashes of keys to the blocks that hold them. It has no deletions.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use super::shard::ShardActor;
 use crate::keymap::{Job, Lane, Outcome, Retired};
 use actix::{Addr, Message};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -85,7 +86,13 @@ fn work_off(queue: &Receiver<Work>, niceness: i32) {
     for work in queue {
         match work {
             Work::Run(job, shard) => shard.do_send(JobDone(job.run())),
-            Work::Drop(retired) => drop(retired),
+            // A panic here would end the thread, and with it every shard.
+            Work::Drop(retired) => {
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(retired)));
+                if dropped.is_err() {
+                    log::error!("what a merge replaced could not be dropped; its memory is lost");
+                }
+            }
         }
     }
 }

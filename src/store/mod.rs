@@ -6,6 +6,7 @@
 mod error;
 mod merger;
 pub mod message;
+mod parked;
 mod search;
 mod shard;
 
@@ -28,6 +29,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+/// How long a message of a bulk body may wait for merges. Those of the largest stores take a minute.
+const BULK_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Changes in one message: so many take about 150 µs.
 pub const SET_MANY_MAX: usize = 64;
@@ -206,7 +210,7 @@ impl Store {
         mutations: Vec<Mutation>,
     ) -> Result<ManyWritten, StoreError> {
         debug_assert!(mutations.len() <= SET_MANY_MAX);
-        self.ask(shard, SetMany { mutations }, Admission::Wait)
+        self.ask_within(BULK_PATIENCE, shard, SetMany { mutations }, Admission::Wait)
             .await
     }
 
@@ -289,6 +293,22 @@ impl Store {
         <ShardActor as Actor>::Context: ToEnvelope<ShardActor, Admitted<M>>,
     {
         let patience = self.0.options.request_timeout;
+        self.ask_within(patience, shard, message, admission).await
+    }
+
+    async fn ask_within<M, T>(
+        &self,
+        patience: Duration,
+        shard: usize,
+        message: M,
+        admission: Admission,
+    ) -> Result<T, StoreError>
+    where
+        M: Message<Result = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+        ShardActor: Handler<Admitted<M>>,
+        <ShardActor as Actor>::Context: ToEnvelope<ShardActor, Admitted<M>>,
+    {
         let asked = async {
             let permit = self.admit(shard, admission).await?;
             let address = self.0.shards[shard].address.get();

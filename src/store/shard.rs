@@ -8,16 +8,15 @@ use super::merger::{JobDone, Merger};
 use super::message::{
     Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Total,
 };
+use super::parked::{Answer, ParkedWrites};
 use crate::keymap::{Finish, KeyMap, Room};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
-use actix::{Actor, ActorResponse, AsyncContext, Context, Handler, Message, WrapFuture};
-use std::collections::VecDeque;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 /// How often an actor shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -52,24 +51,13 @@ pub(super) struct ShardActor {
     shard: usize,
     map: KeyMap,
     last_revision: u64,
-    /// Writes that wait for room in the fresh part of the map.
-    parked: VecDeque<Parked>,
+    /// Writes that wait for room in the map, in bulk and single.
+    parked_bulk: ParkedWrites,
+    parked_single: ParkedWrites,
     /// What of `Shared::bytes` is this shard's.
     counted_bytes: usize,
     shared: Arc<Shared>,
 }
-
-/// A write that is answered later.
-struct Parked {
-    /// The least room that it goes on with.
-    room: Room,
-    run: Box<dyn FnOnce(&mut ShardActor)>,
-}
-
-/// Tells an actor that there may be room for parked writes.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Unpark;
 
 impl ShardActor {
     /// An empty share, whose revisions start at a random number.
@@ -81,7 +69,8 @@ impl ShardActor {
             shard,
             map: KeyMap::default(),
             last_revision: getrandom::u64()?,
-            parked: VecDeque::new(),
+            parked_bulk: ParkedWrites::default(),
+            parked_single: ParkedWrites::default(),
             counted_bytes: 0,
             shared,
         })
@@ -159,7 +148,7 @@ impl ShardActor {
     }
 
     /// Runs a handler; a panic in it becomes an error. The panic hook logs where it was.
-    fn guard<T>(
+    pub(super) fn guard<T>(
         &mut self,
         handler: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -188,32 +177,42 @@ impl ShardActor {
         }
     }
 
-    /// Answers a write now, or, where the fresh part of the map is too full for it, once a job has
-    /// ended. A sender who stops waiting for a parked write knows that it was not made.
-    fn write<T: Send + 'static>(
+    /// Makes a write now, or, where the fresh part of the map is too full for it, once a job has
+    /// ended. `room` is the least that it goes on with; writes that need as much stay in their order.
+    fn write<T: 'static>(
         &mut self,
         room: Room,
         context: &mut Context<Self>,
         run: impl FnOnce(&mut Self) -> Result<T, StoreError> + 'static,
-    ) -> ActorResponse<Self, Result<T, StoreError>> {
-        if self.map.room() <= room && self.parked.is_empty() {
+    ) -> Answer<T> {
+        let has_room = self.map.room() <= room;
+        let parked = match room {
+            Room::Open => &mut self.parked_bulk,
+            Room::Crowded | Room::Full => &mut self.parked_single,
+        };
+        if has_room && parked.is_empty() {
             let result = self.guard(run);
             self.changed(context);
-            return ActorResponse::reply(result);
+            return Answer::Now(result);
         }
-        let (sender, receiver) = oneshot::channel();
-        self.parked.push_back(Parked {
-            room,
-            run: Box::new(move |shard| {
-                if !sender.is_closed() {
-                    // The receiver may go away while the write is made.
-                    let _ = sender.send(shard.guard(run));
-                }
-            }),
-        });
+        let answer = parked.park(run);
         self.changed(context);
-        let reply = async { receiver.await.unwrap_or(Err(StoreError::Stopping)) };
-        ActorResponse::r#async(reply.into_actor(self))
+        answer
+    }
+
+    /// Makes one parked write and comes back for the next once others had their turn.
+    fn unpark(&mut self, context: &mut Context<Self>) {
+        let next = match self.map.room() {
+            Room::Open if self.parked_single.is_empty() => self.parked_bulk.next(),
+            Room::Open | Room::Crowded => self.parked_single.next(),
+            Room::Full => None,
+        };
+        if let Some(make) = next {
+            make(self);
+            self.changed(context);
+            let turn = tokio::task::yield_now().into_actor(self);
+            context.spawn(turn.map(|(), shard, context| shard.unpark(context)));
+        }
     }
 }
 
@@ -222,7 +221,11 @@ impl Actor for ShardActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.beat(self.shard);
-        context.run_interval(HEARTBEAT, |shard, _| shard.shared.beat(shard.shard));
+        context.run_interval(HEARTBEAT, |shard, _| {
+            shard.shared.beat(shard.shard);
+            shard.parked_bulk.drop_abandoned();
+            shard.parked_single.drop_abandoned();
+        });
     }
 }
 
@@ -245,7 +248,7 @@ impl Handler<Admitted<Get>> for ShardActor {
 }
 
 impl Handler<Admitted<Set>> for ShardActor {
-    type Result = ActorResponse<Self, Result<Written, StoreError>>;
+    type Result = Answer<Written>;
 
     fn handle(&mut self, message: Admitted<Set>, context: &mut Self::Context) -> Self::Result {
         self.write(Room::Crowded, context, move |shard| {
@@ -259,7 +262,7 @@ impl Handler<Admitted<Set>> for ShardActor {
 }
 
 impl Handler<Admitted<SetMany>> for ShardActor {
-    type Result = ActorResponse<Self, Result<ManyWritten, StoreError>>;
+    type Result = Answer<ManyWritten>;
 
     fn handle(&mut self, message: Admitted<SetMany>, context: &mut Self::Context) -> Self::Result {
         self.write(Room::Open, context, move |shard| {
@@ -324,7 +327,7 @@ impl Handler<JobDone> for ShardActor {
     fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
         if let Some(why) = outcome.failure() {
             log::error!(
-                "a merge of shard {} failed: {why}; its keys stay where they were",
+                "a job of shard {} failed: {why}; its keys stay where they were",
                 self.shard
             );
         }
@@ -332,31 +335,11 @@ impl Handler<JobDone> for ShardActor {
         match self.map.finish(outcome) {
             Finish::Done(retired) => {
                 self.shared.merger.drop_later(retired, lane);
-                context.notify(Unpark);
+                self.unpark(context);
             }
             Finish::Again(job) => self.shared.merger.run(job, context.address()),
         }
         self.changed(context);
-    }
-}
-
-impl Handler<Unpark> for ShardActor {
-    type Result = ();
-
-    /// Makes one parked write and comes back for the next, so that others get their turn.
-    fn handle(&mut self, _: Unpark, context: &mut Self::Context) {
-        let room = self.map.room();
-        if let Some(parked) = self.parked.pop_front_if(|parked| room <= parked.room) {
-            (parked.run)(self);
-            self.changed(context);
-            context.notify(Unpark);
-        }
-    }
-}
-
-impl std::fmt::Debug for Parked {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Parked({:?})", self.room)
     }
 }
 

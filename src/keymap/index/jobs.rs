@@ -1,22 +1,22 @@
 //! How keys move between the parts of an index: the jobs it hands out, and what it does with their
 //! outcomes.
 
-use super::{KeyIndex, Live};
+use super::{Frozen, KeyIndex, Live};
 use crate::keymap::dead::Dead;
 use crate::keymap::job::{Job, JobResult, Outcome, Retired, Task};
-use crate::keymap::merge::{Input, working_bytes};
+use crate::keymap::merge::{Input, is_trained, working_bytes};
 use crate::keymap::policy::{self, Lane};
 use crate::keymap::segment::Segment;
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 /// How many deletes that came during a merge are carried over in one step.
 const JOURNAL_STEP: usize = 64;
 
-/// For how many changes no job is handed out after one that panicked, so that a defect does not
-/// keep a processor busy.
-const COOLDOWN_CALLS: u32 = 10_000;
+/// What a key in a journal takes besides its bytes.
+const JOURNAL_ENTRY_BYTES: usize = 32;
 
 /// A job that was handed out.
 #[derive(Debug)]
@@ -72,10 +72,6 @@ impl KeyIndex {
         if !*self.may_have_job.get_mut() {
             return None;
         }
-        if self.cooldown > 0 {
-            self.cooldown -= 1;
-            return None;
-        }
         let job = self
             .drop_job()
             .or_else(|| self.freeze_job())
@@ -101,12 +97,19 @@ impl KeyIndex {
                         segment,
                         dead,
                         keys,
+                        lane: outcome.lane,
                     };
                     let id = job.id;
                     return Finish::Again(Job { id, task });
                 }
-                keys.drain(..)
-                    .for_each(|key| dead.carry_over(&segment, &key));
+                let carried = catch_unwind(AssertUnwindSafe(|| {
+                    keys.drain(..)
+                        .for_each(|key| dead.carry_over(&segment, &key));
+                }));
+                if carried.is_err() {
+                    let job = self.jobs.swap_remove(at);
+                    return Finish::Done(self.give_up(&job));
+                }
                 let job = self.jobs.swap_remove(at);
                 self.merged_keys += job.keys as u64;
                 Finish::Done(self.swap(job, segment, dead))
@@ -129,10 +132,7 @@ impl KeyIndex {
             }
             JobResult::Failed(_) => {
                 let job = self.jobs.swap_remove(at);
-                self.release(&job);
-                self.merges_failed += 1;
-                self.cooldown = COOLDOWN_CALLS;
-                Finish::Done(Retired::default())
+                Finish::Done(self.give_up(&job))
             }
         }
     }
@@ -156,7 +156,8 @@ impl KeyIndex {
     }
 
     fn freeze_job(&mut self) -> Option<Job> {
-        let at = self.frozen.iter().position(|frozen| frozen.job.is_none())?;
+        let is_waiting = |frozen: &Frozen| frozen.job.is_none() && !frozen.has_failed;
+        let at = self.frozen.iter().position(is_waiting)?;
         let id = self.new_id();
         let frozen = &mut self.frozen[at];
         frozen.job = Some(id);
@@ -185,7 +186,8 @@ impl KeyIndex {
     }
 
     fn fold_job(&mut self) -> Option<Job> {
-        let wanted = |live: &Live| live.dead.wants_fold() && live.fold.is_none();
+        let wanted =
+            |live: &Live| live.dead.wants_fold() && live.fold.is_none() && !live.has_failed;
         let at = self.segments.iter().position(wanted)?;
         let id = self.new_id();
         let live = &mut self.segments[at];
@@ -219,14 +221,16 @@ impl KeyIndex {
     /// Puts a merge's result in the place of its inputs.
     fn swap(&mut self, job: Running, segment: Arc<Segment>, dead: Dead) -> Retired {
         self.merging_bytes -= job.bytes;
-        self.table = segment.table().cloned().or(self.table.take());
+        if is_trained(segment.len()) {
+            self.table = segment.table().cloned();
+        }
         let mut retired: Vec<Box<dyn Any + Send>> = Vec::new();
         for frozen in self
             .frozen
             .extract_if(.., |frozen| frozen.job == Some(job.id))
         {
             self.frozen_bytes -= frozen.bytes;
-            retired.push(Box::new(frozen.keys));
+            retired.push(Box::new(frozen));
         }
         for live in self
             .segments
@@ -245,6 +249,7 @@ impl KeyIndex {
                 dead,
                 merge: None,
                 fold: None,
+                has_failed: false,
                 wasted: AtomicU32::new(0),
             };
             self.segments.insert(at, live);
@@ -255,22 +260,28 @@ impl KeyIndex {
         Retired(retired)
     }
 
-    /// Lets the parts of a job go that came to nothing.
-    fn release(&mut self, job: &Running) {
+    /// Lets the parts of a job go that came to nothing. They stay in use.
+    fn give_up(&mut self, job: &Running) -> Retired {
+        self.merges_failed += 1;
         self.merging_bytes -= job.bytes;
         for frozen in &mut self.frozen {
-            frozen.job.take_if(|id| *id == job.id);
+            frozen.has_failed |= frozen.job.take_if(|id| *id == job.id).is_some();
         }
         for live in &mut self.segments {
-            live.merge.take_if(|id| *id == job.id);
-            live.fold.take_if(|id| *id == job.id);
+            live.has_failed |= live.merge.take_if(|id| *id == job.id).is_some();
+            live.has_failed |= live.fold.take_if(|id| *id == job.id).is_some();
         }
+        Retired::default()
     }
 }
 
-/// Notes a delete for the merge that reads the key's part, if any.
-pub(super) fn note_in_journal(jobs: &mut [Running], id: Option<u64>, key: &[u8]) {
-    for job in jobs.iter_mut().filter(|job| Some(job.id) == id) {
-        job.journal.push(key.into());
-    }
+/// Notes a delete for the merge that reads the key's part, if any. Returns what that takes, in bytes.
+pub(super) fn note_in_journal(jobs: &mut [Running], id: Option<u64>, key: &[u8]) -> usize {
+    let Some(job) = jobs.iter_mut().find(|job| Some(job.id) == id) else {
+        return 0;
+    };
+    job.journal.push(key.into());
+    let bytes = key.len() + JOURNAL_ENTRY_BYTES;
+    job.bytes += bytes;
+    bytes
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::{ContentType, Filter, Query};
 use crate::store::{SET_MANY_MAX, Store, StoreOptions};
-use actix::{Arbiter, System};
+use actix::{Arbiter, Message, System};
 use proptest::prelude::*;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -64,17 +64,17 @@ fn with_store<F: Future>(
 
 const PATIENT: Duration = Duration::from_secs(30);
 
-/// Runs something on the actor's thread, under its guard.
+/// Runs something on the actor, under its guard. No jobs are handed out after it.
 #[derive(Message)]
 #[rtype(result = "Result<(), StoreError>")]
-struct Run(Box<dyn FnOnce() + Send>);
+struct Run(Box<dyn FnOnce(&mut ShardActor) + Send>);
 
 impl Handler<Admitted<Run>> for ShardActor {
     type Result = Result<(), StoreError>;
 
     fn handle(&mut self, message: Admitted<Run>, _: &mut Self::Context) -> Self::Result {
-        self.guard(|_| {
-            (message.message.0)();
+        self.guard(|shard| {
+            (message.message.0)(shard);
             Ok(())
         })
     }
@@ -84,7 +84,7 @@ impl Handler<Admitted<Run>> for ShardActor {
 fn a_panic_inside_a_message_is_answered_and_loses_no_key() {
     with_store(1, 1, PATIENT, |store| async move {
         store.set(set("k")).await.unwrap();
-        let explode = Run(Box::new(|| panic!("on purpose")));
+        let explode = Run(Box::new(|_| panic!("on purpose")));
         let answer = store.ask(0, explode, crate::store::Admission::Refuse);
         assert_eq!(answer.await, Err(StoreError::Panicked));
         assert!(store.get(key("k")).await.unwrap().is_some());
@@ -96,7 +96,7 @@ fn a_panic_inside_a_message_is_answered_and_loses_no_key() {
 fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
     with_store(1, 1, Duration::from_millis(100), |store| async move {
         let (release, blocked) = mpsc::channel::<()>();
-        let block = Run(Box::new(move || blocked.recv().unwrap_or_default()));
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
         let block = store.ask(0, block, crate::store::Admission::Refuse);
         let given_up = async {
             let answer = store.set(set("k")).await;
@@ -120,7 +120,7 @@ fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
 fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
     with_store(1, 1, PATIENT, |store| async move {
         let (release, blocked) = mpsc::channel::<()>();
-        let block = Run(Box::new(move || blocked.recv().unwrap_or_default()));
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
         let block = store.ask(0, block, crate::store::Admission::Refuse);
         let waiting = futures_util::future::join_all((0..63).map(|_| store.get(key("k"))));
         let others = async {
@@ -141,6 +141,77 @@ fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
             futures_util::future::join(block, futures_util::future::join(waiting, others)).await;
         assert_eq!(block, Ok(()));
         assert!(waiting.into_iter().all(|answer| answer == Ok(None)));
+    });
+}
+
+/// Adds keys to shard 0 and hands no job out, until so little room is left.
+async fn crowd(store: &Store, room: Room) {
+    let crowd = Run(Box::new(move |shard| {
+        let mut number = 0_u64;
+        while shard.map.room() != room {
+            let value = Value {
+                content_type: ContentType::JSON,
+                body: "1".into(),
+                revision: Revision(number),
+            };
+            shard.map.set(&key(&format!("filler{number}")), value);
+            number += 1;
+            assert!(number < 100_000, "{room:?} is reached");
+        }
+    }));
+    let crowded = store.ask(0, crowd, crate::store::Admission::Refuse).await;
+    crowded.unwrap();
+}
+
+/// Waits until a write that needs all room goes through.
+async fn until_roomy(store: &Store) {
+    let written = tokio::time::timeout(PATIENT, async {
+        store.set_many(0, vec![set("last")]).await.unwrap();
+    });
+    written.await.unwrap();
+}
+
+#[test]
+fn a_parked_write_whose_sender_gave_up_is_not_made() {
+    with_store(1, 1, Duration::from_millis(100), |store| async move {
+        crowd(&store, Room::Full).await;
+        // Nothing of this shard hands out a job before the write is parked, and the jobs that it
+        // does hand out wait behind this.
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
+        let parked = store.set(set("k"));
+        let blocking = store.ask(0, block, crate::store::Admission::Refuse);
+        let (parked, _) = futures_util::future::join(parked, blocking).await;
+        assert!(matches!(parked, Err(StoreError::Timeout(_))), "{parked:?}");
+        drop(release);
+        until_roomy(&store).await;
+        let read = tokio::time::timeout(PATIENT, async {
+            loop {
+                if let Ok(read) = store.get(key("k")).await {
+                    return read;
+                }
+            }
+        });
+        assert_eq!(read.await.unwrap(), None);
+        assert!(store.get(key("last")).await.unwrap().is_some());
+    });
+}
+
+#[test]
+fn single_writes_do_not_wait_behind_parked_bulk_writes() {
+    with_store(1, 1, PATIENT, |store| async move {
+        crowd(&store, Room::Crowded).await;
+        let order = std::cell::RefCell::new(Vec::new());
+        let bulk = async {
+            store.set_many(0, vec![set("bulk")]).await.unwrap();
+            order.borrow_mut().push("bulk");
+        };
+        let single = async {
+            store.set(set("single")).await.unwrap();
+            order.borrow_mut().push("single");
+        };
+        futures_util::future::join(bulk, single).await;
+        assert_eq!(order.into_inner(), ["single", "bulk"]);
     });
 }
 
