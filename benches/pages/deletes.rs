@@ -34,17 +34,15 @@ pub fn report(shape: &Shape) {
             }
         }
         let fresh = build(&rest, Merges::AllDone);
-        let right_after = worst(&index, &fresh, shape);
         settle(&mut index);
         // Searches that met many dead keys asked for them to be cleared away.
         worst(&index, &fresh, shape);
         settle(&mut index);
         let settled = worst(&index, &fresh, shape);
         println!(
-            "| {} {} | {pattern} | {:.0} | {:.0} | {:.0} | {:.2} |",
+            "| {} {} | {pattern} | {:.0} | {:.0} | {:.2} |",
             shape.keys.len(),
             shape.name,
-            right_after.0,
             settled.0,
             settled.1,
             settled.0 / settled.1

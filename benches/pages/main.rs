@@ -89,8 +89,8 @@ fn main() {
         each("Lookups", head, &|shape, _, _| lookups::report(shape));
     }
     if asks("deletes") {
-        let head = "| keys | deleted | right after, µs | settled, µs | never held them, µs | ratio |\n\
-                    |---|---|--:|--:|--:|--:|";
+        let head = "| keys | deleted | settled, µs | never held them, µs | ratio |\n\
+                    |---|---|--:|--:|--:|";
         each("Deletes", head, &|shape, _, _| deletes::report(shape));
     }
     if asks("memory") {

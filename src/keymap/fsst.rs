@@ -5,6 +5,7 @@
 //! Ours is a small safe form: 255 symbols, the code 255 announcing a literal byte.
 
 use super::part::{Buffer, Part, PartKind};
+use super::scratch::Scratch;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
@@ -79,7 +80,7 @@ impl SymbolTable {
         let mut table = Self::of(&[]);
         // How often each piece occurs, and how often each after each.
         let mut counts = vec![0_u32; PIECES];
-        let mut pairs = vec![0_u32; PIECES * PIECES];
+        let mut pairs = Scratch::zeroed(PIECES * PIECES);
         for _ in 0..ROUNDS {
             counts.fill(0);
             pairs.fill(0);

@@ -16,7 +16,7 @@
 //!     block a key is in, by hash
 //!   - `packed`: its arrays of numbers
 //!   - `part`: the memory of all these, which is what could be stored
-//! - `scratch`: the numbers of a merge; `memory`: what large things lie in
+//! - `scratch`: arrays of numbers; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
 //!

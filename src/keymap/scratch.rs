@@ -1,4 +1,4 @@
-//! Numbers for the length of a merge. Many of them lie in a mapping of their own, whose memory is
+//! Arrays of numbers that do not grow. Large ones lie in a mapping of their own, whose memory is
 //! back with the system as soon as they are dropped, whatever the allocator keeps.
 
 use memmap2::MmapMut;

@@ -6,13 +6,15 @@
 
 mod chunks;
 
+use super::scratch::Scratch;
 use crate::model::{ContentType, Revision, Value};
 use bytes::Bytes;
 use chunks::{Chunks, GRAIN, Handle};
 use std::collections::HashMap;
 
-/// Slots are allocated by so many, so that growth never copies what is there.
-const CHUNK_SLOTS: usize = 4096;
+/// Slots are allocated by so many, so that growth never copies what is there: a mapping each, of
+/// which the pages that are written take memory.
+const CHUNK_SLOTS: usize = 16 * 1024;
 
 /// The bytes of a record before the body: type, length, and six of the revision.
 const HEAD_BYTES: usize = 8;
@@ -40,7 +42,9 @@ const BODY_BYTES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Slab {
     /// By slot, where its value is; for a free slot, the next free one.
-    places: Vec<Vec<u32>>,
+    places: Vec<Scratch>,
+    /// How many slots there are, the free ones included.
+    slots: usize,
     free: u32,
     len: usize,
     records: Chunks,
@@ -67,6 +71,7 @@ impl Default for Slab {
     fn default() -> Self {
         Self {
             places: Vec::new(),
+            slots: 0,
             free: NONE,
             len: 0,
             records: Chunks::default(),
@@ -148,7 +153,7 @@ impl Slab {
 
     /// Bytes of memory; those of large values are estimated.
     pub(super) fn heap_bytes(&self) -> usize {
-        let places = self.places.len() * CHUNK_SLOTS * size_of::<u32>();
+        let places = self.slots * size_of::<u32>();
         let large = self.large.len() * CHUNK_LARGE * size_of::<Large>();
         places + large + self.records.memory_bytes() + self.large_bytes
     }
@@ -248,16 +253,14 @@ impl Slab {
     }
 
     fn add_slot(&mut self, place: Handle) -> u32 {
-        let is_full = |last: &Vec<u32>| last.len() == CHUNK_SLOTS;
-        if self.places.last().is_none_or(is_full) {
-            self.places.push(Vec::with_capacity(CHUNK_SLOTS));
+        let slot = u32::try_from(self.slots).ok().filter(|slot| *slot != NONE);
+        let slot = slot.expect("a key map holds fewer than 2^32 - 1 values");
+        if self.slots.is_multiple_of(CHUNK_SLOTS) {
+            self.places.push(Scratch::zeroed(CHUNK_SLOTS));
         }
-        let before = (self.places.len() - 1) * CHUNK_SLOTS;
-        let last = self.places.last_mut().expect("one was added above");
-        last.push(place);
-        let slot = u32::try_from(before + last.len() - 1).ok();
-        let slot = slot.filter(|slot| *slot != NONE);
-        slot.expect("a key map holds fewer than 2^32 - 1 values")
+        self.slots += 1;
+        *self.place_mut(slot) = place;
+        slot
     }
 }
 
