@@ -328,6 +328,11 @@ impl KeyIndex {
         self.fresh.bytes + self.frozen_bytes + self.segment_bytes.total() + self.merging_bytes
     }
 
+    /// What of [`heap_bytes`](Self::heap_bytes) running merges take, about.
+    pub fn merging_bytes(&self) -> usize {
+        self.merging_bytes
+    }
+
     /// What the index is made of.
     pub fn stats(&self) -> IndexStats {
         let frozen = self.frozen.iter().map(|frozen| frozen.keys.len());

@@ -155,6 +155,11 @@ impl KeyMap {
         self.index.heap_bytes() + self.values.heap_bytes()
     }
 
+    /// What of [`heap_bytes`](Self::heap_bytes) running merges take, about.
+    pub fn merging_bytes(&self) -> usize {
+        self.index.merging_bytes()
+    }
+
     /// What the index is made of.
     pub fn stats(&self) -> IndexStats {
         self.index.stats()

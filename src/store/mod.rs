@@ -117,7 +117,7 @@ impl Store {
             lifecycle,
             merger: merger::Merger::start()?,
             bytes: AtomicUsize::new(0),
-            bytes_max: options.store_bytes_max,
+            merging_bytes: AtomicUsize::new(0),
             heartbeats: (0..options.shards).map(|_| AtomicU64::new(0)).collect(),
             started: Instant::now(),
         });
@@ -160,7 +160,8 @@ impl Store {
             abort("a worker thread was lost with its keys and replaced");
         }
         for shard in (host..self.0.shards.len()).step_by(threads) {
-            let actor = ShardActor::new(shard, self.0.shared.clone());
+            let actor =
+                ShardActor::new(shard, self.0.options.store_bytes_max, self.0.shared.clone());
             let actor = actor.expect("the system gives random numbers");
             // The bound is the semaphore's; the mailbox must not add a smaller one.
             let mut context = actix::Context::new();

@@ -24,14 +24,18 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// What a new key takes besides its own bytes and its value's body, about, in bytes.
 const ENTRY_BYTES: usize = 100;
 
+/// What room a message of a bulk body is given, in bytes. One with larger values may find less.
+const BULK_BYTES: usize = 64 * 1024;
+
 /// What the shards of a store share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) merger: Merger,
-    /// Bytes that all key maps take together, and the bound on them.
+    /// Bytes that all key maps take together.
     pub(super) bytes: AtomicUsize,
-    pub(super) bytes_max: usize,
+    /// What of `bytes` running merges take.
+    pub(super) merging_bytes: AtomicUsize,
     /// When each shard last showed that it is alive, in milliseconds since `started`.
     pub(super) heartbeats: Vec<AtomicU64>,
     pub(super) started: Instant,
@@ -56,6 +60,10 @@ pub(super) struct ShardActor {
     parked_single: ParkedWrites,
     /// What of `Shared::bytes` is this shard's.
     counted_bytes: usize,
+    /// What of `Shared::merging_bytes` is this shard's.
+    counted_merging_bytes: usize,
+    /// The bound on the bytes of all shards.
+    bytes_max: usize,
     shared: Arc<Shared>,
 }
 
@@ -64,7 +72,11 @@ impl ShardActor {
     ///
     /// # Errors
     /// Where the system gives no random number.
-    pub(super) fn new(shard: usize, shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(
+        shard: usize,
+        bytes_max: usize,
+        shared: Arc<Shared>,
+    ) -> Result<Self, getrandom::Error> {
         Ok(Self {
             shard,
             map: KeyMap::default(),
@@ -72,6 +84,8 @@ impl ShardActor {
             parked_bulk: ParkedWrites::default(),
             parked_single: ParkedWrites::default(),
             counted_bytes: 0,
+            counted_merging_bytes: 0,
+            bytes_max,
             shared,
         })
     }
@@ -125,7 +139,7 @@ impl ShardActor {
 
     /// Whether the store has room for a value of `body_bytes`. What does not grow it always fits.
     fn check_room_for(&self, key: &Key, body_bytes: usize) -> Result<(), StoreError> {
-        let bytes_max = self.shared.bytes_max;
+        let bytes_max = self.bytes_max;
         let held = self.shared.bytes.load(Ordering::Relaxed);
         let new = key.as_bytes().len() + body_bytes + ENTRY_BYTES;
         if held.saturating_add(new) <= bytes_max {
@@ -158,22 +172,30 @@ impl ShardActor {
     /// What follows every change: count the bytes, and hand out jobs.
     fn changed(&mut self, context: &mut Context<Self>) {
         let bytes = self.map.heap_bytes();
-        let before = std::mem::replace(&mut self.counted_bytes, bytes);
-        if bytes >= before {
-            self.shared
-                .bytes
-                .fetch_add(bytes - before, Ordering::Relaxed);
-        } else {
-            self.shared
-                .bytes
-                .fetch_sub(before - bytes, Ordering::Relaxed);
-        }
+        recount(&self.shared.bytes, &mut self.counted_bytes, bytes);
+        let merging = self.map.merging_bytes();
+        let counted = &mut self.counted_merging_bytes;
+        recount(&self.shared.merging_bytes, counted, merging);
         self.hand_out_jobs(context);
     }
 
     fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
         while let Some(job) = self.map.next_job() {
             self.shared.merger.run(job, context.address());
+        }
+    }
+
+    /// How much room there is for writes. Those in bulk wait where the store would have room but for
+    /// merges under way.
+    fn room(&self) -> Room {
+        let bytes_max = self.bytes_max;
+        let held = self.shared.bytes.load(Ordering::Relaxed);
+        let merging = self.shared.merging_bytes.load(Ordering::Relaxed);
+        let is_full = held.saturating_add(BULK_BYTES) > bytes_max;
+        let is_full_at_rest = held.saturating_sub(merging).saturating_add(BULK_BYTES) > bytes_max;
+        match self.map.room() {
+            Room::Open if is_full && !is_full_at_rest => Room::Crowded,
+            room => room,
         }
     }
 
@@ -185,7 +207,7 @@ impl ShardActor {
         context: &mut Context<Self>,
         run: impl FnOnce(&mut Self) -> Result<T, StoreError> + 'static,
     ) -> Answer<T> {
-        let has_room = self.map.room() <= room;
+        let has_room = self.room() <= room;
         let parked = match room {
             Room::Open => &mut self.parked_bulk,
             Room::Crowded | Room::Full => &mut self.parked_single,
@@ -202,7 +224,7 @@ impl ShardActor {
 
     /// Makes one parked write and comes back for the next once others had their turn.
     fn unpark(&mut self, context: &mut Context<Self>) {
-        let next = match self.map.room() {
+        let next = match self.room() {
             Room::Open if self.parked_single.is_empty() => self.parked_bulk.next(),
             Room::Open | Room::Crowded => self.parked_single.next(),
             Room::Full => None,
@@ -216,15 +238,27 @@ impl ShardActor {
     }
 }
 
+/// Adjusts a shard's part of a sum.
+fn recount(sum: &AtomicUsize, counted: &mut usize, now: usize) {
+    let before = std::mem::replace(counted, now);
+    if now >= before {
+        sum.fetch_add(now - before, Ordering::Relaxed);
+    } else {
+        sum.fetch_sub(before - now, Ordering::Relaxed);
+    }
+}
+
 impl Actor for ShardActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.beat(self.shard);
-        context.run_interval(HEARTBEAT, |shard, _| {
+        context.run_interval(HEARTBEAT, |shard, context| {
             shard.shared.beat(shard.shard);
             shard.parked_bulk.drop_abandoned();
             shard.parked_single.drop_abandoned();
+            // What made room may have happened in another shard.
+            shard.unpark(context);
         });
     }
 }

@@ -144,6 +144,39 @@ fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
     });
 }
 
+#[test]
+fn a_bulk_load_fills_the_store_whatever_merges_take_meanwhile() {
+    const BYTES_MAX: usize = 8 << 20;
+    with_store(1, 1, PATIENT, |store| async move {
+        let bounded = Run(Box::new(|shard| shard.bytes_max = BYTES_MAX));
+        store
+            .ask(0, bounded, crate::store::Admission::Refuse)
+            .await
+            .unwrap();
+        let mut number = 0;
+        let stopped = loop {
+            let names = number..number + SET_MANY_MAX;
+            number += SET_MANY_MAX;
+            let mutations = names.map(|number| set(&number.to_string())).collect();
+            let written = store.set_many(0, mutations).await.unwrap();
+            if let Some(error) = written.stopped {
+                break error;
+            }
+            assert!(number < 1_000_000, "the store is bounded");
+        };
+        assert_eq!(
+            stopped,
+            StoreError::Full {
+                bytes_max: BYTES_MAX
+            }
+        );
+        let stats = store.stats(PATIENT).await.unwrap();
+        assert!(stats.bytes <= BYTES_MAX * 5 / 4, "{} bytes", stats.bytes);
+        let at_rest = stats.bytes - stats.counted.index.merging_bytes;
+        assert!(at_rest > BYTES_MAX / 2, "{at_rest} bytes, and merges done");
+    });
+}
+
 /// Adds keys to shard 0 and hands no job out, until so little room is left.
 async fn crowd(store: &Store, room: Room) {
     let crowd = Run(Box::new(move |shard| {
