@@ -15,6 +15,10 @@ const PIPELINE: usize = 10_000;
 /// How long the server may take to start.
 const START_MAX: Duration = Duration::from_secs(10);
 
+/// The sets' names, which no key is like: there are packages of any name.
+const FORWARD: &str = "\u{0}forward";
+const BACKWARD: &str = "\u{0}backward";
+
 const VALUE: &str = "12345678901234567890123456789012";
 
 pub struct Redis {
@@ -66,10 +70,10 @@ impl Redis {
 
     pub fn add_to_sets(&mut self, keys: &[String]) {
         self.pipeline(keys, |pipe, key| {
-            pipe.zadd("forward", key, 0).ignore();
+            pipe.zadd(FORWARD, key, 0).ignore();
         });
         self.pipeline(keys, |pipe, key| {
-            pipe.zadd("backward", reversed(key.as_bytes()), 0).ignore();
+            pipe.zadd(BACKWARD, reversed(key.as_bytes()), 0).ignore();
         });
     }
 
@@ -87,7 +91,7 @@ impl Redis {
         } else {
             filter.prefix.clone()
         };
-        let set = if backward { "backward" } else { "forward" };
+        let set = if backward { BACKWARD } else { FORWARD };
         let (low, high) = if start.is_empty() {
             (b"-".to_vec(), b"+".to_vec())
         } else {
