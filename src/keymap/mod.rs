@@ -7,7 +7,7 @@
 //! # Layout
 //! - `index`: the parts of an index and the rules by which keys move between them
 //! - `page`: one page of a search over all parts
-//! - `policy`: which segments to merge next; `job` and `merge`: how
+//! - `policy`: which segments to merge next; `job` and `merge`: how; `descending`: streams in order
 //! - `segment`: an immutable set of keys in both orders, made of
 //!   - `blocks`: the keys, front-coded, and `fsst`, by which they are compressed
 //!   - `separators`: which block a key is in
@@ -27,6 +27,7 @@
 mod blocks;
 mod bloom;
 mod dead;
+mod descending;
 mod fsst;
 mod index;
 mod job;

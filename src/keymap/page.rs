@@ -3,8 +3,9 @@
 
 use super::blocks::{KeyBuffer, Walk};
 use super::dead::Dead;
+use super::descending::{sink_last, sort_descending};
 use super::index::Live;
-use super::merge::{Tree, sink_last, sort_descending};
+use super::merge::Tree;
 use super::segment::{Matches, Segment, after_all_with};
 use crate::model::{Filter, KeyList};
 use std::collections::{BTreeSet, btree_map};
