@@ -19,7 +19,8 @@ pub enum StoreError {
     Stopping,
     /// No answer came in time.
     #[error(
-        "the store did not answer within {} ms (setting request_timeout_ms); whether a change was \
+        "the store did not answer within {} ms (setting request_timeout_ms; bulk bodies wait for \
+         merges, two minutes at the most); whether a change was \
          made is unknown: read the key, or repeat the request if repeating it does no harm",
         .0.as_millis()
     )]

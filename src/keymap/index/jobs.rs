@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-/// How many deletes that came during a merge are carried over in one step.
+/// How many deletes that came during a merge are carried over with the swap, not by a job.
 const JOURNAL_STEP: usize = 64;
 
 /// What a key in a journal takes besides its bytes.
@@ -108,7 +108,8 @@ impl KeyIndex {
                 }));
                 if carried.is_err() {
                     let job = self.jobs.swap_remove(at);
-                    return Finish::Done(self.give_up(&job));
+                    self.give_up(&job);
+                    return Finish::Done(Retired(vec![Box::new(segment)]));
                 }
                 let job = self.jobs.swap_remove(at);
                 self.merged_keys += job.keys as u64;
@@ -132,7 +133,8 @@ impl KeyIndex {
             }
             JobResult::Failed(_) => {
                 let job = self.jobs.swap_remove(at);
-                Finish::Done(self.give_up(&job))
+                self.give_up(&job);
+                Finish::Done(Retired::default())
             }
         }
     }
@@ -261,7 +263,7 @@ impl KeyIndex {
     }
 
     /// Lets the parts of a job go that came to nothing. They stay in use.
-    fn give_up(&mut self, job: &Running) -> Retired {
+    fn give_up(&mut self, job: &Running) {
         self.merges_failed += 1;
         self.merging_bytes -= job.bytes;
         for frozen in &mut self.frozen {
@@ -271,7 +273,6 @@ impl KeyIndex {
             live.has_failed |= live.merge.take_if(|id| *id == job.id).is_some();
             live.has_failed |= live.fold.take_if(|id| *id == job.id).is_some();
         }
-        Retired::default()
     }
 }
 
