@@ -21,6 +21,7 @@ fn store(lifecycle: Arc<Lifecycle>) -> Store {
         store_bytes_max: usize::MAX,
         request_timeout: Duration::from_secs(30),
         hash_key: [1, 2],
+        remote: None,
     };
     Store::new(options, lifecycle).expect("the system gives threads")
 }

@@ -13,6 +13,7 @@
 //! - [`model`]: keys, values, queries and changes, valid by construction
 //! - [`store`]: the handle, its messages, and the actors that own the keys
 //! - [`keymap`]: the ordered map that is searched from both ends of its keys
+//! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
 //! - [`import`]: the client that sets many keys from a file
@@ -29,3 +30,4 @@ pub mod metrics;
 pub mod model;
 pub mod server;
 pub mod store;
+pub mod valkey;

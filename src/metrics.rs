@@ -1,12 +1,15 @@
 //! What is measured, beside what the metrics middleware counts of each request.
 
 use crate::store::StoreStats;
+use crate::valkey::{EngineError, Observer, Operation};
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// The prefix of all names.
 const NAMESPACE: &str = "kvstore";
@@ -18,6 +21,21 @@ const UNMATCHED: &str = "unmatched";
 const BUCKETS_S: [f64; 10] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1.0,
 ];
+
+/// The upper bounds of the engine's latency histogram, in seconds.
+const ENGINE_BUCKETS_S: [f64; 6] = [0.000_25, 0.001, 0.004, 0.016, 0.1, 1.0];
+
+/// What is measured of an engine outside of this process. Made only where there is one.
+#[derive(Debug)]
+struct EngineMetrics {
+    requests: HistogramVec,
+    errors: IntCounterVec,
+    reconnects: IntCounter,
+    lag: Gauge,
+    reloads: IntCounter,
+    repairs: IntCounter,
+    partitions_behind: IntGauge,
+}
 
 /// The server's own metrics and the registry of all. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +59,7 @@ pub struct Metrics {
     requests_refused: IntCounterVec,
     connections: IntGauge,
     connections_cut: IntCounterVec,
+    engine: Arc<OnceLock<Arc<EngineMetrics>>>,
     /// Held for a scrape, so that two at once do not add the same difference twice.
     scraping: Arc<Mutex<()>>,
 }
@@ -141,12 +160,23 @@ impl Metrics {
                 "Connections cut since nothing came (idle) or nothing was read (stalled)",
                 ["idle", "stalled"],
             )?,
+            engine: Arc::default(),
             scraping: Arc::default(),
             registry,
         };
         let info = options("build_info", "Always 1; the label says what runs");
         let info = info.const_label("version", env!("CARGO_PKG_VERSION"));
         registered(&metrics.registry, IntGauge::with_opts(info))?.set(1);
+        Ok(metrics)
+    }
+
+    /// Begins to measure an engine outside of this process.
+    ///
+    /// # Errors
+    /// Where that was begun before, since its names are then taken.
+    pub fn engine(&self) -> Result<Arc<dyn Observer>, prometheus::Error> {
+        let metrics = Arc::new(EngineMetrics::new(&self.registry)?);
+        self.engine.get_or_init(|| metrics.clone());
         Ok(metrics)
     }
 
@@ -189,6 +219,18 @@ impl Metrics {
         ] {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
+        if let (Some(engine), Some(replica)) = (self.engine.get(), &stats.replica) {
+            engine.lag.set(replica.lag.as_secs_f64());
+            let behind = i64::try_from(replica.partitions_behind);
+            engine.partitions_behind.set(behind.unwrap_or(i64::MAX));
+            for (counter, total) in [
+                (&engine.reconnects, replica.reconnects),
+                (&engine.reloads, replica.reloads),
+                (&engine.repairs, replica.repairs),
+            ] {
+                counter.inc_by(total.saturating_sub(counter.get()));
+            }
+        }
         let merged_for = index.merged_for.as_secs_f64() - self.index_merge_seconds.get();
         self.index_merge_seconds.inc_by(merged_for.max(0.0));
         let trees = [
@@ -219,6 +261,71 @@ impl Metrics {
     /// Counts a request that was refused before routing; `reason` is `method` or `path`.
     pub fn refused(&self, reason: &'static str) {
         self.requests_refused.with_label_values(&[reason]).inc();
+    }
+}
+
+impl EngineMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let requests = HistogramOpts::new(
+            "engine_request_duration_seconds",
+            "How long the engine took for a request, in seconds, by what it was for",
+        );
+        let requests = requests
+            .namespace(NAMESPACE)
+            .buckets(ENGINE_BUCKETS_S.into());
+        let requests = HistogramVec::new(requests, &["operation"]);
+        let errors = options(
+            "engine_errors_total",
+            "Requests that the engine did not do, by why",
+        );
+        let metrics = Self {
+            requests: registered(registry, requests)?,
+            errors: registered(registry, IntCounterVec::new(errors, &["kind"]))?,
+            reconnects: counter(
+                registry,
+                "engine_reconnects_total",
+                "Connections to the engine that were lost and made again",
+            )?,
+            lag: registered(
+                registry,
+                Gauge::with_opts(options(
+                    "engine_index_lag_seconds",
+                    "How old the index of keys may be: the time since it was last brought up to date",
+                )),
+            )?,
+            reloads: counter(
+                registry,
+                "engine_reloads_total",
+                "Partitions that were read again since the index had diverged from the engine",
+            )?,
+            repairs: counter(
+                registry,
+                "engine_repairs_total",
+                "Partitions whose index, head or log differed and was mended",
+            )?,
+            partitions_behind: gauge(
+                registry,
+                "engine_partitions_behind",
+                "Partitions of 256 that the index does not hold as the engine does",
+            )?,
+        };
+        for operation in Operation::ALL {
+            metrics.requests.with_label_values(&[operation.label()]);
+        }
+        for error in EngineError::ALL {
+            metrics.errors.with_label_values(&[error.label()]);
+        }
+        Ok(metrics)
+    }
+}
+
+impl Observer for EngineMetrics {
+    fn observed(&self, operation: Operation, took: Duration, error: Option<EngineError>) {
+        let requests = self.requests.with_label_values(&[operation.label()]);
+        requests.observe(took.as_secs_f64());
+        if let Some(error) = error {
+            self.errors.with_label_values(&[error.label()]).inc();
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use crate::http::{self, ConnectionLimits, Connections, State};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::metrics::Metrics;
 use crate::model::ContentTypes;
-use crate::store::{Store, StoreOptions};
+use crate::store::{OpenError, RemoteOptions, Store, StoreOptions};
+use crate::valkey::Engine;
 use actix_web::dev::ServerHandle;
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer, rt};
@@ -46,6 +47,14 @@ pub enum ServerError {
     /// The system gives no threads, signals or random numbers.
     #[error("the system refuses what the server needs: {0}")]
     System(#[from] io::Error),
+    /// The engine cannot be used without a change of the configuration.
+    #[error("the engine at {address} cannot be used: {source}")]
+    Engine {
+        /// Where it is.
+        address: String,
+        /// Why not.
+        source: OpenError,
+    },
     /// The metrics do not fit together.
     #[error("the metrics do not fit together: {0}")]
     Metrics(String),
@@ -142,7 +151,16 @@ impl Server {
             env!("CARGO_PKG_VERSION"),
             self.address
         );
-        stop_on_signal(signals, &config, &lifecycle, handle).await;
+        let opened = open(&state, &config);
+        tokio::select! {
+            biased;
+            () = stop_on_signal(signals, &config, &lifecycle, handle.clone()) => {}
+            refused = opened => {
+                lifecycle.advance(Stage::Stopping);
+                handle.stop(false).await;
+                return Err(refused);
+            }
+        }
         match running.await {
             Ok(result) => Ok(result?),
             Err(error) => Err(io::Error::other(error).into()),
@@ -162,20 +180,47 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Opens the store. Comes to an end only where that cannot be done.
+async fn open(state: &State, config: &Config) -> ServerError {
+    match (state.store.open().await, &config.engine) {
+        (Err(source), Some(engine)) => ServerError::Engine {
+            address: engine.link.address.to_string(),
+            source,
+        },
+        _ => std::future::pending().await,
+    }
+}
+
 fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, ServerError> {
     let random = || getrandom::u64().map_err(io::Error::other);
+    let metrics = Metrics::new().map_err(|error| ServerError::Metrics(error.to_string()))?;
+    let remote = match &config.engine {
+        None => None,
+        Some(engine) => {
+            let observer = metrics.engine();
+            let observer = observer.map_err(|error| ServerError::Metrics(error.to_string()))?;
+            let link = engine.link.clone();
+            let opened = Engine::new(link, &engine.namespace, observer);
+            Some(RemoteOptions {
+                engine: Arc::new(opened.map_err(io::Error::other)?),
+                scrub_interval: engine.scrub_interval,
+                unready_after: engine.unready_after,
+            })
+        }
+    };
     let options = StoreOptions {
         shards: config.shards,
         messages_in_flight_max: config.messages_in_flight_max,
         store_bytes_max: config.store_bytes_max,
         request_timeout: config.request_timeout,
         hash_key: [random()?, random()?],
+        remote,
     };
     Ok(State {
         store: Store::new(options, lifecycle.clone())?,
         limits: config.limits.clone(),
         content_types: ContentTypes::default(),
-        metrics: Metrics::new().map_err(|error| ServerError::Metrics(error.to_string()))?,
+        metrics,
         lifecycle,
         access_log: config.access_log,
     })

@@ -31,6 +31,7 @@ impl Hosted {
             store_bytes_max: usize::MAX,
             request_timeout: Duration::from_secs(60),
             hash_key: [1, 2],
+            remote: None,
         };
         let system = System::new();
         let store = Store::new(options, lifecycle.clone()).expect("the system gives threads");

@@ -6,9 +6,11 @@
 mod memory;
 mod settings;
 
+use settings::Filled;
 pub use settings::Settings;
 
 use crate::http::Limits;
+use crate::valkey::{Address, LinkSettings, PARTITIONS, password_from};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub struct Config {
     pub workers: usize,
     /// Shares that the keys are divided into.
     pub shards: usize,
+    /// The engine outside of this process, where the data is not in it.
+    pub engine: Option<EngineConfig>,
     /// The bounds on requests.
     pub limits: Limits,
     /// Messages that may wait for a shard.
@@ -49,6 +53,19 @@ pub struct Config {
     pub access_log: bool,
     /// What to log: filters as of `env_logger`.
     pub log: String,
+}
+
+/// An engine outside of this process, and how to use it.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Where it is, and how long it may take.
+    pub link: LinkSettings,
+    /// What all its keys begin with.
+    pub namespace: String,
+    /// How long it may be silent before the server is not ready.
+    pub unready_after: Duration,
+    /// How often a partition is compared with it.
+    pub scrub_interval: Duration,
 }
 
 /// Why a configuration is not one. Each names the setting and says what it takes.
@@ -112,12 +129,9 @@ impl Config {
         let workers = at_most("workers", workers, 512)?;
         let shards = settings.shards.unwrap_or(workers);
         let shards = at_most("shards", at_least_one("shards", shards)?, 1024)?;
-        if settings.engine != "memory" {
-            return Err(out_of_range(
-                "engine",
-                &settings.engine,
-                "this build has the engine memory; give that or leave it out",
-            ));
+        let engine = engine(&settings)?;
+        if engine.is_some() {
+            at_most("shards", shards, PARTITIONS)?;
         }
         let key_bytes_max = at_least_one("key_bytes_max", settings.key_bytes_max)?;
         let key_bytes_max = at_most("key_bytes_max", key_bytes_max, KEY_BYTES_LIMIT)?;
@@ -138,6 +152,7 @@ impl Config {
             listen: address(&settings.listen)?,
             workers,
             shards,
+            engine,
             limits,
             messages_in_flight_max: at_most("messages_in_flight_max", in_flight, 1 << 20)?,
             store_bytes_max: at_least_one("store_bytes_max", store_bytes_max)?,
@@ -158,6 +173,52 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     let resolved = text.to_socket_addrs().ok().and_then(|mut all| all.next());
     let remedy = "give HOST:PORT, such as 127.0.0.1:8000, or port 0 for a free one";
     resolved.ok_or_else(|| out_of_range("listen", text, remedy))
+}
+
+/// The engine that the settings name; `None` for this process' memory. What is said of a wrong one
+/// never holds the URL, which may have a password in it.
+fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
+    if settings.engine == "memory" {
+        return Ok(None);
+    }
+    let address = Address::parse(&settings.engine);
+    let address = address.map_err(|error| out_of_range("engine", "…", &error.to_string()))?;
+    let password = match &settings.engine_password_file {
+        Some(file) => {
+            let password = password_from(file).map_err(|error| {
+                let remedy = format!("the file cannot be read: {error}");
+                out_of_range("engine_password_file", &file.to_string_lossy(), &remedy)
+            });
+            Some(password?)
+        }
+        None => std::env::var("KVSTORE_ENGINE_PASSWORD").ok(),
+    };
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "._-:".contains(character);
+    let namespace = &settings.namespace;
+    if namespace.is_empty() || namespace.len() > 64 || !namespace.chars().all(is_plain) {
+        let remedy = "give 1 to 64 letters, digits, . _ - or :";
+        return Err(out_of_range("namespace", namespace, remedy));
+    }
+    Ok(Some(EngineConfig {
+        link: LinkSettings {
+            address: address.or_credentials(settings.engine_username.clone(), password),
+            connect_timeout: duration(
+                "engine_connect_timeout_ms",
+                settings.engine_connect_timeout_ms,
+            )?,
+            response_timeout: duration(
+                "engine_response_timeout_ms",
+                settings.engine_response_timeout_ms,
+            )?,
+        },
+        namespace: namespace.clone(),
+        unready_after: duration("engine_unready_after_ms", settings.engine_unready_after_ms)?,
+        scrub_interval: duration(
+            "engine_scrub_interval_ms",
+            settings.engine_scrub_interval_ms,
+        )?,
+    }))
 }
 
 fn at_least_one(setting: &'static str, value: usize) -> Result<usize, ConfigError> {
@@ -222,7 +283,7 @@ mod tests {
             "key_bytes_max = 99999: give a number up to 32768"
         );
         assert!(refused("listen = \"nowhere\"").starts_with("listen = nowhere: give HOST:PORT"));
-        assert!(refused("engine = \"etcd\"").starts_with("engine = etcd: this build has"));
+        assert!(refused("engine = \"etcd\"").starts_with("engine = …: this is neither memory"));
         assert!(refused("body_timeout_ms = 0").starts_with("body_timeout_ms = 0: give"));
         let unknown = toml::from_str::<Settings>("worker = 1").unwrap_err();
         assert!(unknown.to_string().contains("unknown field `worker`"));

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// Makes of one table the settings as they may be given, all optional, and as they are with the
 /// defaults filled in. A setting without a default stays optional; its help says what happens.
@@ -60,7 +61,17 @@ settings! {
     listen: String = "127.0.0.1:8000", "127.0.0.1:8000", "KVSTORE_LISTEN",
         "Where to listen, as HOST:PORT; port 0 picks a free one, which is logged";
     engine: String = "memory", "memory", "KVSTORE_ENGINE",
-        "Where the data is: memory (in this process, gone when it ends)";
+        "Where the data is: memory (in this process, gone when it ends), or the URL of a Valkey or Redis: redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…; rediss for TLS";
+    namespace: String = "kv", "kv", "KVSTORE_NAMESPACE",
+        "What all of the engine's keys begin with: letters, digits, . _ - and :";
+    engine_connect_timeout_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_CONNECT_TIMEOUT_MS",
+        "How long a connection to the engine may take, in ms";
+    engine_response_timeout_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_RESPONSE_TIMEOUT_MS",
+        "How long the engine may take for one command, in ms";
+    engine_unready_after_ms: u64 = 10_000u64, "10000", "KVSTORE_ENGINE_UNREADY_AFTER_MS",
+        "How long the engine may be silent before the server is not ready, in ms";
+    engine_scrub_interval_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_SCRUB_INTERVAL_MS",
+        "How often one of the 256 partitions is compared with the engine, in ms";
     key_bytes_max: usize = 1024usize, "1024", "KVSTORE_KEY_BYTES_MAX",
         "Longest key, in bytes, up to 32768";
     value_bytes_max: usize = 1024usize * 1024, "1048576", "KVSTORE_VALUE_BYTES_MAX",
@@ -99,6 +110,10 @@ settings! {
         "Threads that serve, up to 512 [default: one for each core]";
     shards: usize, "KVSTORE_SHARDS",
         "Shares that the keys are divided into, up to 1024 [default: one for each worker]";
+    engine_username: String, "KVSTORE_ENGINE_USERNAME",
+        "Who we are to the engine, where its URL does not say [default: the engine's default user]";
+    engine_password_file: PathBuf, "KVSTORE_ENGINE_PASSWORD_FILE",
+        "A file whose first line is the engine's password, where its URL has none; KVSTORE_ENGINE_PASSWORD is the password itself [default: none]";
     store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",
         "Memory of keys and values, in bytes, past which sets get 507 [default: 60 % of the memory limit in force]";
     }

@@ -9,6 +9,7 @@ use super::body::next_chunk;
 use super::lines::{self, Form};
 use super::problem::{Code, Problem, Progress};
 use crate::model::Mutation;
+use crate::store::message::Stopped;
 use crate::store::{SET_MANY_MAX, StoreError};
 use actix_web::HttpResponse;
 use actix_web::dev::Payload;
@@ -115,23 +116,23 @@ impl<'a> Bulk<'a> {
         }));
         let mut failure: Option<(u64, StoreError)> = None;
         for (lines, answer) in answers.await {
-            let (made, error) = match answer {
+            let stopped = match answer {
                 Ok(written) => {
                     self.progress.created += written.created;
                     self.progress.updated += written.updated;
-                    (written.created + written.updated, written.stopped)
+                    written.stopped
                 }
-                Err(error) => (0, Some(error)),
+                Err(error) => Some(Stopped { at: 0, error }),
             };
-            if let Some(error) = error {
-                let line = lines[made as usize];
+            if let Some(Stopped { at, error }) = stopped {
+                let line = lines[at];
                 if failure.as_ref().is_none_or(|(first, _)| line < *first) {
                     failure = Some((line, error));
                 }
             }
         }
         match failure {
-            Some((line, error)) => Err(self.fail(error.into(), line)),
+            Some((line, error)) => Err(self.fail(Problem::in_bulk(error), line)),
             None => Ok(()),
         }
     }

@@ -4,6 +4,7 @@
 use super::problem::{Code, Problem};
 use super::{State, parameters};
 use crate::lifecycle::Stage;
+use crate::store::Readiness;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
@@ -24,9 +25,28 @@ pub(super) fn readyz(request: &HttpRequest, state: &State) -> Result<HttpRespons
         let detail = "the server is draining before it stops; send requests elsewhere";
         return Err(Problem::new(Code::Stopping, detail));
     }
-    if !state.store.is_ready() {
-        let detail = "the store is starting; send requests elsewhere for a moment";
-        return Err(Problem::new(Code::Starting, detail));
-    }
-    Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+    let (code, detail) = match state.store.readiness() {
+        Readiness::Ready => return Ok(ready()),
+        Readiness::Starting => (
+            Code::Starting,
+            "the store is starting; send requests elsewhere for a moment",
+        ),
+        Readiness::Loading => (
+            Code::Starting,
+            "the keys of the engine are being read; send requests elsewhere for a moment",
+        ),
+        Readiness::EngineSilent => (
+            Code::EngineUnavailable,
+            "the engine does not answer (setting engine); send requests elsewhere",
+        ),
+        Readiness::EngineForeign => (
+            Code::EngineData,
+            "the engine holds data of another layout (settings engine and namespace)",
+        ),
+    };
+    Err(Problem::new(code, detail))
+}
+
+fn ready() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ready"}))
 }

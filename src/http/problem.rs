@@ -3,6 +3,7 @@
 use super::percent::DecodeError;
 use crate::model::{ContentTypeError, KeyError};
 use crate::store::StoreError;
+use crate::valkey::EngineError;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
@@ -41,6 +42,12 @@ pub(super) enum Code {
     Unscraped,
     Timeout,
     StoreFull,
+    EngineUnavailable,
+    EngineReadOnly,
+    EngineFull,
+    EngineDenied,
+    EngineData,
+    Unreplicated,
 }
 
 impl Code {
@@ -94,6 +101,39 @@ impl Code {
             Self::Unscraped => ("unscraped", S::SERVICE_UNAVAILABLE, "Metrics not taken"),
             Self::Timeout => ("timeout", S::GATEWAY_TIMEOUT, "No answer in time"),
             Self::StoreFull => ("store_full", S::INSUFFICIENT_STORAGE, "Store full"),
+            Self::EngineUnavailable => {
+                let title = "Engine unavailable";
+                ("engine_unavailable", S::SERVICE_UNAVAILABLE, title)
+            }
+            Self::EngineReadOnly => {
+                let title = "Engine takes no writes";
+                ("engine_read_only", S::SERVICE_UNAVAILABLE, title)
+            }
+            Self::EngineFull => ("engine_full", S::INSUFFICIENT_STORAGE, "Engine full"),
+            Self::EngineDenied => ("engine_denied", S::SERVICE_UNAVAILABLE, "Engine denied"),
+            Self::EngineData => (
+                "engine_data",
+                S::SERVICE_UNAVAILABLE,
+                "Engine holds other data",
+            ),
+            Self::Unreplicated => ("unreplicated", S::GATEWAY_TIMEOUT, "Too few replicas"),
+        }
+    }
+
+    fn of_engine(error: EngineError) -> Self {
+        match error {
+            EngineError::Unreachable
+            | EngineError::Loading
+            | EngineError::Moving
+            | EngineError::Behind
+            | EngineError::Unscripted
+            | EngineError::Other => Self::EngineUnavailable,
+            EngineError::Unanswered => Self::Timeout,
+            EngineError::ReadOnly => Self::EngineReadOnly,
+            EngineError::Full => Self::EngineFull,
+            EngineError::Denied => Self::EngineDenied,
+            EngineError::Foreign | EngineError::Layout => Self::EngineData,
+            EngineError::Unreplicated => Self::Unreplicated,
         }
     }
 }
@@ -172,6 +212,16 @@ impl Problem {
         }
     }
 
+    /// What ended a bulk body early.
+    pub(super) fn in_bulk(error: StoreError) -> Self {
+        let is_engine = matches!(error, StoreError::Engine(_));
+        let mut problem = Self::from(error);
+        if is_engine {
+            problem.detail += "; lines that were sent together with this one may be applied";
+        }
+        problem
+    }
+
     /// The same problem, found in a line of a bulk body.
     pub(super) fn in_line(self) -> Self {
         let code = match self.code {
@@ -199,7 +249,11 @@ impl Problem {
         }
         if matches!(
             self.code,
-            Code::Overloaded | Code::Starting | Code::Stopping
+            Code::Overloaded
+                | Code::Starting
+                | Code::Stopping
+                | Code::EngineUnavailable
+                | Code::EngineReadOnly
         ) {
             response.insert_header((RETRY_AFTER, RETRY_AFTER_S));
         }
@@ -215,6 +269,7 @@ impl From<StoreError> for Problem {
             StoreError::Stopping => Code::Stopping,
             StoreError::Timeout(_) => Code::Timeout,
             StoreError::Full { .. } => Code::StoreFull,
+            StoreError::Engine(error) => Code::of_engine(error),
             StoreError::Panicked => Code::Internal,
         };
         Self::new(code, error.to_string())

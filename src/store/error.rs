@@ -1,5 +1,6 @@
 //! Why the store did not do what it was asked.
 
+use crate::valkey::EngineError;
 use std::time::Duration;
 
 /// Why a message was not carried out. Each says what to do.
@@ -34,6 +35,9 @@ pub enum StoreError {
         /// The bound on the store's memory.
         bytes_max: usize,
     },
+    /// The engine outside of this process did not do it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The handler panicked; no key was lost.
     #[error("the request met a defect of the server; the log has its place")]
     Panicked,

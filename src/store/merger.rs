@@ -4,9 +4,8 @@
 //! for, one for jobs of milliseconds, one for jobs of seconds, so that none waits behind larger
 //! ones. All but the first run at low priority.
 
-use super::shard::ShardActor;
 use crate::keymap::{Job, Lane, Outcome, Retired};
-use actix::{Addr, Message};
+use actix::{Message, Recipient};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -29,7 +28,7 @@ pub(super) struct Merger {
 pub(super) struct JobDone(pub(super) Outcome);
 
 enum Work {
-    Run(Job, Addr<ShardActor>),
+    Run(Job, Recipient<JobDone>),
     Drop(Retired),
 }
 
@@ -47,7 +46,7 @@ impl Merger {
     }
 
     /// Does a job; the shard hears of it by [`JobDone`].
-    pub(super) fn run(&self, job: Job, shard: Addr<ShardActor>) {
+    pub(super) fn run(&self, job: Job, shard: Recipient<JobDone>) {
         send(self.queue(job.lane()), Work::Run(job, shard));
     }
 

@@ -90,8 +90,18 @@ pub struct ManyWritten {
     pub created: u64,
     /// Changes of a key that there was.
     pub updated: u64,
-    /// Why the change after these, and all after it, was not made.
-    pub stopped: Option<StoreError>,
+    /// What ended it early.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a [`SetMany`] ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The first change that was not made, from 0 on. Of those after it the memory engine made
+    /// none, another engine perhaps some.
+    pub at: usize,
+    /// Why it was not.
+    pub error: StoreError,
 }
 
 /// What a [`Search`] found.

@@ -7,18 +7,23 @@ mod error;
 mod merger;
 pub mod message;
 mod parked;
+mod remote;
+mod replica;
 mod search;
 mod shard;
 
 pub use error::StoreError;
+pub use remote::{OpenError, RemoteOptions};
+pub use replica::ReplicaStats;
 pub use search::{Pages, Searched};
 
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Key, Mutation, Revision, Value, Written};
 use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Handler, MailboxError, Message};
+use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient};
 use futures_util::future::try_join_all;
-use message::{Admitted, Count, Counted, Delete, Get, ManyWritten, Set, SetMany};
+use message::{Admitted, Count, Counted, Delete, Get, ManyWritten, Search, Set, SetMany};
+use remote::Remote;
 use shard::{ShardActor, Shared};
 use siphasher::sip::SipHasher13;
 use std::cell::RefCell;
@@ -52,6 +57,8 @@ pub struct StoreOptions {
     pub request_timeout: Duration,
     /// The key of the hash that divides the keys.
     pub hash_key: [u64; 2],
+    /// The engine outside of this process, where the data is not in it.
+    pub remote: Option<RemoteOptions>,
 }
 
 /// The handle of the store. Cheap to clone.
@@ -63,6 +70,7 @@ struct Inner {
     options: StoreOptions,
     shards: Vec<Shard>,
     shared: Arc<Shared>,
+    remote: Option<Remote>,
     /// How many threads have begun to host shards.
     hosts: AtomicUsize,
     refused: AtomicU64,
@@ -72,8 +80,25 @@ struct Inner {
 /// Where a shard is, once it is there, and who may write to it.
 #[derive(Debug)]
 struct Shard {
-    address: OnceLock<Addr<ShardActor>>,
+    address: OnceLock<Address>,
     admission: Arc<Semaphore>,
+}
+
+/// Whom a shard's messages go to.
+#[derive(Debug)]
+struct Address {
+    search: Recipient<Admitted<Search>>,
+    count: Recipient<Admitted<Count>>,
+    keeper: Keeper,
+}
+
+/// Who keeps what of a shard.
+#[derive(Debug)]
+enum Keeper {
+    /// Keys and values.
+    Memory(Addr<ShardActor>),
+    /// Keys; the values are in an engine outside of this process.
+    Replica(Addr<replica::ReplicaActor>),
 }
 
 /// Whether a message that finds no admission is refused or waits for it.
@@ -99,6 +124,23 @@ pub struct StoreStats {
     pub messages_refused: u64,
     /// Searches that ended before their last key.
     pub searches_aborted: u64,
+    /// What the index of an engine outside of this process says of itself.
+    pub replica: Option<ReplicaStats>,
+}
+
+/// Whether requests can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// They can.
+    Ready,
+    /// Not all shards are there.
+    Starting,
+    /// The keys of the engine are being read.
+    Loading,
+    /// The engine has not answered for a while.
+    EngineSilent,
+    /// The engine holds data of another layout.
+    EngineForeign,
 }
 
 impl Store {
@@ -121,7 +163,9 @@ impl Store {
             heartbeats: (0..options.shards).map(|_| AtomicU64::new(0)).collect(),
             started: Instant::now(),
         });
+        let remote = options.remote.clone();
         Ok(Self(Arc::new(Inner {
+            remote: remote.map(|remote| Remote::new(remote, options.shards)),
             options,
             shards,
             shared,
@@ -160,16 +204,30 @@ impl Store {
             abort("a worker thread was lost with its keys and replaced");
         }
         for shard in (host..self.0.shards.len()).step_by(threads) {
-            let actor =
-                ShardActor::new(shard, self.0.options.store_bytes_max, self.0.shared.clone());
-            let actor = actor.expect("the system gives random numbers");
-            // The bound is the semaphore's; the mailbox must not add a smaller one.
-            let mut context = actix::Context::new();
-            context.set_mailbox_capacity(self.0.options.messages_in_flight_max);
-            let address = context.run(actor);
+            let address = match &self.0.remote {
+                None => self.host_shard(shard),
+                Some(remote) => self.host_replica(shard, remote),
+            };
             let taken = self.0.shards[shard].address.set(address);
             taken.expect("each host takes other shards");
         }
+    }
+
+    fn host_shard(&self, shard: usize) -> Address {
+        let actor = ShardActor::new(shard, self.0.options.store_bytes_max, self.0.shared.clone());
+        let actor = self.start(actor.expect("the system gives random numbers"));
+        Address {
+            search: actor.clone().recipient(),
+            count: actor.clone().recipient(),
+            keeper: Keeper::Memory(actor),
+        }
+    }
+
+    fn start<A: Actor<Context = actix::Context<A>>>(&self, actor: A) -> Addr<A> {
+        // The bound is the semaphore's; the mailbox must not add a smaller one.
+        let mut context = actix::Context::new();
+        context.set_mailbox_capacity(self.0.options.messages_in_flight_max);
+        context.run(actor)
     }
 
     /// The value of a key.
@@ -177,6 +235,9 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`] but `Full`.
     pub async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
+        if let Some(remote) = &self.0.remote {
+            return self.get_remote(remote, &key).await;
+        }
         let shard = self.owner(&key);
         self.ask(shard, Get { key }, Admission::Refuse).await
     }
@@ -187,6 +248,9 @@ impl Store {
     /// Any [`StoreError`]. After `Timeout` it is unknown whether the change was made; after any
     /// other it was not.
     pub async fn set(&self, mutation: Mutation) -> Result<Written, StoreError> {
+        if let Some(remote) = &self.0.remote {
+            return self.set_remote(remote, &mutation).await;
+        }
         let shard = self.owner(&mutation.key);
         self.ask(shard, Set { mutation }, Admission::Refuse).await
     }
@@ -196,6 +260,9 @@ impl Store {
     /// # Errors
     /// As [`Store::set`], but for `Full`.
     pub async fn delete(&self, mutation: Mutation) -> Result<Option<Revision>, StoreError> {
+        if let Some(remote) = &self.0.remote {
+            return self.delete_remote(remote, &mutation).await;
+        }
         let shard = self.owner(&mutation.key);
         self.ask(shard, Delete { mutation }, Admission::Refuse)
             .await
@@ -211,14 +278,21 @@ impl Store {
         mutations: Vec<Mutation>,
     ) -> Result<ManyWritten, StoreError> {
         debug_assert!(mutations.len() <= SET_MANY_MAX);
+        if let Some(remote) = &self.0.remote {
+            return self.set_many_remote(remote, shard, mutations).await;
+        }
         self.ask_within(BULK_PATIENCE, shard, SetMany { mutations }, Admission::Wait)
             .await
     }
 
     /// Which shard a key belongs to: by SipHash-1-3 with a secret key, so that clients cannot
-    /// choose keys that all fall on one shard.
+    /// choose keys that all fall on one shard; with an engine outside of this process, the shard
+    /// that indexes the key's partition.
     pub fn owner(&self, key: &Key) -> usize {
         let shards = self.0.shards.len();
+        if self.0.remote.is_some() {
+            return remote::share_of_key(key, shards);
+        }
         if shards == 1 {
             return 0;
         }
@@ -238,7 +312,13 @@ impl Store {
     /// # Errors
     /// Where a shard does not answer within `patience`.
     pub async fn stats(&self, patience: Duration) -> Result<StoreStats, StoreError> {
-        let asked = (0..self.shards()).map(|shard| self.ask(shard, Count, Admission::Bypass));
+        let asked = (0..self.shards()).map(|shard| {
+            let count = async |address: &Address, permit| {
+                let message = Count;
+                address.count.send(Admitted { message, permit }).await
+            };
+            self.ask_address(patience, shard, Admission::Bypass, count)
+        });
         let answers = timeout(patience, try_join_all(asked));
         let answers = answers.await.map_err(|_| StoreError::Timeout(patience))??;
         let mut counted = Counted::default();
@@ -256,6 +336,7 @@ impl Store {
             messages_in_flight: self.0.shards.iter().map(waiting).sum(),
             messages_refused: self.0.refused.load(Ordering::Relaxed),
             searches_aborted: self.0.searches_aborted.load(Ordering::Relaxed),
+            replica: self.0.remote.as_ref().map(Remote::stats),
         })
     }
 
@@ -270,10 +351,14 @@ impl Store {
         })
     }
 
-    /// Whether all shards are there.
-    pub fn is_ready(&self) -> bool {
+    /// Whether requests can be served. Asks nobody.
+    pub fn readiness(&self) -> Readiness {
         let mut shards = self.0.shards.iter();
-        shards.all(|shard| shard.address.get().is_some())
+        if !shards.all(|shard| shard.address.get().is_some()) {
+            return Readiness::Starting;
+        }
+        let remote = self.0.remote.as_ref();
+        remote.map_or(Readiness::Ready, Remote::readiness)
     }
 
     /// Notes that a search ended before its last key.
@@ -297,6 +382,19 @@ impl Store {
         self.ask_within(patience, shard, message, admission).await
     }
 
+    async fn search_shard(
+        &self,
+        shard: usize,
+        message: Search,
+        admission: Admission,
+    ) -> Result<message::Found, StoreError> {
+        let patience = self.0.options.request_timeout;
+        let search = async |address: &Address, permit| {
+            address.search.send(Admitted { message, permit }).await
+        };
+        self.ask_address(patience, shard, admission, search).await
+    }
+
     async fn ask_within<M, T>(
         &self,
         patience: Duration,
@@ -310,11 +408,29 @@ impl Store {
         ShardActor: Handler<Admitted<M>>,
         <ShardActor as Actor>::Context: ToEnvelope<ShardActor, Admitted<M>>,
     {
+        let send = async |address: &Address, permit| match &address.keeper {
+            Keeper::Memory(address) => address.send(Admitted { message, permit }).await,
+            Keeper::Replica(_) => unreachable!("an engine elsewhere is asked for values itself"),
+        };
+        self.ask_address(patience, shard, admission, send).await
+    }
+
+    /// Asks a shard, within a time and the bound on what is in flight.
+    async fn ask_address<T>(
+        &self,
+        patience: Duration,
+        shard: usize,
+        admission: Admission,
+        send: impl AsyncFnOnce(
+            &Address,
+            Option<OwnedSemaphorePermit>,
+        ) -> Result<Result<T, StoreError>, MailboxError>,
+    ) -> Result<T, StoreError> {
         let asked = async {
             let permit = self.admit(shard, admission).await?;
             let address = self.0.shards[shard].address.get();
             let address = address.ok_or(StoreError::Starting)?;
-            match address.send(Admitted { message, permit }).await {
+            match send(address, permit).await {
                 Ok(answer) => answer,
                 Err(MailboxError::Closed) => Err(self.lost(shard)),
                 Err(MailboxError::Timeout) => Err(StoreError::Timeout(patience)),

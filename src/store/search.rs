@@ -54,7 +54,7 @@ impl Store {
                 limit,
                 total: Total::Wanted,
             };
-            self.ask(shard, search, Admission::Refuse)
+            self.search_shard(shard, search, Admission::Refuse)
         }));
         let found = found.await?;
         Ok(Searched {
@@ -123,10 +123,10 @@ impl Pages {
                     limit,
                     total: Total::Known,
                 };
-                let asked = self.store.ask(shard, search, Admission::Wait);
+                let asked = self.store.search_shard(shard, search, Admission::Wait);
                 Some(async move {
                     *share = asked.await?.page.into();
-                    Ok(())
+                    Ok::<(), StoreError>(())
                 })
             });
         try_join_all(dry).await?;

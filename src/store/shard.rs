@@ -6,7 +6,7 @@
 use super::StoreError;
 use super::merger::{JobDone, Merger};
 use super::message::{
-    Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Total,
+    Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Stopped, Total,
 };
 use super::parked::{Answer, ParkedWrites};
 use crate::keymap::{Finish, KeyMap, Room};
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often an actor shows that it is alive.
-const HEARTBEAT: Duration = Duration::from_millis(500);
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// What a new key takes besides its own bytes and its value's body, about, in bytes.
 const ENTRY_BYTES: usize = 100;
@@ -118,7 +118,8 @@ impl ShardActor {
                 Ok(Written { created: true, .. }) => written.created += 1,
                 Ok(Written { created: false, .. }) => written.updated += 1,
                 Err(error) => {
-                    written.stopped = Some(error);
+                    let at = (written.created + written.updated) as usize;
+                    written.stopped = Some(Stopped { at, error });
                     break;
                 }
             }
@@ -181,7 +182,7 @@ impl ShardActor {
 
     fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
         while let Some(job) = self.map.next_job() {
-            self.shared.merger.run(job, context.address());
+            self.shared.merger.run(job, context.address().recipient());
         }
     }
 
@@ -239,7 +240,7 @@ impl ShardActor {
 }
 
 /// Adjusts a shard's part of a sum.
-fn recount(sum: &AtomicUsize, counted: &mut usize, now: usize) {
+pub(super) fn recount(sum: &AtomicUsize, counted: &mut usize, now: usize) {
     let before = std::mem::replace(counted, now);
     if now >= before {
         sum.fetch_add(now - before, Ordering::Relaxed);
@@ -371,7 +372,7 @@ impl Handler<JobDone> for ShardActor {
                 self.shared.merger.drop_later(retired, lane);
                 self.unpark(context);
             }
-            Finish::Again(job) => self.shared.merger.run(job, context.address()),
+            Finish::Again(job) => self.shared.merger.run(job, context.address().recipient()),
         }
         self.changed(context);
     }

@@ -52,7 +52,8 @@ fn a_wrong_setting_is_a_configuration_error_that_names_it() {
     let absent = file("gone.toml", "").with_file_name("absent.toml");
     for (arguments, says) in [
         (vec!["--workers", "0"], "workers = 0"),
-        (vec!["--engine", "redis://x"], "engine = redis://x"),
+        (vec!["--engine", "etcd"], "engine = …"),
+        (vec!["--engine", "redis://:secret@a,b"], "one address"),
         (vec!["--config", unknown.to_str().unwrap()], "listen_on"),
         (vec!["--config", absent.to_str().unwrap()], "absent.toml"),
     ] {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{ContentType, Filter, Query};
-use crate::store::{SET_MANY_MAX, Store, StoreOptions};
+use crate::store::{Readiness, SET_MANY_MAX, Store, StoreOptions};
 use actix::{Arbiter, Message, System};
 use proptest::prelude::*;
 use std::os::unix::process::ExitStatusExt;
@@ -25,6 +25,7 @@ fn store(shards: usize, threads: usize, request_timeout: Duration) -> (Store, Ve
         store_bytes_max: usize::MAX,
         request_timeout,
         hash_key: [1, 2],
+        remote: None,
     };
     let store = Store::new(options, Arc::default()).unwrap();
     let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
@@ -39,7 +40,7 @@ fn store(shards: usize, threads: usize, request_timeout: Duration) -> (Store, Ve
         });
     }
     arbiters.iter().for_each(|_| receiver.recv().unwrap());
-    assert!(store.is_ready() && store.is_alive());
+    assert!(store.readiness() == Readiness::Ready && store.is_alive());
     (store, arbiters)
 }
 
@@ -159,7 +160,7 @@ fn a_bulk_load_fills_the_store_whatever_merges_take_meanwhile() {
             number += SET_MANY_MAX;
             let mutations = names.map(|number| set(&number.to_string())).collect();
             let written = store.set_many(0, mutations).await.unwrap();
-            if let Some(error) = written.stopped {
+            if let Some(Stopped { error, .. }) = written.stopped {
                 break error;
             }
             assert!(number < 1_000_000, "the store is bounded");

@@ -1,0 +1,257 @@
+//! Owns the key index of one share of the partitions, on the thread that it was started on.
+//!
+//! As the memory engine's actor it handles one message at a time, about 200 µs each, and catches
+//! panics. A search first waits for a round of the follower that begins after it came.
+
+use super::Waiting;
+use crate::keymap::{Finish, KeyIndex, Room};
+use crate::lifecycle::Stage;
+use crate::store::StoreError;
+use crate::store::merger::JobDone;
+use crate::store::message::{Admitted, Count, Counted, Found, Search, Total};
+use crate::store::shard::{HEARTBEAT, Shared, recount};
+use crate::valkey::{EngineError, PARTITIONS, Step};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Steps in one message: so many take about 200 µs.
+pub(super) const STEPS_MAX: usize = 128;
+
+/// Asks to change the set of keys of one partition, at most [`STEPS_MAX`] at a time.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Applied, StoreError>")]
+pub(super) struct Apply {
+    pub(super) partition: usize,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What became of an [`Apply`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Applied {
+    /// Steps that changed nothing: a key to add that was there, or one to remove that was not.
+    pub(super) idle: usize,
+    /// How many keys of the partition the index has now.
+    pub(super) keys: usize,
+    /// Whether to wait before more is applied.
+    pub(super) room: Room,
+}
+
+/// Says how many keys the share has by its heads.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Synced {
+    pub(super) keys: usize,
+}
+
+/// Says that a partition is to be read again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::store) struct Suspect {
+    pub(in crate::store) partition: usize,
+}
+
+/// Owns the index of one share of the partitions.
+#[derive(Debug)]
+pub(in crate::store) struct ReplicaActor {
+    shard: usize,
+    index: KeyIndex,
+    /// Keys of each partition in the index.
+    keys: Vec<usize>,
+    /// Keys of the share by its heads.
+    head_keys: usize,
+    counted_bytes: usize,
+    /// How long a search waits for a round.
+    patience: Duration,
+    waiting: Rc<Waiting>,
+    shared: Arc<Shared>,
+}
+
+impl ReplicaActor {
+    pub(in crate::store) fn new(
+        shard: usize,
+        patience: Duration,
+        shared: Arc<Shared>,
+    ) -> (Self, Rc<Waiting>) {
+        let waiting = Rc::new(Waiting::default());
+        let actor = Self {
+            shard,
+            index: KeyIndex::default(),
+            keys: vec![0; PARTITIONS],
+            head_keys: 0,
+            counted_bytes: 0,
+            patience,
+            waiting: waiting.clone(),
+            shared,
+        };
+        (actor, waiting)
+    }
+
+    fn apply(&mut self, Apply { partition, steps }: Apply) -> Applied {
+        let mut idle = 0;
+        for step in steps {
+            let has_changed = match step {
+                // Values are elsewhere: a slot that is always the same takes no memory.
+                Step::Add(key) => {
+                    let is_new = self.index.find(&key).is_none();
+                    if is_new {
+                        self.index.insert(&key, 0);
+                        self.keys[partition] += 1;
+                    }
+                    is_new
+                }
+                Step::Remove(key) => {
+                    let was_there = self.index.remove(&key).is_some();
+                    self.keys[partition] -= usize::from(was_there);
+                    was_there
+                }
+            };
+            idle += usize::from(!has_changed);
+        }
+        Applied {
+            idle,
+            keys: self.keys[partition],
+            room: self.index.room(),
+        }
+    }
+
+    fn search(&self, search: &Search) -> Found {
+        let Search {
+            filter,
+            after,
+            limit,
+            total,
+        } = search;
+        let (page, total) = match total {
+            Total::Wanted => self.index.page_and_count(filter, after, *limit),
+            Total::Known => (self.index.page(filter, after, *limit), 0),
+        };
+        Found { page, total }
+    }
+
+    fn guard<T>(&mut self, handler: impl FnOnce(&mut Self) -> T) -> Result<T, StoreError> {
+        let caught = catch_unwind(AssertUnwindSafe(|| handler(self)));
+        caught.map_err(|_| StoreError::Panicked)
+    }
+
+    fn changed(&mut self, context: &mut Context<Self>) {
+        let bytes = self.index.heap_bytes();
+        recount(&self.shared.bytes, &mut self.counted_bytes, bytes);
+        self.hand_out_jobs(context);
+    }
+
+    fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
+        while let Some(job) = self.index.next_job() {
+            self.shared.merger.run(job, context.address().recipient());
+        }
+    }
+}
+
+impl Actor for ReplicaActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.shared.beat(self.shard);
+        context.run_interval(HEARTBEAT, |replica, _| replica.shared.beat(replica.shard));
+    }
+}
+
+/// As for the memory engine, but that no key is lost with it: the engine has them all. Without its
+/// index the server is of no use all the same.
+impl Drop for ReplicaActor {
+    fn drop(&mut self) {
+        if self.shared.lifecycle.stage() < Stage::Stopping {
+            crate::store::abort(&format!("shard {} ended while serving", self.shard));
+        }
+    }
+}
+
+impl Handler<Admitted<Search>> for ReplicaActor {
+    type Result = ResponseActFuture<Self, Result<Found, StoreError>>;
+
+    fn handle(&mut self, message: Admitted<Search>, _: &mut Self::Context) -> Self::Result {
+        let begins = message.message.total == Total::Wanted;
+        let round = begins.then(|| tokio::time::timeout(self.patience, self.waiting.join()));
+        let synced = async move {
+            match round {
+                None => Ok(()),
+                Some(round) => match round.await {
+                    Ok(Ok(synced)) => synced,
+                    // No round came to an end, or the follower itself has.
+                    Ok(Err(_)) | Err(_) => Err(EngineError::Behind),
+                },
+            }
+        };
+        let found = synced
+            .into_actor(self)
+            .map(move |synced, replica, context| {
+                synced?;
+                let found = replica.guard(|replica| replica.search(&message.message));
+                // A search that met many deleted keys asks for a merge.
+                replica.hand_out_jobs(context);
+                found
+            });
+        Box::pin(found)
+    }
+}
+
+impl Handler<Admitted<Count>> for ReplicaActor {
+    type Result = Result<Counted, StoreError>;
+
+    fn handle(&mut self, _: Admitted<Count>, _: &mut Self::Context) -> Self::Result {
+        self.guard(|replica| Counted {
+            keys: replica.head_keys,
+            index: replica.index.stats(),
+        })
+    }
+}
+
+impl Handler<Apply> for ReplicaActor {
+    type Result = Result<Applied, StoreError>;
+
+    fn handle(&mut self, message: Apply, context: &mut Self::Context) -> Self::Result {
+        let applied = self.guard(|replica| replica.apply(message));
+        self.changed(context);
+        applied
+    }
+}
+
+impl Handler<Synced> for ReplicaActor {
+    type Result = ();
+
+    fn handle(&mut self, Synced { keys }: Synced, _: &mut Self::Context) {
+        self.head_keys = keys;
+    }
+}
+
+impl Handler<Suspect> for ReplicaActor {
+    type Result = ();
+
+    fn handle(&mut self, Suspect { partition }: Suspect, _: &mut Self::Context) {
+        self.waiting.suspect(partition);
+    }
+}
+
+impl Handler<JobDone> for ReplicaActor {
+    type Result = ();
+
+    fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
+        if let Some(why) = outcome.failure() {
+            log::error!(
+                "a job of shard {} failed: {why}; its keys stay where they were",
+                self.shard
+            );
+        }
+        let lane = outcome.lane();
+        match self.index.finish(outcome) {
+            Finish::Done(retired) => self.shared.merger.drop_later(retired, lane),
+            Finish::Again(job) => self.shared.merger.run(job, context.address().recipient()),
+        }
+        self.changed(context);
+        self.waiting.room.notify_one();
+    }
+}

@@ -1,0 +1,334 @@
+//! Where the engine is: one node, nodes behind Sentinels, or a cluster.
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use std::fmt;
+use std::path::Path;
+
+/// The ports that are meant where none is given.
+const NODE_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26_379;
+
+/// What an engine's address may look like.
+const FORMS: &str = "give memory, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/MASTER \
+                     or redis+cluster://HOST:PORT,HOST:PORT; rediss for TLS, valkey works as redis \
+                     does; user:password@ goes before the hosts, %-encoded";
+
+/// Where the engine is, and who we are to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// One, or several to ask for the others.
+    hosts: Vec<(String, u16)>,
+    topology: Topology,
+    tls: bool,
+    username: Option<String>,
+    password: Option<String>,
+    database: i64,
+}
+
+/// How the engine's nodes are arranged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One node.
+    Node,
+    /// A master that Sentinels name, by this name.
+    Sentinel(String),
+    /// Masters that share the slots.
+    Cluster,
+}
+
+/// A text that is not an engine's address. It never holds the password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {FORMS}")]
+pub struct AddressError {
+    what: String,
+}
+
+impl Address {
+    /// Takes a URL as an address.
+    ///
+    /// # Errors
+    /// Where it is not of a form that we know.
+    pub fn parse(url: &str) -> Result<Self, AddressError> {
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| wrong("this is neither memory nor a URL"))?;
+        let (tls, topology) = scheme_of(scheme)?;
+        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (Some(user), hosts),
+            None => (None, authority),
+        };
+        let (username, password) = match user {
+            Some(user) => credentials(user)?,
+            None => (None, None),
+        };
+        let is_sentinel = topology == SchemeTopology::Sentinel;
+        let port = if is_sentinel {
+            SENTINEL_PORT
+        } else {
+            NODE_PORT
+        };
+        let mut all = Vec::new();
+        for text in hosts.split(',') {
+            all.push(host(text, port)?);
+        }
+        let mut master = fragment.to_owned();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("node", text)) => all.push(host(text, port)?),
+                Some(("master", name)) if is_sentinel => name.clone_into(&mut master),
+                _ => return Err(wrong("the URL has a parameter that is not known")),
+            }
+        }
+        let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
+        if is_sentinel && master.is_empty() {
+            master = parts.next().unwrap_or_default().to_owned();
+        }
+        let database = match parts.next() {
+            Some(text) => text
+                .parse()
+                .map_err(|_| wrong("the database is not a number"))?,
+            None => 0,
+        };
+        if parts.next().is_some() {
+            return Err(wrong("the path has too many parts"));
+        }
+        let topology = match topology {
+            SchemeTopology::Node if all.len() > 1 => {
+                return Err(wrong("one node has one address"));
+            }
+            SchemeTopology::Node => Topology::Node,
+            SchemeTopology::Sentinel if master.is_empty() => {
+                return Err(wrong("the name of the Sentinels' master is missing"));
+            }
+            SchemeTopology::Sentinel => Topology::Sentinel(master),
+            SchemeTopology::Cluster if database != 0 => {
+                return Err(wrong("a cluster has no databases but 0"));
+            }
+            SchemeTopology::Cluster => Topology::Cluster,
+        };
+        Ok(Self {
+            hosts: all,
+            topology,
+            tls,
+            username,
+            password,
+            database,
+        })
+    }
+
+    /// The same address with these credentials, where the URL has none.
+    pub fn or_credentials(mut self, username: Option<String>, password: Option<String>) -> Self {
+        self.username = self.username.or(username);
+        self.password = self.password.or(password);
+        self
+    }
+
+    /// How the nodes are arranged.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The addresses of the nodes or Sentinels.
+    pub(super) fn endpoints(&self) -> Vec<ConnectionAddr> {
+        let endpoint = |(host, port): &(String, u16)| match self.tls {
+            false => ConnectionAddr::Tcp(host.clone(), *port),
+            true => ConnectionAddr::TcpTls {
+                host: host.clone(),
+                port: *port,
+                insecure: false,
+                tls_params: None,
+            },
+        };
+        self.hosts.iter().map(endpoint).collect()
+    }
+
+    /// How to connect to each of the nodes.
+    ///
+    /// # Errors
+    /// Where the client takes an address for none.
+    pub(super) fn connections(&self) -> Result<Vec<ConnectionInfo>, redis::RedisError> {
+        let endpoints = self.endpoints().into_iter();
+        endpoints
+            .map(|endpoint| {
+                let connection = endpoint.into_connection_info()?;
+                Ok(connection.set_redis_settings(self.settings()))
+            })
+            .collect()
+    }
+
+    fn settings(&self) -> RedisConnectionInfo {
+        let mut settings = RedisConnectionInfo::default().set_db(self.database);
+        if let Some(username) = &self.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password);
+        }
+        settings
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    pub(super) fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    pub(super) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
+    pub(super) fn database(&self) -> i64 {
+        self.database
+    }
+}
+
+/// Without credentials.
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = self
+            .hosts
+            .iter()
+            .map(|(host, port)| format!("{host}:{port}"));
+        let hosts = hosts.collect::<Vec<_>>().join(",");
+        let tls = if self.tls { "s" } else { "" };
+        match &self.topology {
+            Topology::Node => write!(formatter, "redis{tls}://{hosts}"),
+            Topology::Sentinel(master) => {
+                write!(formatter, "redis{tls}+sentinel://{hosts}/{master}")
+            }
+            Topology::Cluster => write!(formatter, "redis{tls}+cluster://{hosts}"),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Address({self})")
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SchemeTopology {
+    Node,
+    Sentinel,
+    Cluster,
+}
+
+fn scheme_of(scheme: &str) -> Result<(bool, SchemeTopology), AddressError> {
+    let (base, kind) = match scheme.split_once(['+', '-']) {
+        Some((base, kind)) => (base, kind),
+        None => (scheme, ""),
+    };
+    let tls = match base {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return Err(wrong("the URL's scheme is not known")),
+    };
+    match kind {
+        "" => Ok((tls, SchemeTopology::Node)),
+        "sentinel" => Ok((tls, SchemeTopology::Sentinel)),
+        "cluster" => Ok((tls, SchemeTopology::Cluster)),
+        _ => Err(wrong("the URL's scheme is not known")),
+    }
+}
+
+type Credentials = (Option<String>, Option<String>);
+
+fn credentials(user: &str) -> Result<Credentials, AddressError> {
+    let decoded = |text: &str| {
+        let text = percent_encoding::percent_decode_str(text).decode_utf8();
+        let text = text.map_err(|_| wrong("the credentials are not UTF-8"))?;
+        Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
+    };
+    match user.split_once(':') {
+        Some((username, password)) => Ok((decoded(username)?, decoded(password)?)),
+        None => Ok((decoded(user)?, None)),
+    }
+}
+
+fn host(text: &str, default_port: u16) -> Result<(String, u16), AddressError> {
+    let (host, port) = match text.rsplit_once(':') {
+        // An IPv6 address without a port ends with its bracket.
+        Some((host, port)) if !text.ends_with(']') => (host, port.parse().ok()),
+        _ => (text, Some(default_port)),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match port {
+        Some(port) if !host.is_empty() => Ok((host.into(), port)),
+        _ => Err(wrong("a host of the URL is not HOST:PORT")),
+    }
+}
+
+/// The first line of a file that holds a password.
+///
+/// # Errors
+/// Where the file cannot be read.
+pub fn password_from(file: &Path) -> std::io::Result<String> {
+    let text = std::fs::read_to_string(file)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn wrong(what: &str) -> AddressError {
+    AddressError { what: what.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_taken_and_shown_without_its_password() {
+        for (url, shown) in [
+            ("redis://localhost", "redis://localhost:6379"),
+            (
+                "valkey://:s%40cret@10.0.0.1:7000/3",
+                "redis://10.0.0.1:7000",
+            ),
+            ("rediss://user:secret@h:1", "rediss://h:1"),
+            ("redis://[::1]:6380", "redis://::1:6380"),
+            (
+                "redis+sentinel://:secret@a,b:5/main",
+                "redis+sentinel://a:26379,b:5/main",
+            ),
+            (
+                "redis-sentinel://a?node=b&master=m",
+                "redis+sentinel://a:26379,b:26379/m",
+            ),
+            ("valkey+sentinel://a/2#m", "redis+sentinel://a:26379/m"),
+            ("redis+cluster://a:1,b:2", "redis+cluster://a:1,b:2"),
+            ("rediss-cluster://a:1?node=b:2", "rediss+cluster://a:1,b:2"),
+        ] {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.to_string(), shown, "{url}");
+            assert!(!format!("{address:?}").contains("secret"));
+        }
+        let address = Address::parse("valkey://:s%40cret@10.0.0.1:7000/3").unwrap();
+        assert_eq!(address.password(), Some("s@cret"));
+        assert_eq!(address.database(), 3);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_without_showing_a_password() {
+        for (url, says) in [
+            ("etcd", "neither memory nor a URL"),
+            ("http://h", "scheme"),
+            ("redis://h:port", "HOST:PORT"),
+            ("redis://", "HOST:PORT"),
+            ("redis://secret@a,b", "one address"),
+            ("redis+sentinel://:secret@a", "master is missing"),
+            ("redis+cluster://a/1", "no databases"),
+            ("redis://h/x", "not a number"),
+            ("redis://h/1/2", "too many"),
+            ("redis://h?protocol=9", "parameter"),
+        ] {
+            let error = Address::parse(url).unwrap_err().to_string();
+            assert!(error.contains(says), "{url}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+#!lua flags=allow-oom
+-- Takes away a log and a head that are of another type. KEYS log head. Answers how many.
+local mended = 0
+for at, kind in ipairs({'stream', 'string'}) do
+  local found = redis.call('TYPE', KEYS[at]).ok
+  if found ~= kind and found ~= 'none' then mended = mended + redis.call('DEL', KEYS[at]) end
+end
+return mended

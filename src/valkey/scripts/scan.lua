@@ -1,0 +1,8 @@
+#!lua flags=no-writes
+-- Some keys of a large bucket, and which server says so: cursors do not outlive a failover.
+-- KEYS head bucket; ARGV cursor
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+local found = redis.call('HSCAN', KEYS[2], ARGV[1], 'COUNT', 1000)
+local keys = {}
+for at = 1, #found[2], 2 do keys[#keys + 1] = found[2][at] end
+return {redis.call('GET', KEYS[1]), run, found[1], keys}
