@@ -193,7 +193,7 @@ fn too_many_messages_get_a_503_and_nothing_is_half_done() {
 
 #[test]
 fn a_full_store_gets_507_while_reads_and_deletes_go_on() {
-    let server = Server::start_with(&["--store-bytes-max", "4000000"]);
+    let server = Server::in_memory(&["--store-bytes-max", "4000000"]);
     let value = vec![b'v'; 10_000];
     let mut stored = 0;
     let full = loop {

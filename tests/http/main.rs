@@ -5,11 +5,13 @@
 mod bounds;
 mod bulk;
 mod command;
+mod engine;
 mod errors;
 mod keys;
 mod metrics;
 mod original;
 mod readme;
+mod redis;
 mod search;
 mod stop;
 mod support;

@@ -283,7 +283,7 @@ fn a_search_under_writes_gives_what_stays_once_and_in_order() {
 
 #[test]
 fn a_search_that_fails_half_way_is_not_taken_for_whole_and_is_counted() {
-    let server = Server::start_with(&["--request-timeout-ms", "1", "--shards", "8"]);
+    let server = Server::in_memory(&["--request-timeout-ms", "1", "--shards", "8"]);
     let keys: Vec<String> = (0..20_000).map(|number| format!("{number:06}")).collect();
     // Under this timeout some of the lines may have to be sent again.
     crate::support::until("the keys are set", || {

@@ -34,7 +34,30 @@ impl Server {
         Self::start_with(&[])
     }
 
+    /// A server on the engine that is being tested.
     pub fn start_with(arguments: &[&str]) -> Self {
+        let engine = crate::engine::arguments();
+        let engine = engine.iter().map(String::as_str);
+        Self::start_as(&engine.chain(arguments.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// A server whose own memory has the data, whatever is being tested.
+    pub fn in_memory(arguments: &[&str]) -> Self {
+        Self::launch(arguments)
+    }
+
+    /// A server with just these arguments, once it has read its engine's keys.
+    pub fn start_as(arguments: &[&str]) -> Self {
+        let server = Self::launch(arguments);
+        until("the server has read its engine's keys", || {
+            let is_ready = !arguments.contains(&"--engine") || server.log().contains("256 of 256");
+            is_ready.then_some(())
+        });
+        server
+    }
+
+    /// A server that need not be ready.
+    pub fn launch(arguments: &[&str]) -> Self {
         let mut command = kvstore();
         command.args(["--listen", "127.0.0.1:0"]);
         if !arguments.contains(&"--workers") {

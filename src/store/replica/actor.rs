@@ -22,6 +22,9 @@ use std::time::Duration;
 /// Steps in one message: so many take about 200 µs.
 pub(super) const STEPS_MAX: usize = 128;
 
+/// How long a count waits for a round.
+const COUNT_PATIENCE: Duration = Duration::from_millis(250);
+
 /// Asks to change the set of keys of one partition, at most [`STEPS_MAX`] at a time.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Applied, StoreError>")]
@@ -199,14 +202,18 @@ impl Handler<Admitted<Search>> for ReplicaActor {
     }
 }
 
+/// The number of keys is that of a round now, or the last one known where none ends in time.
 impl Handler<Admitted<Count>> for ReplicaActor {
-    type Result = Result<Counted, StoreError>;
+    type Result = ResponseActFuture<Self, Result<Counted, StoreError>>;
 
     fn handle(&mut self, _: Admitted<Count>, _: &mut Self::Context) -> Self::Result {
-        self.guard(|replica| Counted {
-            keys: replica.head_keys,
-            index: replica.index.stats(),
-        })
+        let round = tokio::time::timeout(COUNT_PATIENCE, self.waiting.join());
+        Box::pin(round.into_actor(self).map(|_, replica, _| {
+            replica.guard(|replica| Counted {
+                keys: replica.head_keys,
+                index: replica.index.stats(),
+            })
+        }))
     }
 }
 

@@ -1,0 +1,297 @@
+//! Real engines to test against: nodes, Sentinels and clusters of `redis-server`, on free ports and
+//! gone with the test.
+
+use crate::support::until;
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+/// A running `redis-server`, killed when dropped or when the test's process ends.
+pub struct Redis {
+    port: u16,
+    folder: PathBuf,
+    arguments: Vec<String>,
+    child: Child,
+}
+
+impl Redis {
+    /// A node that keeps nothing on disk.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::start_at(free_port(), arguments)
+    }
+
+    pub fn start_at(port: u16, arguments: &[&str]) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("redis-{}-{number}", std::process::id());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let child = spawn(port, &folder, &arguments);
+        let redis = Self {
+            port,
+            folder,
+            arguments,
+            child,
+        };
+        redis.wait();
+        redis
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs a command and returns what `redis-cli` prints.
+    pub fn run(&self, command: &[&str]) -> String {
+        cli(self.port, command)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Kills the process at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again at its port, with what it had on disk.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(self.port, &self.folder, &self.arguments);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        until("redis-server answers", || {
+            TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+            let pong = self.run(&["ping"]);
+            (pong.contains("PONG") || pong.contains("NOAUTH") || pong.contains("unknown"))
+                .then_some(())
+        });
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Runs `redis-cli` at a port.
+pub fn cli(port: u16, command: &[&str]) -> String {
+    let output = Command::new("redis-cli")
+        .args(["-p", &port.to_string()])
+        .args(command)
+        .output()
+        .expect("redis-cli is installed (make tools)");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// The kernel ends a child with the *thread* that made it, so that one thread makes them all and
+/// never ends.
+fn spawn_command(command: Command) -> Child {
+    static SPAWNER: std::sync::LazyLock<mpsc::Sender<(Command, mpsc::Sender<Child>)>> =
+        std::sync::LazyLock::new(|| {
+            let (sender, commands) = mpsc::channel::<(Command, mpsc::Sender<Child>)>();
+            std::thread::spawn(move || {
+                for (mut command, answer) in commands {
+                    let child = command
+                        .spawn()
+                        .expect("redis-server is installed (make tools)");
+                    let _ = answer.send(child);
+                }
+            });
+            sender
+        });
+    let (sender, child) = mpsc::channel();
+    SPAWNER.send((command, sender)).unwrap();
+    child.recv().unwrap()
+}
+
+fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
+    let mut command = server();
+    command
+        .args(["--port", &port.to_string()])
+        .args(["--bind", "127.0.0.1", "--save", "", "--dir"])
+        .arg(folder)
+        .args(arguments);
+    spawn_command(command)
+}
+
+fn server() -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "redis-server"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A master, its replica, and three Sentinels that watch them.
+pub struct Sentinels {
+    pub nodes: Vec<Redis>,
+    sentinels: Vec<Redis>,
+}
+
+impl Sentinels {
+    pub fn start() -> Self {
+        let master = Redis::start(&[]);
+        let port = master.port().to_string();
+        let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
+        let sentinels = (0..3).map(|_| {
+            let port = free_port();
+            let name = format!("sentinel-{}-{port}.conf", std::process::id());
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            let config = format!(
+                "sentinel monitor main 127.0.0.1 {} 2\n\
+                 sentinel down-after-milliseconds main 1000\n\
+                 sentinel failover-timeout main 3000\n",
+                master.port()
+            );
+            std::fs::write(&file, config).unwrap();
+            let folder = file.to_str().unwrap();
+            Redis::start_sentinel(port, folder)
+        });
+        let all = Self {
+            sentinels: sentinels.collect(),
+            nodes: vec![master, replica],
+        };
+        until("the Sentinels know each other and the replica", || {
+            let knows = |sentinel: &Redis| {
+                let says = sentinel.run(&["sentinel", "master", "main"]);
+                says.contains("num-other-sentinels\n2") && says.contains("num-slaves\n1")
+            };
+            all.sentinels.iter().all(knows).then_some(())
+        });
+        all
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
+            .collect();
+        format!("redis+sentinel://{}/main", hosts.join(","))
+    }
+
+    /// The port of the master, as the Sentinels have it.
+    pub fn master(&self) -> u16 {
+        let says = self.sentinels[0].run(&["sentinel", "get-master-addr-by-name", "main"]);
+        says.lines().nth(1).unwrap().trim().parse().unwrap()
+    }
+
+    /// Runs a command at a Sentinel.
+    pub fn run(&self, command: &[&str]) -> String {
+        self.sentinels[0].run(command)
+    }
+}
+
+impl Redis {
+    fn start_sentinel(port: u16, config: &str) -> Self {
+        let folder = PathBuf::from(config).with_extension("d");
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("sentinel.conf");
+        std::fs::rename(config, &file).unwrap();
+        let arguments = vec!["--sentinel".to_owned()];
+        let mut command = server();
+        command
+            .arg(&file)
+            .args(["--sentinel", "--port", &port.to_string()])
+            .args(["--bind", "127.0.0.1", "--dir"])
+            .arg(&folder);
+        let child = spawn_command(command);
+        let redis = Self {
+            port,
+            folder,
+            arguments,
+            child,
+        };
+        redis.wait();
+        redis
+    }
+}
+
+/// A cluster of three masters, each with two replicas.
+pub struct Cluster {
+    pub nodes: Vec<Redis>,
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        let nodes: Vec<Redis> = (0..9)
+            .map(|_| {
+                let bus = free_port().to_string();
+                Redis::start(&[
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-port",
+                    &bus,
+                    "--cluster-node-timeout",
+                    "2000",
+                    "--cluster-replica-validity-factor",
+                    "0",
+                    "--repl-diskless-sync-delay",
+                    "0",
+                ])
+            })
+            .collect();
+        let addresses: Vec<String> = nodes
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", node.port()))
+            .collect();
+        let mut create = vec!["--cluster", "create"];
+        create.extend(addresses.iter().map(String::as_str));
+        create.extend(["--cluster-replicas", "2", "--cluster-yes"]);
+        let said = cli(nodes[0].port(), &create);
+        assert!(said.contains("All 16384 slots covered"), "{said}");
+        let cluster = Self { nodes };
+        until("all nodes agree", || {
+            let agrees = |node: &Redis| {
+                let info = node.run(&["cluster", "info"]);
+                let synced = node.run(&["info", "replication"]);
+                info.contains("cluster_state:ok")
+                    && (synced.contains("master_link_status:up")
+                        || synced.contains("connected_slaves:2"))
+            };
+            cluster.nodes.iter().all(agrees).then_some(())
+        });
+        cluster
+    }
+
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> = self
+            .nodes
+            .iter()
+            .take(3)
+            .map(|node| format!("127.0.0.1:{}", node.port()))
+            .collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+
+    /// The nodes that are masters now, by what they say themselves.
+    pub fn masters(&self) -> Vec<usize> {
+        let is_master = |node: &Redis| node.run(&["role"]).starts_with("master");
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .filter(|(_, node)| is_master(node))
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
