@@ -35,6 +35,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// How long after a failed attempt to connect no other is made.
 const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a cluster's client is kept at the least.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+
 /// How a link is set up.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
@@ -95,6 +98,8 @@ struct Slot<C> {
     connecting: Mutex<()>,
     /// How many were made.
     made: Cell<u64>,
+    /// When the last one was.
+    made_at: Cell<Option<Instant>>,
     /// When and how the last attempt failed.
     failed: Cell<Option<(Instant, EngineError)>>,
     counts: Arc<LinkCounts>,
@@ -341,14 +346,14 @@ impl Link {
         Some(masters)
     }
 
-    /// Gives a connection up that did not answer in time. A cluster's client looks after its own.
-    fn reconnect(&self, _access: Access) {
-        match &self.kind {
-            Kind::Single(slot) => slot.forget(slot.made.get()),
-            Kind::Cluster { .. } => {
-                self.masters.take();
-            }
+    /// Gives a connection up that did not answer in time.
+    fn reconnect(&self, access: Access) {
+        match (&self.kind, access) {
+            (Kind::Single(slot), _) => slot.forget(slot.made.get()),
+            (Kind::Cluster { reads, .. }, Access::Read) => reads.renew(reads.made.get()),
+            (Kind::Cluster { writes, .. }, Access::Write) => writes.renew(writes.made.get()),
         }
+        self.masters.take();
     }
 }
 
@@ -432,6 +437,7 @@ where
             connection: RefCell::new(None),
             connecting: Mutex::new(()),
             made: Cell::new(0),
+            made_at: Cell::new(None),
             failed: Cell::new(None),
             counts: counts.clone(),
         }
@@ -455,6 +461,7 @@ where
             Ok(connection) => {
                 let number = self.made.get() + 1;
                 self.made.set(number);
+                self.made_at.set(Some(Instant::now()));
                 if number > 1 {
                     self.counts.reconnects.fetch_add(1, Ordering::Relaxed);
                 }
@@ -488,9 +495,21 @@ where
             };
             if is_lost && !self.connector.mends_itself() {
                 self.forget(number);
+            } else if kind == EngineError::Unanswered {
+                self.renew(number);
             }
             kind
         })
+    }
+
+    /// Gives a cluster's client up that was not answered: it goes on asking a node that hangs and
+    /// never asks another who is master now. Not too often, since its nodes' connections are lost
+    /// with it.
+    fn renew(&self, number: u64) {
+        let is_old = |at: Instant| at.elapsed() > RENEWAL_PAUSE;
+        if self.made_at.get().is_some_and(is_old) {
+            self.forget(number);
+        }
     }
 
     fn forget(&self, number: u64) {

@@ -151,9 +151,13 @@ pub struct Sentinels {
 
 impl Sentinels {
     pub fn start() -> Self {
-        let master = Redis::start(&[]);
+        let master = Redis::start(&["--repl-diskless-sync-delay", "0"]);
         let port = master.port().to_string();
         let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
+        until("the replica has all data", || {
+            let says = replica.run(&["info", "replication"]);
+            says.contains("master_link_status:up").then_some(())
+        });
         let sentinels = (0..3).map(|_| {
             let port = free_port();
             let name = format!("sentinel-{}-{port}.conf", std::process::id());

@@ -403,7 +403,16 @@ impl Follower {
                 .client
                 .log_to_end(partition, from, self.deadline())
                 .await;
-            let (head, entries) = ended?;
+            let (head, entries) = match ended {
+                // A log or a head of another type can be made anew.
+                Err(EngineError::Foreign)
+                    if self.client.mend(partition, self.deadline()).await? =>
+                {
+                    log::warn!("the log or head of partition {partition} was of another type");
+                    continue;
+                }
+                ended => ended?,
+            };
             self.status.answered();
             match reading.replay(&head, &entries) {
                 Replayed::Cut => {

@@ -1,0 +1,106 @@
+//! Clients that write, read and search without pause, and remember what they were told.
+
+use crate::support::{Connection, Server, until};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What writers saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Keys whose setting was acknowledged.
+    pub acknowledged: BTreeSet<String>,
+    /// Keys whose setting was answered by 504, so that it is unknown.
+    pub unknown: BTreeSet<String>,
+    /// Requests that were refused with 503.
+    pub refused: usize,
+    /// The longest that any request took.
+    pub longest: Duration,
+    /// The longest time in which no writer was told of success.
+    pub gap: Duration,
+}
+
+/// Writes keys that begin with `name` until `during` has ended, each once.
+pub fn write_during(server: &Server, name: &str, during: impl FnOnce()) -> Seen {
+    let done = AtomicBool::new(false);
+    let address = server.address();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let done = &done;
+                scope.spawn(move || write(address, &format!("{name}-{writer}"), done))
+            })
+            .collect();
+        during();
+        done.store(true, Ordering::Relaxed);
+        let mut all = Seen::default();
+        for writer in writers {
+            let seen = writer.join().unwrap();
+            all.acknowledged.extend(seen.acknowledged);
+            all.unknown.extend(seen.unknown);
+            all.refused += seen.refused;
+            all.longest = all.longest.max(seen.longest);
+            all.gap = all.gap.max(seen.gap);
+        }
+        all
+    })
+}
+
+fn write(address: SocketAddr, name: &str, done: &AtomicBool) -> Seen {
+    let mut connection = Connection::to(address);
+    let mut seen = Seen::default();
+    let mut last = Instant::now();
+    for number in 0.. {
+        if done.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = format!("{name}-{number:06}");
+        let begun = Instant::now();
+        let set = connection.request("PUT", &format!("/set/{key}"), &[], key.as_bytes());
+        seen.longest = seen.longest.max(begun.elapsed());
+        match set.status {
+            200 => {
+                seen.gap = seen.gap.max(last.elapsed());
+                last = Instant::now();
+                let read = connection.request("GET", &format!("/get/{key}"), &[], b"");
+                // Once acknowledged, a value may be lost by a failover, but is never another.
+                assert!(
+                    matches!(read.status, 200 | 404 | 503 | 504),
+                    "{}",
+                    read.text()
+                );
+                assert!(read.status != 200 || read.body == key.as_bytes());
+                seen.acknowledged.insert(key);
+            }
+            503 => seen.refused += 1,
+            504 => {
+                seen.unknown.insert(key);
+            }
+            status => panic!("{status}: {}", set.text()),
+        }
+    }
+    seen
+}
+
+/// Waits until searches at all servers give just the keys that can be read, and returns how many
+/// acknowledged ones were lost. Nothing else is ever there.
+pub fn settle(servers: &[&Server], seen: &Seen) -> usize {
+    let mut connection = servers[0].connect();
+    let mut held = BTreeSet::new();
+    for key in seen.acknowledged.union(&seen.unknown) {
+        let read = until("a read is answered", || {
+            let read = connection.request("GET", &format!("/get/{key}"), &[], b"");
+            matches!(read.status, 200 | 404).then_some(read)
+        });
+        if read.status == 200 {
+            assert_eq!(read.body, key.as_bytes());
+            held.insert(key.clone());
+        }
+    }
+    let held_keys: Vec<String> = held.iter().cloned().collect();
+    for server in servers {
+        crate::until_keys(server, &held_keys);
+    }
+    seen.acknowledged.difference(&held).count()
+}

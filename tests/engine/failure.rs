@@ -1,0 +1,158 @@
+//! An engine that refuses, is full, is gone or hangs.
+
+use crate::redis::Redis;
+use crate::support::until;
+use crate::{metric, server};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_full_engine_says_so_and_can_be_emptied() {
+    let redis = Redis::start(&["--maxmemory", "4mb"]);
+    let server = server(&redis.url(), &[]);
+    let value = vec![b'v'; 10_000];
+    let mut stored = 0;
+    let full = loop {
+        let set = server.put(&format!("/set/{stored:04}"), &[], &value);
+        if set.status != 200 {
+            break set;
+        }
+        stored += 1;
+        assert!(stored < 1_000, "the engine is full at some point");
+    };
+    full.assert_problem(507, "engine_full", &["maxmemory", "nothing was done"]);
+    assert_eq!(server.get("/get/0000").body, value);
+    assert_eq!(server.get("/search?prefix=").total(), stored);
+    assert!(metric(&server, "kvstore_engine_errors_total{kind=\"full\"}") >= 1.0);
+    let line = format!("{{\"key\":\"x\",\"value\":\"{}\"}}\n", "v".repeat(10_000));
+    let bulk = server.bulk(&line);
+    assert_eq!(bulk.status, 507);
+    assert_eq!(bulk.json()["line"], 1);
+    for number in 0..stored {
+        assert_eq!(server.delete(&format!("/delete/{number:04}")).status, 204);
+    }
+    assert_eq!(server.get("/search?prefix=").total(), 0);
+    assert_eq!(server.put("/set/again", &[], b"1").status, 200);
+}
+
+#[test]
+fn an_engine_that_takes_no_writes_is_read() {
+    let redis = Redis::start(&[]);
+    let server = server(&redis.url(), &["--request-timeout-ms", "500"]);
+    server.fill(["a"]);
+    redis.run(&["config", "set", "min-replicas-to-write", "1"]);
+    let refused = server.put("/set/b", &[], b"1");
+    refused.assert_problem(503, "engine_read_only", &["nothing was done"]);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(server.get("/get/a").text(), "1");
+    assert_eq!(server.get("/search?prefix=").keys(), ["a"]);
+    redis.run(&["config", "set", "min-replicas-to-write", "0"]);
+    assert_eq!(server.put("/set/b", &[], b"1").status, 200);
+    let master = Redis::start(&[]);
+    redis.run(&["replicaof", "127.0.0.1", &master.port().to_string()]);
+    until("it is a replica", || {
+        let set = server.put("/set/c", &[], b"1");
+        (set.status == 503).then(|| set.assert_problem(503, "engine_read_only", &["a replica"]))
+    });
+}
+
+#[test]
+fn credentials_that_are_refused_at_run_time_are_said() {
+    let redis = Redis::start(&[]);
+    let server = server(&redis.url(), &[]);
+    server.fill(["a"]);
+    redis.run(&["config", "set", "requirepass", "geheim"]);
+    redis.run(&["-a", "geheim", "client", "kill", "type", "normal"]);
+    let denied = until("it is denied", || {
+        let read = server.get("/get/a");
+        (read.status != 200 && read.json()["code"] == "engine_denied").then_some(read)
+    });
+    denied.assert_problem(503, "engine_denied", &["credentials"]);
+    assert_eq!(server.get("/livez").status, 200);
+    redis.run(&["-a", "geheim", "config", "set", "requirepass", ""]);
+    until("it is let in again", || {
+        (server.get("/get/a").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn an_engine_that_is_gone_and_back_is_used_again_within_two_seconds() {
+    let mut redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let server = server(&redis.url(), &["--engine-unready-after-ms", "300"]);
+    server.fill(["a", "b"]);
+    redis.kill();
+    let refused = until("requests are refused", || {
+        let read = server.get("/get/a");
+        (read.status != 200).then_some(read)
+    });
+    assert!(matches!(refused.status, 503 | 504), "{}", refused.text());
+    server
+        .get("/get/a")
+        .assert_problem(503, "engine_unavailable", &["cannot be reached"]);
+    server
+        .put("/set/c", &[], b"1")
+        .assert_problem(503, "engine_unavailable", &["nothing"]);
+    assert_eq!(server.get("/search?prefix=").status, 503);
+    until("the server is not ready", || {
+        let unready = server.get("/readyz");
+        (unready.status == 503)
+            .then(|| unready.assert_problem(503, "engine_unavailable", &["engine"]))
+    });
+    assert_eq!(server.get("/livez").status, 200);
+    assert_eq!(server.get("/metrics").status, 200);
+    redis.restart();
+    let back = Instant::now();
+    until("it is used again", || {
+        (server.get("/get/a").status == 200).then_some(())
+    });
+    until("searches are answered", || {
+        let found = server.get("/search?prefix=");
+        (found.status == 200).then(|| assert_eq!(found.keys(), ["a", "b"]))
+    });
+    assert!(
+        back.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        back.elapsed()
+    );
+    assert_eq!(server.get("/readyz").status, 200);
+    assert!(metric(&server, "kvstore_engine_reconnects_total") >= 1.0);
+}
+
+#[test]
+fn an_engine_that_hangs_holds_no_request_past_its_deadline() {
+    let redis = Redis::start(&[]);
+    let limits = [
+        "--request-timeout-ms",
+        "700",
+        "--engine-response-timeout-ms",
+        "300",
+    ];
+    let server = server(&redis.url(), &limits);
+    server.fill(["a"]);
+    redis.signal(Signal::STOP);
+    let timed = |ask: &dyn Fn() -> crate::support::Response| {
+        let begun = Instant::now();
+        let response = ask();
+        // What the machine takes for other things is not the server's doing.
+        assert!(
+            begun.elapsed() < Duration::from_millis(2_000),
+            "{:?}",
+            begun.elapsed()
+        );
+        response
+    };
+    let set = timed(&|| server.put("/set/b", &[], b"1"));
+    set.assert_problem(504, "timeout", &["unknown"]);
+    let read = timed(&|| server.get("/get/a"));
+    assert!(matches!(read.status, 503 | 504), "{}", read.text());
+    let found = timed(&|| server.get("/search?prefix="));
+    assert!(matches!(found.status, 503 | 504), "{}", found.text());
+    assert_eq!(timed(&|| server.get("/livez")).status, 200);
+    redis.signal(Signal::CONT);
+    until("it is used again", || {
+        (server.get("/get/a").status == 200).then_some(())
+    });
+    until("searches are answered", || {
+        (server.get("/search?prefix=").status == 200).then_some(())
+    });
+}
