@@ -14,11 +14,15 @@ help: ## Say what there is to make
 run: ## Serve on 127.0.0.1:8000
 	$(CARGO) run --release
 
-test: tools ## Run every test, and every bench once
+test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets
+	for engine in node sentinel cluster; do \
+		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http || exit 1; \
+	done
 
 tools:
-	@command -v curl >/dev/null || { apt-get update && apt-get install -y curl; }
+	@command -v curl redis-server redis-cli setpriv >/dev/null && redis-server --version | grep -q 'v=[7-9]' || \
+		{ apt-get update && RUNLEVEL=1 apt-get install -y curl redis-server util-linux; }
 
 check: ## Check the format, lints, docs and licences
 	$(CARGO) fmt --check

@@ -83,10 +83,10 @@ pub struct Link {
 }
 
 enum Kind {
-    Single(Slot<MultiplexedConnection>),
+    Single(Box<Slot<MultiplexedConnection>>),
     Cluster {
-        reads: Slot<ClusterConnection>,
-        writes: Slot<ClusterConnection>,
+        reads: Box<Slot<ClusterConnection>>,
+        writes: Box<Slot<ClusterConnection>>,
     },
 }
 
@@ -125,15 +125,18 @@ impl Link {
             Topology::Node => {
                 let info = address.connections()?.swap_remove(0);
                 let client = Client::open(info)?;
-                Kind::Single(Slot::new(Connector::Node(client, config), counts))
+                Kind::Single(Box::new(Slot::new(Connector::Node(client, config), counts)))
             }
             Topology::Sentinel(master) => {
                 let client = Box::new(Mutex::new(sentinel(address, master)?));
-                Kind::Single(Slot::new(Connector::Sentinel(client, config), counts))
+                Kind::Single(Box::new(Slot::new(
+                    Connector::Sentinel(client, config),
+                    counts,
+                )))
             }
             Topology::Cluster => Kind::Cluster {
-                reads: Slot::new(cluster(settings, READ_RETRIES)?, counts),
-                writes: Slot::new(cluster(settings, 0)?, counts),
+                reads: Box::new(Slot::new(cluster(settings, READ_RETRIES)?, counts)),
+                writes: Box::new(Slot::new(cluster(settings, 0)?, counts)),
             },
         };
         Ok(Self {

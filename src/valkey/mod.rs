@@ -119,6 +119,17 @@ pub struct Scanned {
     pub cursor: Option<Vec<u8>>,
 }
 
+/// A piece of a log: from one id (`-` for the first) to another, both included.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Whose log.
+    pub partition: usize,
+    /// The first id.
+    pub from: Box<[u8]>,
+    /// The last id.
+    pub to: Box<[u8]>,
+}
+
 /// What to make a head true by.
 #[derive(Clone, Debug)]
 pub struct Repair {
@@ -352,20 +363,19 @@ impl Client {
         answers.into_iter().map(read).collect()
     }
 
-    /// At most [`LOG_PAGE`] entries of each log from an id on (`-` for the first) to another, both
-    /// included.
+    /// At most [`LOG_PAGE`] entries of each log, the first of each span.
     pub async fn logs(
         &self,
-        spans: &[(usize, Box<[u8]>, Box<[u8]>)],
+        spans: &[Span],
         deadline: Instant,
     ) -> Vec<Result<Vec<Entry>, EngineError>> {
-        let call = |(partition, from, to): &(usize, Box<[u8]>, Box<[u8]>)| {
+        let call = |span: &Span| {
             let mut command = cmd("XRANGE");
-            command.arg(self.engine.layout.log(*partition));
-            command.arg(&from[..]).arg(&to[..]);
+            command.arg(self.engine.layout.log(span.partition));
+            command.arg(&span.from[..]).arg(&span.to[..]);
             command.arg("COUNT").arg(LOG_PAGE);
             Call {
-                partition: *partition,
+                partition: span.partition,
                 command,
             }
         };
@@ -578,7 +588,7 @@ impl Client {
             keys: self.names(place),
             arguments: vec![
                 key.as_bytes().into(),
-                layout::encode(content_type, revision, body).into(),
+                layout::encode(content_type, revision, body),
                 revision.to_string().into(),
                 LOG_ENTRIES.to_string().into(),
             ],

@@ -11,6 +11,7 @@ mod keys;
 mod metrics;
 mod original;
 mod readme;
+#[expect(dead_code, reason = "the tests of engines use all of it")]
 mod redis;
 mod search;
 mod stop;

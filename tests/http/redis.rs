@@ -200,11 +200,6 @@ impl Sentinels {
         let says = self.sentinels[0].run(&["sentinel", "get-master-addr-by-name", "main"]);
         says.lines().nth(1).unwrap().trim().parse().unwrap()
     }
-
-    /// Runs a command at a Sentinel.
-    pub fn run(&self, command: &[&str]) -> String {
-        self.sentinels[0].run(command)
-    }
 }
 
 impl Redis {

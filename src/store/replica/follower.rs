@@ -17,7 +17,7 @@ use crate::model::{Filter, KeyList};
 use crate::store::StoreError;
 use crate::store::message::{Admitted, Search, Total};
 use crate::valkey::{
-    Client, EngineError, Entry, Head, LOG_PAGE, PARTITIONS, Place, Position, Repair, Step,
+    Client, EngineError, Entry, Head, LOG_PAGE, PARTITIONS, Place, Position, Repair, Span, Step,
 };
 use actix::Addr;
 use futures_util::StreamExt;
@@ -231,7 +231,11 @@ impl Follower {
                         Some(position) => position.id.clone(),
                         None => Box::from(*b"-"),
                     };
-                    spans.push((*partition, from, last.id.clone()));
+                    spans.push(Span {
+                        partition: *partition,
+                        from,
+                        to: last.id.clone(),
+                    });
                     true
                 }
                 // The head is gone, and with it all that we know.
