@@ -16,12 +16,13 @@
 //! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
-//! - [`import`]: the client that sets many keys from a file
+//! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod export;
 pub mod http;
 pub mod import;
 pub mod keymap;

@@ -1,9 +1,10 @@
-//! The `kvstore` command: serves, or imports into a server that does.
+//! The `kvstore` command: serves, or imports into a server that does, or exports from it.
 
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
 use kvstore::config::{Config, ConfigError, Settings};
+use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
 use kvstore::server::{Server, ServerError};
 use std::path::PathBuf;
@@ -39,12 +40,18 @@ struct Arguments {
 enum Command {
     /// Set many keys of a running server from lines of JSON
     Import(ImportArguments),
+    /// Write all keys of a running server as lines of JSON
+    Export(ExportArguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Import(import_arguments)) => match import(&import_arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, EXIT_IO),
+        },
+        Some(Command::Export(export_arguments)) => match export(&export_arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, EXIT_IO),
         },

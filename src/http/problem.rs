@@ -47,7 +47,6 @@ pub(super) enum Code {
     EngineFull,
     EngineDenied,
     EngineData,
-    Unreplicated,
 }
 
 impl Code {
@@ -116,7 +115,6 @@ impl Code {
                 S::SERVICE_UNAVAILABLE,
                 "Engine holds other data",
             ),
-            Self::Unreplicated => ("unreplicated", S::GATEWAY_TIMEOUT, "Too few replicas"),
         }
     }
 
@@ -133,7 +131,6 @@ impl Code {
             EngineError::Full => Self::EngineFull,
             EngineError::Denied => Self::EngineDenied,
             EngineError::Foreign | EngineError::Layout => Self::EngineData,
-            EngineError::Unreplicated => Self::Unreplicated,
         }
     }
 }

@@ -55,12 +55,6 @@ pub enum EngineError {
          done: choose another namespace, or export with that version and import with this"
     )]
     Layout,
-    /// The change is not on as many replicas as was asked for.
-    #[error(
-        "the change was made, but too few replicas had it in time (setting engine_wait_replicas): \
-         a failover now may lose it"
-    )]
-    Unreplicated,
     /// The index of keys is being repaired.
     #[error(
         "the index of keys is being brought up to date with the engine; nothing was done, try \
@@ -77,7 +71,7 @@ pub enum EngineError {
 
 impl EngineError {
     /// All kinds, in the order of their labels.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Unreachable,
         Self::Unanswered,
         Self::Loading,
@@ -87,7 +81,6 @@ impl EngineError {
         Self::Denied,
         Self::Foreign,
         Self::Layout,
-        Self::Unreplicated,
         Self::Behind,
         Self::Unscripted,
         Self::Other,
@@ -105,7 +98,6 @@ impl EngineError {
             Self::Denied => "denied",
             Self::Foreign => "foreign",
             Self::Layout => "layout",
-            Self::Unreplicated => "unreplicated",
             Self::Behind => "behind",
             Self::Unscripted => "unscripted",
             Self::Other => "other",

@@ -237,8 +237,7 @@ impl Client {
     /// Sets a key. One script, O(1).
     ///
     /// # Errors
-    /// As [`EngineError`] says; only after [`EngineError::Unanswered`] and
-    /// [`EngineError::Unreplicated`] the change may have been made.
+    /// As [`EngineError`] says; only after [`EngineError::Unanswered`] the change may have been made.
     pub async fn set(
         &self,
         mutation: &Mutation,

@@ -205,3 +205,45 @@ fn import_without_a_server_says_so() {
     assert_eq!(code, Some(74));
     assert!(text.contains("/nonexistent"), "{text}");
 }
+
+#[test]
+fn what_is_exported_is_imported_byte_for_byte() {
+    let from = Server::start();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let values: [(&str, &str, &[u8]); 12] = [
+        ("%2E", "application/json", b"1"),
+        ("%2E%2E", "application/json", b"{\"a\": 1}"),
+        ("a//b", "application/json", b"\"v\""),
+        ("pretty", "application/json", b"{\n  \"a\": 1\n}"),
+        ("spaced", "application/json", b" 1 "),
+        ("no-json", "application/json", b"{"),
+        ("charset", "application/json; charset=utf-8", b"1"),
+        ("bytes", "application/octet-stream", &every_byte),
+        ("empty", "text/plain", b""),
+        ("%C3%A9%25%22%0A", "text/x-mine;a=\"b\"", b"\xff"),
+        ("not-utf8", "application/json", b"\"\xff\""),
+        ("null", "application/json", b"null"),
+    ];
+    for (key, content_type, body) in values {
+        let header = [("Content-Type", content_type)];
+        assert_eq!(from.put(&format!("/set/{key}"), &header, body).status, 200);
+    }
+    from.fill((0..3_000).map(|number| format!("many-{number}")));
+    let path = file("export.ndjson", "");
+    let (code, said) = run(kvstore().args(["export", "--url", &from.url()]).arg(&path));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("3012 keys exported"), "{said}");
+    let to = Server::start();
+    let (code, said) = run(kvstore().args(["import", "--url", &to.url()]).arg(&path));
+    assert_eq!(code, Some(0), "{said}");
+    let all = from.get("/search?prefix=").keys();
+    assert_eq!(to.get("/search?prefix=").keys(), all);
+    for (key, content_type, body) in values {
+        let read = to.get(&format!("/get/{key}"));
+        assert_eq!(read.header("content-type"), Some(content_type), "{key}");
+        assert_eq!(read.body, body, "{key}");
+    }
+    let (code, said) = run(kvstore().args(["export", "--url", "http://127.0.0.1:1"]));
+    assert_eq!(code, Some(74), "{said}");
+    assert!(said.contains("does not answer"), "{said}");
+}
