@@ -21,8 +21,8 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 	done
 
 tools:
-	@command -v curl redis-server redis-cli setpriv >/dev/null && redis-server --version | grep -q 'v=[7-9]' || \
-		{ apt-get update && RUNLEVEL=1 apt-get install -y curl redis-server util-linux; }
+	@command -v curl openssl redis-server redis-cli setpriv >/dev/null && redis-server --version | grep -q 'v=[7-9]' || \
+		{ apt-get update && RUNLEVEL=1 apt-get install -y curl openssl redis-server util-linux; }
 
 check: ## Check the format, lints, docs and licences
 	$(CARGO) fmt --check

@@ -169,6 +169,10 @@ impl Engine {
         namespace: &str,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, getrandom::Error> {
+        if settings.address.is_tls() {
+            // The client's TLS takes its cryptography from the process. One that is there is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
         Ok(Self {
             settings,
             layout: Layout::new(namespace),
