@@ -21,8 +21,12 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 	done
 
 tools:
-	@command -v curl openssl redis-server redis-cli setpriv >/dev/null && redis-server --version | grep -q 'v=[7-9]' || \
-		{ apt-get update && RUNLEVEL=1 apt-get install -y curl openssl redis-server util-linux; }
+	@for tool in curl openssl redis-server redis-cli setpriv; do \
+		command -v $$tool >/dev/null || missing=yes; \
+	done; \
+	test -z "$$missing" || { \
+		apt-get update && RUNLEVEL=1 apt-get install -y curl openssl redis-server util-linux; \
+	}
 
 check: ## Check the format, lints, docs and licences
 	$(CARGO) fmt --check
