@@ -149,7 +149,13 @@ impl Reading {
         }
         // What the log says beyond the head is not of the engine's writes.
         let until = head.position.as_ref().and_then(Position::number);
-        let said = |entry: &&Entry| entry.position.number() <= until;
+        // What it says up to the first head was in the buckets when they were read, unless somebody
+        // has taken it out by hand: replayed, it would hide that.
+        let since = self.first.position.as_ref().and_then(Position::number);
+        let said = |entry: &&Entry| {
+            let at = entry.position.number();
+            at > since && at <= until
+        };
         for entry in entries.iter().filter(said) {
             match &entry.step {
                 Some(Step::Add(key)) => {
