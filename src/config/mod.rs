@@ -10,7 +10,7 @@ use settings::Filled;
 pub use settings::Settings;
 
 use crate::http::Limits;
-use crate::valkey::{Address, LinkSettings, PARTITIONS, password_from};
+use crate::valkey::{Address, LinkSettings, PARTITIONS};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -185,7 +185,7 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
     let address = address.map_err(|error| out_of_range("engine", "…", &error.to_string()))?;
     let password = match &settings.engine_password_file {
         Some(file) => {
-            let password = password_from(file).map_err(|error| {
+            let password = first_line(file).map_err(|error| {
                 let remedy = format!("the file cannot be read: {error}");
                 out_of_range("engine_password_file", &file.to_string_lossy(), &remedy)
             });
@@ -219,6 +219,11 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
             settings.engine_scrub_interval_ms,
         )?,
     }))
+}
+
+fn first_line(file: &Path) -> std::io::Result<String> {
+    let text = std::fs::read_to_string(file)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn at_least_one(setting: &'static str, value: usize) -> Result<usize, ConfigError> {

@@ -2,8 +2,7 @@
 
 use super::percent::DecodeError;
 use crate::model::{ContentTypeError, KeyError};
-use crate::store::StoreError;
-use crate::valkey::EngineError;
+use crate::store::{EngineError, StoreError};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};

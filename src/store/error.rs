@@ -1,6 +1,6 @@
 //! Why the store did not do what it was asked.
 
-use crate::valkey::EngineError;
+pub use crate::valkey::EngineError;
 use std::time::Duration;
 
 /// Why a message was not carried out. Each says what to do.

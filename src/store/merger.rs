@@ -4,7 +4,7 @@
 //! for, one for jobs of milliseconds, one for jobs of seconds, so that none waits behind larger
 //! ones. All but the first run at low priority.
 
-use crate::keymap::{Job, Lane, Outcome, Retired};
+use crate::keymap::{Finish, Job, Lane, Outcome, Retired};
 use actix::{Message, Recipient};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,10 +50,29 @@ impl Merger {
         send(self.queue(job.lane()), Work::Run(job, shard));
     }
 
-    /// Drops what a shard no longer needs, in the queue that the job was in. Behind larger jobs it
-    /// would pile up.
-    pub(super) fn drop_later(&self, retired: Retired, lane: Lane) {
-        send(self.queue(lane), Work::Drop(retired));
+    /// Has a shard's map take in what a job came to. What it no longer needs is dropped in the queue
+    /// that the job was in: behind larger jobs it would pile up. Whether the job has ended; else it
+    /// goes on, and the shard hears again.
+    pub(super) fn end(
+        &self,
+        outcome: Outcome,
+        shard: Recipient<JobDone>,
+        finish: impl FnOnce(Outcome) -> Finish,
+    ) -> bool {
+        if let Some(why) = outcome.failure() {
+            log::error!("a job of a shard failed: {why}; its keys stay where they were");
+        }
+        let lane = outcome.lane();
+        match finish(outcome) {
+            Finish::Done(retired) => {
+                send(self.queue(lane), Work::Drop(retired));
+                true
+            }
+            Finish::Again(job) => {
+                self.run(job, shard);
+                false
+            }
+        }
     }
 
     fn queue(&self, lane: Lane) -> &Sender<Work> {

@@ -12,7 +12,7 @@ mod replica;
 mod search;
 mod shard;
 
-pub use error::StoreError;
+pub use error::{EngineError, StoreError};
 pub use remote::{OpenError, RemoteOptions};
 pub use replica::ReplicaStats;
 pub use search::{Pages, Searched};

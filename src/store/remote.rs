@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// What is left of a request's time when a search that waits for its index is told so.
-const ANSWER_TIME: Duration = Duration::from_millis(50);
+/// What of a request's time, in percent, a search waits for its index before it is told so.
+const ROUND_PERCENT: u32 = 95;
 
 /// How long to wait before an engine that could not be reached is tried again at the start.
 const START_PAUSE: Duration = Duration::from_millis(200);
@@ -54,10 +54,15 @@ impl Remote {
     }
 
     pub(super) fn stats(&self) -> ReplicaStats {
-        ReplicaStats {
-            reconnects: self.options.engine.reconnects(),
-            ..self.status.stats()
+        self.status.stats(self.options.engine.reconnects())
+    }
+
+    /// Whether the engine may be asked.
+    fn check(&self) -> Result<(), EngineError> {
+        if self.status.is_foreign() {
+            return Err(EngineError::Layout);
         }
+        Ok(())
     }
 
     pub(super) fn readiness(&self) -> Readiness {
@@ -112,22 +117,20 @@ impl Store {
 
     pub(super) fn host_replica(&self, shard: usize, remote: &Remote) -> Address {
         let patience = self.0.options.request_timeout;
-        let (actor, waiting) = ReplicaActor::new(
-            shard,
-            patience.saturating_sub(ANSWER_TIME),
-            self.0.shared.clone(),
-        );
+        let (actor, waiting) =
+            ReplicaActor::new(shard, patience * ROUND_PERCENT / 100, self.0.shared.clone());
         let actor = self.start(actor);
         let options = FollowerOptions {
+            client: self.client(remote),
+            actor: actor.clone(),
+            waiting,
+            status: remote.status.clone(),
             share: shard,
             shares: self.shards(),
             patience,
             scrub_interval: remote.options.scrub_interval * self.shards() as u32,
         };
-        let client = self.client(remote);
-        let status = remote.status.clone();
-        let follower = Follower::new(options, client, actor.clone(), waiting, status);
-        actix::spawn(follower.run());
+        actix::spawn(Follower::new(options).run());
         Address {
             search: actor.clone().recipient(),
             count: actor.clone().recipient(),
@@ -140,10 +143,8 @@ impl Store {
         remote: &Remote,
         key: &Key,
     ) -> Result<Option<Value>, StoreError> {
-        let shard = self.owner(key);
-        let partition = Place::of(key.as_bytes()).partition;
         let get = async |client: Rc<Client>, deadline| client.get(key, deadline).await;
-        self.engine(remote, shard, partition, get).await
+        self.engine(remote, key, get).await
     }
 
     pub(super) async fn set_remote(
@@ -151,10 +152,8 @@ impl Store {
         remote: &Remote,
         mutation: &Mutation,
     ) -> Result<Written, StoreError> {
-        let shard = self.owner(&mutation.key);
-        let partition = Place::of(mutation.key.as_bytes()).partition;
         let set = async |client: Rc<Client>, deadline| client.set(mutation, deadline).await;
-        self.engine(remote, shard, partition, set).await
+        self.engine(remote, &mutation.key, set).await
     }
 
     pub(super) async fn delete_remote(
@@ -162,10 +161,8 @@ impl Store {
         remote: &Remote,
         mutation: &Mutation,
     ) -> Result<Option<Revision>, StoreError> {
-        let shard = self.owner(&mutation.key);
-        let partition = Place::of(mutation.key.as_bytes()).partition;
         let delete = async |client: Rc<Client>, deadline| client.delete(mutation, deadline).await;
-        self.engine(remote, shard, partition, delete).await
+        self.engine(remote, &mutation.key, delete).await
     }
 
     /// Sets keys in pipelines in which no key is twice, so that lines of one key apply in order.
@@ -175,6 +172,7 @@ impl Store {
         shard: usize,
         mutations: Vec<Mutation>,
     ) -> Result<ManyWritten, StoreError> {
+        remote.check()?;
         let _permit = self.admit(shard, Admission::Wait).await?;
         let client = self.client(remote);
         let mut written = ManyWritten::default();
@@ -193,11 +191,7 @@ impl Store {
                     Ok(Written { created: true, .. }) => written.created += 1,
                     Ok(Written { created: false, .. }) => written.updated += 1,
                     Err(error) => {
-                        self.doubt(
-                            shard,
-                            Place::of(some[index].key.as_bytes()).partition,
-                            error,
-                        );
+                        self.doubt(&some[index].key, error);
                         let (at, error) = (begun + index, StoreError::Engine(error));
                         written.stopped.get_or_insert(Stopped { at, error });
                     }
@@ -212,28 +206,26 @@ impl Store {
     async fn engine<T>(
         &self,
         remote: &Remote,
-        shard: usize,
-        partition: usize,
+        key: &Key,
         ask: impl AsyncFnOnce(Rc<Client>, Instant) -> Result<T, EngineError>,
     ) -> Result<T, StoreError> {
-        if remote.status.is_foreign() {
-            return Err(EngineError::Layout.into());
-        }
-        let _permit = self.admit(shard, Admission::Refuse).await?;
+        remote.check()?;
+        let _permit = self.admit(self.owner(key), Admission::Refuse).await?;
         let deadline = Instant::now() + self.0.options.request_timeout;
         let answer = ask(self.client(remote), deadline).await;
         answer.map_err(|error| {
-            self.doubt(shard, partition, error);
+            self.doubt(key, error);
             error.into()
         })
     }
 
     /// Has a partition looked at whose log or head may be what made a change fail.
-    fn doubt(&self, shard: usize, partition: usize, error: EngineError) {
-        if let (EngineError::Foreign | EngineError::Other, Some(address)) =
-            (error, self.0.shards[shard].address.get())
-            && let Keeper::Replica(actor) = &address.keeper
+    fn doubt(&self, key: &Key, error: EngineError) {
+        let address = self.0.shards[self.owner(key)].address.get();
+        if let EngineError::Foreign | EngineError::Other = error
+            && let Some(Keeper::Replica(actor)) = address.map(|address| &address.keeper)
         {
+            let partition = Place::of(key.as_bytes()).partition;
             actor.do_send(Suspect { partition });
         }
     }

@@ -9,7 +9,7 @@ use super::message::{
     Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Stopped, Total,
 };
 use super::parked::{Answer, ParkedWrites};
-use crate::keymap::{Finish, KeyMap, Room};
+use crate::keymap::{KeyMap, Room};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
@@ -360,19 +360,12 @@ impl Handler<JobDone> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
-        if let Some(why) = outcome.failure() {
-            log::error!(
-                "a job of shard {} failed: {why}; its keys stay where they were",
-                self.shard
-            );
-        }
-        let lane = outcome.lane();
-        match self.map.finish(outcome) {
-            Finish::Done(retired) => {
-                self.shared.merger.drop_later(retired, lane);
-                self.unpark(context);
-            }
-            Finish::Again(job) => self.shared.merger.run(job, context.address().recipient()),
+        let merger = &self.shared.merger;
+        let has_ended = merger.end(outcome, context.address().recipient(), |outcome| {
+            self.map.finish(outcome)
+        });
+        if has_ended {
+            self.unpark(context);
         }
         self.changed(context);
     }

@@ -2,7 +2,6 @@
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 use std::fmt;
-use std::path::Path;
 
 /// The ports that are meant where none is given.
 const NODE_PORT: u16 = 6379;
@@ -27,7 +26,7 @@ pub struct Address {
 
 /// How the engine's nodes are arranged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Topology {
+pub(super) enum Topology {
     /// One node.
     Node,
     /// A master that Sentinels name, by this name.
@@ -127,7 +126,7 @@ impl Address {
     }
 
     /// How the nodes are arranged.
-    pub fn topology(&self) -> &Topology {
+    pub(super) fn topology(&self) -> &Topology {
         &self.topology
     }
 
@@ -262,15 +261,6 @@ fn host(text: &str, default_port: u16) -> Result<(String, u16), AddressError> {
         Some(port) if !host.is_empty() => Ok((host.into(), port)),
         _ => Err(wrong("a host of the URL is not HOST:PORT")),
     }
-}
-
-/// The first line of a file that holds a password.
-///
-/// # Errors
-/// Where the file cannot be read.
-pub fn password_from(file: &Path) -> std::io::Result<String> {
-    let text = std::fs::read_to_string(file)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn wrong(what: &str) -> AddressError {

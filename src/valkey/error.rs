@@ -18,8 +18,11 @@ pub enum EngineError {
          read the key, or repeat the request if repeating it does no harm"
     )]
     Unanswered,
-    /// It is loading its data.
-    #[error("the engine is loading its data; nothing was done, try again after a pause")]
+    /// It is loading its data, or busy with somebody's script.
+    #[error(
+        "the engine is loading its data, or busy with a script; nothing was done, try again after \
+         a pause"
+    )]
     Loading,
     /// It takes no writes: a replica, or one that lacks replicas or its disk.
     #[error(
@@ -65,7 +68,9 @@ pub enum EngineError {
     #[error("the engine does not know our script; nothing was done, try again")]
     Unscripted,
     /// Any other error.
-    #[error("the engine answered with an error, which is in the log; nothing was done")]
+    #[error(
+        "the engine answered with an error, which the log has at level debug; nothing was done"
+    )]
     Other,
 }
 
@@ -126,7 +131,7 @@ impl EngineError {
                 "NOAUTH" | "WRONGPASS" => Self::Denied,
                 "WRONGTYPE" => Self::Foreign,
                 "NOREPLICAS" | "MISCONF" => Self::ReadOnly,
-                "BUSY" | "UNBLOCKED" => Self::Loading,
+                "BUSY" => Self::Loading,
                 _ => Self::noted(error),
             },
             _ => Self::noted(error),

@@ -1,10 +1,10 @@
 //! A partition's head and log, as the engine gives them.
 
-use super::EngineError;
+use super::{EngineError, Place};
 use redis::Value;
 
 /// Where a log ends: the id of its last entry and the operation that wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The entry's id, as the engine writes it.
     pub id: Box<[u8]>,
@@ -75,21 +75,24 @@ impl Head {
 }
 
 impl Entry {
-    /// Reads the answer to `XRANGE`.
-    pub(super) fn read_all(value: Value) -> Result<Vec<Self>, EngineError> {
-        array(value)?.into_iter().map(Self::read).collect()
+    /// Reads the answer to `XRANGE` of a partition's log. A key of another partition, which only
+    /// somebody else's hand can have put there, changes nothing.
+    pub(super) fn read_all(value: Value, partition: usize) -> Result<Vec<Self>, EngineError> {
+        let entries = array(value)?.into_iter();
+        entries.map(|entry| Self::read(entry, partition)).collect()
     }
 
-    fn read(value: Value) -> Result<Self, EngineError> {
+    fn read(value: Value, partition: usize) -> Result<Self, EngineError> {
         let [id, fields] = fixed(array(value)?)?;
         let mut fields = array(fields)?;
         fields.truncate(2);
         let [operation, step] = fixed(fields)?;
         let step = text(step)?;
+        let is_own = |key: &[u8]| Place::of(key).partition == partition;
         let step = match step.split_first() {
-            Some((b'+', key)) => Some(Step::Add(key.into())),
-            Some((b'-', key)) => Some(Step::Remove(key.into())),
-            // A repair's entry changes nothing.
+            Some((b'+', key)) if is_own(key) => Some(Step::Add(key.into())),
+            Some((b'-', key)) if is_own(key) => Some(Step::Remove(key.into())),
+            // A repair's entry changes nothing either.
             _ => None,
         };
         let position = Position {

@@ -3,6 +3,7 @@
 use crate::redis::Redis;
 use crate::support::until;
 use crate::{metric, server, until_keys};
+use kvstore::valkey::Place;
 
 const KEYS: usize = 3_000;
 
@@ -183,13 +184,70 @@ fn another_layout_at_run_time_stops_everything_but_health() {
     until("the server is not ready", || {
         (server.get("/readyz").status == 503).then_some(())
     });
-    server
-        .get("/get/key-00001")
-        .assert_problem(503, "engine_data", &["another layout"]);
+    for refused in [
+        server.get("/get/key-00001"),
+        server.put("/set/new", &[], b"1"),
+        server.bulk("{\"key\":\"new\",\"value\":1}\n"),
+        server.delete("/delete/key-00001"),
+        server.get("/search?prefix=key"),
+    ] {
+        refused.assert_problem(503, "engine_data", &["another layout"]);
+    }
     assert_eq!(server.get("/livez").status, 200);
     redis.run(&["hset", "kv:layout", "buckets", "64"]);
     until("the server is ready", || {
         (server.get("/readyz").status == 200).then_some(())
     });
     until_keys(&server, &names);
+}
+
+#[test]
+fn a_key_in_a_bucket_that_is_not_its_own_is_never_found() {
+    let redis = Redis::start(&[]);
+    let (server, mut names) = filled(&redis);
+    let bucket = of_kind(&redis, "v").swap_remove(0);
+    // One key cannot be in two places, so that at least one of these is misplaced.
+    for ghost in ["ghost-1", "ghost-2", "ghost-3"] {
+        redis.run(&["hset", &bucket, ghost, "junk"]);
+    }
+    let scrubs = metric(
+        &server,
+        "kvstore_engine_request_duration_seconds_count{operation=\"reload\"}",
+    );
+    until("every partition is compared", || {
+        let name = "kvstore_engine_request_duration_seconds_count{operation=\"reload\"}";
+        (metric(&server, name) > scrubs + 4.0 * 256.0).then_some(())
+    });
+    until_keys(&server, &names);
+    redis.run(&["hdel", &bucket, "ghost-1", "ghost-2", "ghost-3"]);
+    server.fill(["after"]);
+    names.push("after".into());
+    names.sort();
+    until_keys(&server, &names);
+    assert_eq!(metric(&server, "kvstore_engine_reloads_total"), 0.0);
+}
+
+#[test]
+fn a_bucket_of_many_keys_is_read_in_steps() {
+    let redis = Redis::start(&[]);
+    let first = server(&redis.url(), &[]);
+    let place = Place {
+        partition: 7,
+        bucket: 7,
+    };
+    // More than one script gives at a time.
+    let of_place = (0_u32..).map(name).filter(|name| Place::of(name) == place);
+    let names = of_place
+        .take(4_500)
+        .map(|name| String::from_utf8(name.to_vec()).unwrap());
+    let mut names: Vec<String> = names.collect();
+    first.fill(&names);
+    names.sort();
+    drop(first);
+    until_keys(&server(&redis.url(), &[]), &names);
+}
+
+/// A short name for each number, cheap to make.
+fn name(number: u32) -> [u8; 6] {
+    std::array::from_fn(|digit| b'0' + (number >> (6 * digit) & 63) as u8)
 }

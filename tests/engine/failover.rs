@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 const DEADLINE: &str = "5000";
 const LONGEST: Duration = Duration::from_millis(6_000);
 
+/// Waits until keys of all masters can be set: fifty are of every one.
 fn can_write(server: &Server) {
-    until("keys of every partition can be set", || {
+    until("keys of every master can be set", || {
         let mut connection = server.connect();
         let mut set = |number: u32| {
             let path = format!("/set/probe-{number}");
@@ -28,6 +29,7 @@ fn can_write(server: &Server) {
     });
 }
 
+/// Lets the writers go on for as long as so many requests take.
 fn pause(server: &Server, requests: usize) {
     let mut connection = server.connect();
     for number in 0..requests {

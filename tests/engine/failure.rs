@@ -28,6 +28,9 @@ fn a_full_engine_says_so_and_can_be_emptied() {
     let bulk = server.bulk(&line);
     assert_eq!(bulk.status, 507);
     assert_eq!(bulk.json()["line"], 1);
+    // A server that starts now reads what there is.
+    let late = crate::server(&redis.url(), &[]);
+    assert_eq!(late.get("/search?prefix=").total(), stored);
     for number in 0..stored {
         assert_eq!(server.delete(&format!("/delete/{number:04}")).status, 204);
     }
@@ -46,6 +49,8 @@ fn an_engine_that_takes_no_writes_is_read() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(server.get("/get/a").text(), "1");
     assert_eq!(server.get("/search?prefix=").keys(), ["a"]);
+    let late = crate::server(&redis.url(), &[]);
+    assert_eq!(late.get("/search?prefix=").keys(), ["a"]);
     redis.run(&["config", "set", "min-replicas-to-write", "0"]);
     assert_eq!(server.put("/set/b", &[], b"1").status, 200);
     let master = Redis::start(&[]);

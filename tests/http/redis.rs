@@ -24,11 +24,7 @@ impl Redis {
     }
 
     pub fn start_at(port: u16, arguments: &[&str]) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("redis-{}-{number}", std::process::id());
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = new_folder();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let child = spawn(port, &folder, &arguments);
         let redis = Self {
@@ -138,6 +134,16 @@ fn server() -> Command {
     command
 }
 
+/// A folder unlike any other test's.
+fn new_folder() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("redis-{}-{number}", std::process::id());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
@@ -158,20 +164,7 @@ impl Sentinels {
             let says = replica.run(&["info", "replication"]);
             says.contains("master_link_status:up").then_some(())
         });
-        let sentinels = (0..3).map(|_| {
-            let port = free_port();
-            let name = format!("sentinel-{}-{port}.conf", std::process::id());
-            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-            let config = format!(
-                "sentinel monitor main 127.0.0.1 {} 2\n\
-                 sentinel down-after-milliseconds main 1000\n\
-                 sentinel failover-timeout main 3000\n",
-                master.port()
-            );
-            std::fs::write(&file, config).unwrap();
-            let folder = file.to_str().unwrap();
-            Redis::start_sentinel(port, folder)
-        });
+        let sentinels = (0..3).map(|_| Redis::start_sentinel(master.port()));
         let all = Self {
             sentinels: sentinels.collect(),
             nodes: vec![master, replica],
@@ -187,12 +180,7 @@ impl Sentinels {
     }
 
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self
-            .sentinels
-            .iter()
-            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
-            .collect();
-        format!("redis+sentinel://{}/main", hosts.join(","))
+        format!("redis+sentinel://{}/main", hosts(&self.sentinels))
     }
 
     /// The port of the master, as the Sentinels have it.
@@ -203,28 +191,38 @@ impl Sentinels {
 }
 
 impl Redis {
-    fn start_sentinel(port: u16, config: &str) -> Self {
-        let folder = PathBuf::from(config).with_extension("d");
-        std::fs::create_dir_all(&folder).unwrap();
+    /// A Sentinel that watches a master.
+    fn start_sentinel(master: u16) -> Self {
+        let port = free_port();
+        let folder = new_folder();
         let file = folder.join("sentinel.conf");
-        std::fs::rename(config, &file).unwrap();
-        let arguments = vec!["--sentinel".to_owned()];
+        let config = format!(
+            "sentinel monitor main 127.0.0.1 {master} 2\n\
+             sentinel down-after-milliseconds main 1000\n\
+             sentinel failover-timeout main 3000\n",
+        );
+        std::fs::write(&file, config).unwrap();
         let mut command = server();
         command
             .arg(&file)
             .args(["--sentinel", "--port", &port.to_string()])
             .args(["--bind", "127.0.0.1", "--dir"])
             .arg(&folder);
-        let child = spawn_command(command);
         let redis = Self {
             port,
             folder,
-            arguments,
-            child,
+            arguments: Vec::new(),
+            child: spawn_command(command),
         };
         redis.wait();
         redis
     }
+}
+
+/// The addresses of nodes, as they stand in URLs.
+fn hosts(nodes: &[Redis]) -> String {
+    let host = |node: &Redis| format!("127.0.0.1:{}", node.port());
+    nodes.iter().map(host).collect::<Vec<_>>().join(",")
 }
 
 /// A cluster of three masters, each with two replicas.
@@ -275,13 +273,7 @@ impl Cluster {
     }
 
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self
-            .nodes
-            .iter()
-            .take(3)
-            .map(|node| format!("127.0.0.1:{}", node.port()))
-            .collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        format!("redis+cluster://{}", hosts(&self.nodes[..3]))
     }
 
     /// The nodes that are masters now, by what they say themselves.

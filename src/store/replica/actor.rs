@@ -4,7 +4,7 @@
 //! panics. A search first waits for a round of the follower that begins after it came.
 
 use super::Waiting;
-use crate::keymap::{Finish, KeyIndex, Room};
+use crate::keymap::{KeyIndex, Room};
 use crate::lifecycle::Stage;
 use crate::store::StoreError;
 use crate::store::merger::JobDone;
@@ -247,17 +247,10 @@ impl Handler<JobDone> for ReplicaActor {
     type Result = ();
 
     fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
-        if let Some(why) = outcome.failure() {
-            log::error!(
-                "a job of shard {} failed: {why}; its keys stay where they were",
-                self.shard
-            );
-        }
-        let lane = outcome.lane();
-        match self.index.finish(outcome) {
-            Finish::Done(retired) => self.shared.merger.drop_later(retired, lane),
-            Finish::Again(job) => self.shared.merger.run(job, context.address().recipient()),
-        }
+        let merger = &self.shared.merger;
+        merger.end(outcome, context.address().recipient(), |outcome| {
+            self.index.finish(outcome)
+        });
         self.changed(context);
         self.waiting.room.notify_one();
     }

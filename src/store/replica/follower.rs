@@ -9,21 +9,19 @@
 //! head, a step that changes nothing, a count that is another. A suspect partition is read whole,
 //! and searches wait until there is none.
 
+mod mend;
+
 use super::actor::{Applied, Apply, ReplicaActor, STEPS_MAX, Synced};
-use super::reading::{Mend, Reading, Replayed};
 use super::{ReplicaStatus, Waiting};
 use crate::keymap::Room;
-use crate::model::{Filter, KeyList};
 use crate::store::StoreError;
-use crate::store::message::{Admitted, Search, Total};
-use crate::valkey::{
-    Client, EngineError, Entry, Head, LOG_PAGE, PARTITIONS, Place, Position, Repair, Span, Step,
-};
+use crate::valkey::{Client, EngineError, Entry, Head, LOG_PAGE, PARTITIONS, Position, Span, Step};
 use actix::Addr;
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use futures_util::{FutureExt, StreamExt};
+use mend::Read;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,23 +31,20 @@ use tokio::time::{Instant, sleep_until};
 /// How long after a round the next begins at the latest, so that few changes gather.
 const ROUND_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Partitions that are read at a time, and whose logs are. They bound the memory that this takes.
-const READINGS_MAX: usize = 4;
+/// Partitions whose logs are read at a time, which bounds the memory that this takes.
 const LOGS_MAX: usize = 32;
 
-/// How often a partition's log and head are read again at the end of a reading, where repairs or
-/// writes come in between.
-const ENDS_MAX: usize = 8;
-
-/// How long to wait after a failure.
-const FAILURE_PAUSE: Duration = Duration::from_millis(100);
-
-/// Keys that a walk over the index takes at a time.
-const WALK_KEYS: usize = 512;
-
 /// How a follower is set up.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::store) struct FollowerOptions {
+    /// This thread's access to the engine.
+    pub(in crate::store) client: Rc<Client>,
+    /// Who owns the index.
+    pub(in crate::store) actor: Addr<ReplicaActor>,
+    /// Who waits for rounds.
+    pub(in crate::store) waiting: Rc<Waiting>,
+    /// What all shares say of themselves.
+    pub(in crate::store) status: Arc<ReplicaStatus>,
     /// Which share.
     pub(in crate::store) share: usize,
     /// How many shares there are.
@@ -63,10 +58,6 @@ pub(in crate::store) struct FollowerOptions {
 /// Keeps the index of one share in step.
 pub(in crate::store) struct Follower {
     options: FollowerOptions,
-    client: Rc<Client>,
-    actor: Addr<ReplicaActor>,
-    waiting: Rc<Waiting>,
-    status: Arc<ReplicaStatus>,
     /// The partitions of the share.
     partitions: Range<usize>,
     /// Where the index of each partition is.
@@ -88,20 +79,12 @@ struct Known {
     head_keys: usize,
 }
 
-type Read = (usize, Result<Reading, EngineError>);
-
 /// A partition that must be read whole, since what was read contradicts what is known.
 #[derive(Debug)]
 struct Diverged;
 
 impl Follower {
-    pub(in crate::store) fn new(
-        options: FollowerOptions,
-        client: Rc<Client>,
-        actor: Addr<ReplicaActor>,
-        waiting: Rc<Waiting>,
-        status: Arc<ReplicaStatus>,
-    ) -> Self {
+    pub(in crate::store) fn new(options: FollowerOptions) -> Self {
         let partitions = partitions_of(options.share, options.shares);
         let known = partitions
             .clone()
@@ -113,10 +96,6 @@ impl Follower {
             next_scrub: partitions.start,
             partitions,
             options,
-            client,
-            actor,
-            waiting,
-            status,
             readings: FuturesUnordered::new(),
             being_read: BTreeSet::new(),
         }
@@ -124,16 +103,17 @@ impl Follower {
 
     /// Follows the engine for ever.
     pub(in crate::store) async fn run(mut self) {
-        self.status
+        self.options
+            .status
             .suspects(self.options.share, self.suspects.len());
-        self.status.opened().await;
+        self.options.status.opened().await;
         let mut next_round = Instant::now();
         let mut next_scrub = Instant::now() + self.options.scrub_interval;
         loop {
             self.begin_readings().await;
-            let asked = !self.waiting.is_empty() && self.suspects.is_empty();
+            let asked = !self.options.waiting.is_empty() && self.suspects.is_empty();
             let at = if asked { Instant::now() } else { next_round };
-            let waiting = self.waiting.clone();
+            let waiting = self.options.waiting.clone();
             tokio::select! {
                 () = sleep_until(at) => {
                     self.round_with_searches().await;
@@ -141,13 +121,13 @@ impl Follower {
                 }
                 Some(read) = self.readings.next(), if !self.readings.is_empty() => {
                     let mut done = vec![read];
-                    while let Some(Some(read)) = futures_util::FutureExt::now_or_never(self.readings.next()) {
+                    while let Some(Some(read)) = self.readings.next().now_or_never() {
                         done.push(read);
                     }
                     self.end_readings(done).await;
                 }
                 () = waiting.woken.notified() => {
-                    for partition in self.waiting.suspects.take() {
+                    for partition in self.options.waiting.suspects.take() {
                         if self.partitions.contains(&partition) {
                             self.suspects.insert(partition);
                         }
@@ -158,22 +138,23 @@ impl Follower {
                     next_scrub = Instant::now() + self.options.scrub_interval;
                 }
             }
-            self.status
+            self.options
+                .status
                 .suspects(self.options.share, self.suspects.len());
         }
     }
 
     /// A round, and what the searches that waited for it hear.
     async fn round_with_searches(&mut self) {
-        let tickets = self.waiting.take();
+        let tickets = self.options.waiting.take();
         let began = std::time::Instant::now();
         let answer = match self.round().await {
+            Ok(()) if self.options.status.is_foreign() => Err(EngineError::Layout),
             Ok(()) if self.suspects.is_empty() => {
-                self.status.synced(self.options.share, began);
+                self.options.status.synced(self.options.share, began);
                 Ok(())
             }
-            Ok(()) if self.status.is_foreign() => Err(EngineError::Layout),
-            Ok(()) => return self.waiting.put_back(tickets),
+            Ok(()) => return self.options.waiting.put_back(tickets),
             Err(error) => Err(error),
         };
         for ticket in tickets {
@@ -185,7 +166,11 @@ impl Follower {
     /// Brings all partitions but the suspect ones up to heads that are read now.
     async fn round(&mut self) -> Result<(), EngineError> {
         let partitions: Vec<usize> = self.partitions.clone().collect();
-        let heads = self.client.heads(&partitions, self.deadline()).await;
+        let heads = self
+            .options
+            .client
+            .heads(&partitions, self.deadline())
+            .await;
         let mut failure = None;
         let mut behind: Vec<(usize, Head)> = Vec::new();
         for (partition, head) in partitions.into_iter().zip(heads) {
@@ -200,7 +185,7 @@ impl Follower {
                     continue;
                 }
             };
-            self.status.answered();
+            self.options.status.answered();
             let known = self.known.entry(partition).or_default();
             known.head_keys = head.count();
             if self.suspects.contains(&partition) {
@@ -216,7 +201,7 @@ impl Follower {
             self.catch_up(some).await?;
         }
         let keys = self.known.values().map(|known| known.head_keys).sum();
-        self.actor.do_send(Synced { keys });
+        self.options.actor.do_send(Synced { keys });
         failure.map_or(Ok(()), Err)
     }
 
@@ -244,7 +229,7 @@ impl Follower {
                     false
                 }
             });
-            let logs = self.client.logs(&spans, self.deadline()).await;
+            let logs = self.options.client.logs(&spans, self.deadline()).await;
             let mut unfinished = Vec::new();
             for ((partition, head), log) in behind.drain(..).map(|it| (it.0, it)).zip(logs) {
                 let log = match log {
@@ -306,258 +291,6 @@ impl Follower {
         Ok(has_reached)
     }
 
-    /// Begins to read suspect partitions, as many as may be read at a time.
-    async fn begin_readings(&mut self) {
-        let free = READINGS_MAX.saturating_sub(self.readings.len());
-        let next = self.suspects.difference(&self.being_read).take(free);
-        let next: Vec<usize> = next.copied().collect();
-        if next.is_empty() {
-            return;
-        }
-        let checked = self.client.check_layout(self.deadline()).await;
-        self.status.layout(checked);
-        if checked.is_err() {
-            tokio::time::sleep(FAILURE_PAUSE).await;
-            return;
-        }
-        for partition in next {
-            if !self.unloaded.contains(&partition) {
-                self.status.reloaded();
-                log::info!("partition {partition} differs from the engine and is read again");
-            }
-            self.read(partition);
-        }
-    }
-
-    /// Begins to compare the next partition with the engine.
-    async fn scrub(&mut self) {
-        if self.options.share == 0 {
-            self.status
-                .layout(self.client.check_layout(self.deadline()).await);
-        }
-        let partition = self.next_scrub;
-        if self.suspects.is_empty() && !self.being_read.contains(&partition) {
-            self.next_scrub += 1;
-            if self.next_scrub == self.partitions.end {
-                self.next_scrub = self.partitions.start;
-            }
-            self.read(partition);
-        }
-    }
-
-    fn read(&mut self, partition: usize) {
-        self.being_read.insert(partition);
-        let (client, patience) = (self.client.clone(), self.options.patience);
-        self.readings.push(Box::pin(async move {
-            (partition, Reading::read(client, partition, patience).await)
-        }));
-    }
-
-    /// Puts what was read in place.
-    async fn end_readings(&mut self, done: Vec<Read>) {
-        let mut sets: HashMap<usize, HashSet<Box<[u8]>>> = HashMap::new();
-        for (partition, read) in done {
-            self.being_read.remove(&partition);
-            let ended = match read {
-                Ok(reading) => self.end_reading(partition, reading).await,
-                Err(error) => Err(error),
-            };
-            match ended {
-                Ok(Some(keys)) => {
-                    sets.insert(partition, keys);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    log::debug!("partition {partition} could not be read: {error}");
-                    // A scrub that fails is tried again in its turn.
-                    if self.suspects.contains(&partition) {
-                        self.refuse(error);
-                        tokio::time::sleep(FAILURE_PAUSE).await;
-                    }
-                }
-            }
-        }
-        if self.install(&sets).await.is_err() {
-            log::error!("the index could not take in what was read; it is read again");
-            self.suspects.extend(sets.keys());
-        }
-    }
-
-    /// Tells the searches that wait why they wait in vain.
-    fn refuse(&self, error: EngineError) {
-        for ticket in self.waiting.take() {
-            // As above.
-            let _ = ticket.send(Err(error));
-        }
-    }
-
-    /// Replays the log over a reading, and mends what is wrong with the log or the head. The keys,
-    /// where the index does not hold just these. On return the index is known to be at that head,
-    /// or the partition is suspect.
-    async fn end_reading(
-        &mut self,
-        partition: usize,
-        mut reading: Reading,
-    ) -> Result<Option<HashSet<Box<[u8]>>>, EngineError> {
-        for _ in 0..ENDS_MAX {
-            let known = self.known[&partition].position.clone();
-            let known = known.filter(|_| !self.suspects.contains(&partition));
-            let from = earlier(known.as_ref(), reading.first.position.as_ref());
-            let ended = self
-                .client
-                .log_to_end(partition, from, self.deadline())
-                .await;
-            let (head, entries) = match ended {
-                // A log or a head of another type can be made anew.
-                Err(EngineError::Foreign)
-                    if self.client.mend(partition, self.deadline()).await? =>
-                {
-                    log::warn!("the log or head of partition {partition} was of another type");
-                    continue;
-                }
-                ended => ended?,
-            };
-            self.status.answered();
-            match reading.replay(&head, &entries) {
-                Replayed::Cut => {
-                    if !self.suspects.contains(&partition) {
-                        return Ok(None);
-                    }
-                    self.read(partition);
-                    return Ok(None);
-                }
-                Replayed::Whole {
-                    mend: Some(Mend { append }),
-                } => {
-                    let repair = Repair {
-                        head,
-                        keys: reading.keys.len(),
-                        append,
-                    };
-                    if self
-                        .client
-                        .repair(partition, &repair, self.deadline())
-                        .await?
-                    {
-                        log::warn!("the head of partition {partition} was wrong and is mended");
-                        self.status.repaired();
-                        reading.forget_heads();
-                    }
-                }
-                Replayed::Whole { mend: None } => {
-                    return Ok(self.compare(partition, reading, head, entries).await);
-                }
-            }
-        }
-        // Writes were faster every time: what was read is of no use any more.
-        if self.suspects.contains(&partition) {
-            self.read(partition);
-        }
-        Ok(None)
-    }
-
-    /// Brings the index of a partition that is not suspect up to the head, and says whether it must
-    /// be made what was read.
-    async fn compare(
-        &mut self,
-        partition: usize,
-        reading: Reading,
-        head: Head,
-        entries: Vec<Entry>,
-    ) -> Option<HashSet<Box<[u8]>>> {
-        let known = &self.known[&partition].position;
-        if !self.suspects.contains(&partition) && *known != head.position {
-            let from = match known {
-                Some(known) => entries.iter().position(|entry| entry.position == *known),
-                None => Some(0),
-            };
-            let log = from.map_or(Vec::new(), |from| entries[from..].to_vec());
-            let mut log = log.into_iter();
-            let has_known = known.is_none() || log.next().is_some();
-            let steps: Vec<Step> = log.filter_map(|entry| entry.step).collect();
-            match self.apply(partition, steps).await {
-                Ok(applied) if has_known && applied.idle == 0 => {}
-                Ok(_) | Err(_) => {
-                    self.suspects.insert(partition);
-                }
-            }
-        }
-        let known = self.known.entry(partition).or_default();
-        known.position = head.position;
-        known.head_keys = reading.keys.len();
-        Some(reading.keys)
-    }
-
-    /// Makes the index of some partitions hold just these keys.
-    async fn install(
-        &mut self,
-        sets: &HashMap<usize, HashSet<Box<[u8]>>>,
-    ) -> Result<(), StoreError> {
-        let mut larger = HashSet::new();
-        for (partition, keys) in sets {
-            let before = self.apply(*partition, Vec::new()).await?.keys;
-            let steps = keys.iter().cloned().map(Step::Add).collect();
-            let applied = self.apply(*partition, steps).await?;
-            let was_suspect = self.suspects.remove(partition);
-            if self.unloaded.remove(partition) {
-                self.status.loaded();
-            } else if applied.keys != before || applied.keys != keys.len() {
-                if !was_suspect {
-                    log::warn!("partition {partition} differed from the engine and is mended");
-                }
-                self.status.repaired();
-            }
-            if applied.keys != keys.len() {
-                larger.insert(*partition);
-            }
-            self.known.entry(*partition).or_default().keys = keys.len();
-        }
-        self.remove_others(sets, larger).await
-    }
-
-    /// Removes the keys of some partitions that are not among those given: a walk over the whole
-    /// index, since it keeps partitions no apart.
-    async fn remove_others(
-        &mut self,
-        sets: &HashMap<usize, HashSet<Box<[u8]>>>,
-        larger: HashSet<usize>,
-    ) -> Result<(), StoreError> {
-        let mut after = Some(Box::default());
-        while let Some(from) = after.filter(|_| !larger.is_empty()) {
-            let page = self.walk(from).await?;
-            let mut others: HashMap<usize, Vec<Step>> = HashMap::new();
-            for key in page.0.iter() {
-                let partition = Place::of(key).partition;
-                if larger.contains(&partition) && !sets[&partition].contains(key) {
-                    others
-                        .entry(partition)
-                        .or_default()
-                        .push(Step::Remove(key.into()));
-                }
-            }
-            for (partition, steps) in others {
-                self.apply(partition, steps).await?;
-            }
-            after = page.1;
-        }
-        Ok(())
-    }
-
-    async fn walk(&self, after: Box<[u8]>) -> Result<(KeyList, Option<Box<[u8]>>), StoreError> {
-        let search = Admitted {
-            message: Search {
-                filter: Arc::new(Filter::default()),
-                after,
-                limit: WALK_KEYS,
-                total: Total::Known,
-            },
-            permit: None,
-        };
-        let found = self.actor.send(search).await;
-        let page = found.map_err(|_| StoreError::Stopping)??.page;
-        Ok((page.keys, page.resume))
-    }
-
     /// Changes the index by messages of a few steps each, and waits where it has no room.
     async fn apply(&self, partition: usize, steps: Vec<Step>) -> Result<Applied, StoreError> {
         let mut steps = steps.into_iter();
@@ -565,12 +298,7 @@ impl Follower {
         loop {
             let some: Vec<Step> = steps.by_ref().take(STEPS_MAX).collect();
             let is_last = some.len() < STEPS_MAX;
-            let message = Apply {
-                partition,
-                steps: some,
-            };
-            let applied = self.actor.send(message).await;
-            let applied = applied.map_err(|_| StoreError::Stopping)??;
+            let applied = self.send(partition, some).await?;
             idle += applied.idle;
             if is_last {
                 return Ok(Applied { idle, ..applied });
@@ -582,17 +310,15 @@ impl Follower {
     }
 
     async fn wait_for_room(&self, partition: usize) -> Result<(), StoreError> {
-        loop {
-            let message = Apply {
-                partition,
-                steps: Vec::new(),
-            };
-            let applied = self.actor.send(message).await;
-            if applied.map_err(|_| StoreError::Stopping)??.room == Room::Open {
-                return Ok(());
-            }
-            self.waiting.room.notified().await;
+        while self.send(partition, Vec::new()).await?.room != Room::Open {
+            self.options.waiting.room.notified().await;
         }
+        Ok(())
+    }
+
+    async fn send(&self, partition: usize, steps: Vec<Step>) -> Result<Applied, StoreError> {
+        let applied = self.options.actor.send(Apply { partition, steps }).await;
+        applied.map_err(|_| StoreError::Stopping)?
     }
 
     fn deadline(&self) -> Instant {
@@ -609,19 +335,6 @@ fn partitions_of(share: usize, shares: usize) -> Range<usize> {
 /// The share that a partition belongs to.
 pub(in crate::store) fn share_of(partition: usize, shares: usize) -> usize {
     partition * shares / PARTITIONS
-}
-
-/// The earlier of two positions, as what to read a log from.
-fn earlier<'a>(known: Option<&'a Position>, first: Option<&'a Position>) -> &'a [u8] {
-    let positions = [known, first].into_iter().flatten();
-    let earliest = positions
-        .filter_map(|at| Some((at.number()?, &at.id[..])))
-        .min();
-    match (first.and_then(Position::number), earliest) {
-        // Of a partition that was empty, or whose head is no id, all is read.
-        (None, _) | (_, None) => b"-",
-        (Some(_), Some((_, id))) => id,
-    }
 }
 
 #[cfg(test)]

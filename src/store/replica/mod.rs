@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //! - `actor`: owns the index of one share of the partitions, and answers searches
-//! - `follower`: reads heads and logs in rounds, which searches wait for
+//! - `follower`: reads heads and logs in rounds, which searches wait for; `follower::mend`: puts
+//!   what was read in place of what the index held
 //! - `reading`: reads a partition whole, at the start and where an index has diverged
 //! - `status`: what the server says of all shares
 

@@ -138,12 +138,9 @@ impl Reading {
 
     /// Replays the log, as it was read together with `head`, from the first head on or earlier.
     pub(super) fn replay(&mut self, head: &Head, entries: &[Entry]) -> Replayed {
-        let places: HashSet<&[u8]> = entries.iter().map(|entry| &*entry.position.id).collect();
-        let is_known = |seen: &Position| {
-            head.position.as_ref() == Some(seen)
-                || (places.contains(&*seen.id)
-                    && entries.iter().any(|entry| entry.position == *seen))
-        };
+        let logged: HashSet<&Position> = entries.iter().map(|entry| &entry.position).collect();
+        let is_known =
+            |seen: &Position| head.position.as_ref() == Some(seen) || logged.contains(seen);
         if !self.seen.iter().all(is_known) {
             return Replayed::Cut;
         }

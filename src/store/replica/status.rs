@@ -128,7 +128,7 @@ impl ReplicaStatus {
         Duration::from_millis(self.now_ms().saturating_sub(answered))
     }
 
-    pub(in crate::store) fn stats(&self) -> ReplicaStats {
+    pub(in crate::store) fn stats(&self, reconnects: u64) -> ReplicaStats {
         let synced = self.synced_ms.iter().map(|at| at.load(Ordering::Relaxed));
         let oldest = synced.min().unwrap_or(0);
         let suspects = self
@@ -140,7 +140,7 @@ impl ReplicaStatus {
             reloads: self.reloads.load(Ordering::Relaxed),
             repairs: self.repairs.load(Ordering::Relaxed),
             partitions_behind: suspects.sum(),
-            reconnects: 0,
+            reconnects,
         }
     }
 

@@ -1,0 +1,297 @@
+//! Partitions that are read whole, since the index is empty or has diverged, or to see whether it
+//! has: how readings begin, and how what was read takes the place of what the index held.
+
+use super::Follower;
+use crate::model::{Filter, KeyList};
+use crate::store::StoreError;
+use crate::store::message::{Admitted, Search, Total};
+use crate::store::replica::reading::{Mend, Reading, Replayed};
+use crate::valkey::{EngineError, Entry, Head, Place, Position, Repair, Step};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Partitions that are read at a time, which bounds the memory that this takes.
+const READINGS_MAX: usize = 4;
+
+/// How often a partition's log and head are read again at the end of a reading, where repairs or
+/// writes come in between.
+const ENDS_MAX: usize = 8;
+
+/// How long to wait after a failure.
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Keys that a walk over the index takes at a time.
+const WALK_KEYS: usize = 512;
+
+/// A partition that was read.
+pub(super) type Read = (usize, Result<Reading, EngineError>);
+
+impl Follower {
+    /// Begins to read suspect partitions, as many as may be read at a time.
+    pub(super) async fn begin_readings(&mut self) {
+        let free = READINGS_MAX.saturating_sub(self.readings.len());
+        let next = self.suspects.difference(&self.being_read).take(free);
+        let next: Vec<usize> = next.copied().collect();
+        if next.is_empty() {
+            return;
+        }
+        let checked = self.options.client.check_layout(self.deadline()).await;
+        self.options.status.layout(checked);
+        if checked.is_err() {
+            tokio::time::sleep(FAILURE_PAUSE).await;
+            return;
+        }
+        for partition in next {
+            if !self.unloaded.contains(&partition) {
+                self.options.status.reloaded();
+                log::info!("partition {partition} differs from the engine and is read again");
+            }
+            self.read(partition);
+        }
+    }
+
+    /// Begins to compare the next partition with the engine.
+    pub(super) async fn scrub(&mut self) {
+        if self.options.share == 0 {
+            self.options
+                .status
+                .layout(self.options.client.check_layout(self.deadline()).await);
+        }
+        let partition = self.next_scrub;
+        if self.suspects.is_empty() && !self.being_read.contains(&partition) {
+            self.next_scrub += 1;
+            if self.next_scrub == self.partitions.end {
+                self.next_scrub = self.partitions.start;
+            }
+            self.read(partition);
+        }
+    }
+
+    fn read(&mut self, partition: usize) {
+        self.being_read.insert(partition);
+        let (client, patience) = (self.options.client.clone(), self.options.patience);
+        self.readings.push(Box::pin(async move {
+            (partition, Reading::read(client, partition, patience).await)
+        }));
+    }
+
+    /// Puts what was read in place.
+    pub(super) async fn end_readings(&mut self, done: Vec<Read>) {
+        let mut sets: HashMap<usize, HashSet<Box<[u8]>>> = HashMap::new();
+        for (partition, read) in done {
+            self.being_read.remove(&partition);
+            let ended = match read {
+                Ok(reading) => self.end_reading(partition, reading).await,
+                Err(error) => Err(error),
+            };
+            match ended {
+                Ok(Some(keys)) => {
+                    sets.insert(partition, keys);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    log::debug!("partition {partition} could not be read: {error}");
+                    // A scrub that fails is tried again in its turn.
+                    if self.suspects.contains(&partition) {
+                        self.refuse(error);
+                        tokio::time::sleep(FAILURE_PAUSE).await;
+                    }
+                }
+            }
+        }
+        if self.install(&sets).await.is_err() {
+            log::error!("the index could not take in what was read; it is read again");
+            self.suspects.extend(sets.keys());
+        }
+    }
+
+    /// Tells the searches that wait why they wait in vain.
+    fn refuse(&self, error: EngineError) {
+        for ticket in self.options.waiting.take() {
+            // As above.
+            let _ = ticket.send(Err(error));
+        }
+    }
+
+    /// Replays the log over a reading, and mends what is wrong with the log or the head. The keys at
+    /// that head, which the partition is then known at; `None` where the reading is of no use.
+    async fn end_reading(
+        &mut self,
+        partition: usize,
+        mut reading: Reading,
+    ) -> Result<Option<HashSet<Box<[u8]>>>, EngineError> {
+        for _ in 0..ENDS_MAX {
+            let known = self.known[&partition].position.clone();
+            let known = known.filter(|_| !self.suspects.contains(&partition));
+            let from = earlier(known.as_ref(), reading.first.position.as_ref());
+            let ended = self
+                .options
+                .client
+                .log_to_end(partition, from, self.deadline())
+                .await;
+            let (head, entries) = match ended {
+                // A log or a head of another type can be made anew.
+                Err(EngineError::Foreign)
+                    if self.options.client.mend(partition, self.deadline()).await? =>
+                {
+                    log::warn!("the log or head of partition {partition} was of another type");
+                    continue;
+                }
+                ended => ended?,
+            };
+            self.options.status.answered();
+            match reading.replay(&head, &entries) {
+                Replayed::Cut => {
+                    if !self.suspects.contains(&partition) {
+                        return Ok(None);
+                    }
+                    self.read(partition);
+                    return Ok(None);
+                }
+                Replayed::Whole {
+                    mend: Some(Mend { append }),
+                } => {
+                    let repair = Repair {
+                        head,
+                        keys: reading.keys.len(),
+                        append,
+                    };
+                    if self
+                        .options
+                        .client
+                        .repair(partition, &repair, self.deadline())
+                        .await?
+                    {
+                        log::warn!("the head of partition {partition} was wrong and is mended");
+                        self.options.status.repaired();
+                        reading.forget_heads();
+                    }
+                }
+                Replayed::Whole { mend: None } => {
+                    return Ok(Some(self.compare(partition, reading, head, entries).await));
+                }
+            }
+        }
+        // Writes were faster every time: what was read is of no use any more.
+        if self.suspects.contains(&partition) {
+            self.read(partition);
+        }
+        Ok(None)
+    }
+
+    /// Brings the index of a partition that is not suspect up to the head as its log says, so that
+    /// what then differs from what was read is a difference. The keys that were read.
+    async fn compare(
+        &mut self,
+        partition: usize,
+        reading: Reading,
+        head: Head,
+        entries: Vec<Entry>,
+    ) -> HashSet<Box<[u8]>> {
+        let known = &self.known[&partition].position;
+        if !self.suspects.contains(&partition) && *known != head.position {
+            let from = match known {
+                Some(known) => entries.iter().position(|entry| entry.position == *known),
+                None => Some(0),
+            };
+            let log = from.map_or(Vec::new(), |from| entries[from..].to_vec());
+            let mut log = log.into_iter();
+            let has_known = known.is_none() || log.next().is_some();
+            let steps: Vec<Step> = log.filter_map(|entry| entry.step).collect();
+            match self.apply(partition, steps).await {
+                Ok(applied) if has_known && applied.idle == 0 => {}
+                Ok(_) | Err(_) => {
+                    self.suspects.insert(partition);
+                }
+            }
+        }
+        let known = self.known.entry(partition).or_default();
+        known.position = head.position;
+        known.head_keys = reading.keys.len();
+        reading.keys
+    }
+
+    /// Makes the index of some partitions hold just these keys.
+    async fn install(
+        &mut self,
+        sets: &HashMap<usize, HashSet<Box<[u8]>>>,
+    ) -> Result<(), StoreError> {
+        let mut larger = HashSet::new();
+        for (partition, keys) in sets {
+            let before = self.apply(*partition, Vec::new()).await?.keys;
+            let steps = keys.iter().cloned().map(Step::Add).collect();
+            let applied = self.apply(*partition, steps).await?;
+            let was_suspect = self.suspects.remove(partition);
+            if self.unloaded.remove(partition) {
+                self.options.status.loaded();
+            } else if applied.keys != before || applied.keys != keys.len() {
+                if !was_suspect {
+                    log::warn!("partition {partition} differed from the engine and is mended");
+                }
+                self.options.status.repaired();
+            }
+            if applied.keys != keys.len() {
+                larger.insert(*partition);
+            }
+            self.known.entry(*partition).or_default().keys = keys.len();
+        }
+        self.remove_others(sets, larger).await
+    }
+
+    /// Removes the keys of some partitions that are not among those given: a walk over the whole
+    /// index, since it keeps partitions no apart.
+    async fn remove_others(
+        &mut self,
+        sets: &HashMap<usize, HashSet<Box<[u8]>>>,
+        larger: HashSet<usize>,
+    ) -> Result<(), StoreError> {
+        let mut after = Some(Box::default());
+        while let Some(from) = after.filter(|_| !larger.is_empty()) {
+            let page = self.walk(from).await?;
+            let mut others: HashMap<usize, Vec<Step>> = HashMap::new();
+            for key in page.0.iter() {
+                let partition = Place::of(key).partition;
+                if larger.contains(&partition) && !sets[&partition].contains(key) {
+                    others
+                        .entry(partition)
+                        .or_default()
+                        .push(Step::Remove(key.into()));
+                }
+            }
+            for (partition, steps) in others {
+                self.apply(partition, steps).await?;
+            }
+            after = page.1;
+        }
+        Ok(())
+    }
+
+    async fn walk(&self, after: Box<[u8]>) -> Result<(KeyList, Option<Box<[u8]>>), StoreError> {
+        let search = Admitted {
+            message: Search {
+                filter: Arc::new(Filter::default()),
+                after,
+                limit: WALK_KEYS,
+                total: Total::Known,
+            },
+            permit: None,
+        };
+        let found = self.options.actor.send(search).await;
+        let page = found.map_err(|_| StoreError::Stopping)??.page;
+        Ok((page.keys, page.resume))
+    }
+}
+
+/// The earlier of two positions, as what to read a log from.
+fn earlier<'a>(known: Option<&'a Position>, first: Option<&'a Position>) -> &'a [u8] {
+    let positions = [known, first].into_iter().flatten();
+    let earliest = positions
+        .filter_map(|at| Some((at.number()?, &at.id[..])))
+        .min();
+    match (first.and_then(Position::number), earliest) {
+        // Of a partition that was empty, or whose head is no id, all is read.
+        (None, _) | (_, None) => b"-",
+        (Some(_), Some((_, id))) => id,
+    }
+}

@@ -1,0 +1,80 @@
+//! What changes the engine's data, and what reads much of it: scripts, each one step to everybody
+//! else. They name all keys that they touch.
+
+use super::link::Call;
+use redis::{Cmd, cmd};
+
+/// All scripts.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    pub(super) set: Script,
+    pub(super) delete: Script,
+    pub(super) sizes: Script,
+    pub(super) keys: Script,
+    pub(super) scan: Script,
+    pub(super) log: Script,
+    pub(super) repair: Script,
+    pub(super) mend: Script,
+}
+
+/// A script, and the hash that the engine knows it by.
+#[derive(Debug)]
+pub(super) struct Script {
+    source: &'static str,
+    hash: String,
+}
+
+/// A script with what it is run on.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub(super) script: &'a Script,
+    pub(super) partition: usize,
+    pub(super) keys: Vec<String>,
+    pub(super) arguments: Vec<Vec<u8>>,
+}
+
+impl Run<'_> {
+    /// By the script's hash, which the engine may not know.
+    pub(super) fn by_hash(&self) -> Call {
+        let mut command = cmd("EVALSHA");
+        command.arg(&self.script.hash);
+        self.completed(command)
+    }
+
+    /// With the whole script, which the engine then knows.
+    pub(super) fn whole(&self) -> Call {
+        let mut command = cmd("EVAL");
+        command.arg(self.script.source);
+        self.completed(command)
+    }
+
+    fn completed(&self, mut command: Cmd) -> Call {
+        command.arg(self.keys.len()).arg(&self.keys);
+        for argument in &self.arguments {
+            command.arg(&argument[..]);
+        }
+        Call {
+            partition: self.partition,
+            command,
+        }
+    }
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        let script = |source| Script {
+            source,
+            hash: redis::Script::new(source).get_hash().to_owned(),
+        };
+        Self {
+            set: script(include_str!("scripts/set.lua")),
+            delete: script(include_str!("scripts/delete.lua")),
+            sizes: script(include_str!("scripts/sizes.lua")),
+            keys: script(include_str!("scripts/keys.lua")),
+            scan: script(include_str!("scripts/scan.lua")),
+            log: script(include_str!("scripts/log.lua")),
+            repair: script(include_str!("scripts/repair.lua")),
+            mend: script(include_str!("scripts/mend.lua")),
+        }
+    }
+}
