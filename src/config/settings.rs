@@ -109,7 +109,7 @@ settings! {
     workers: usize, "KVSTORE_WORKERS",
         "Threads that serve, up to 512 [default: one for each core]";
     shards: usize, "KVSTORE_SHARDS",
-        "Shares that the keys are divided into, up to 1024 [default: one for each worker]";
+        "Shares that the keys are divided into, up to 1024, and 256 with an engine elsewhere [default: one for each worker]";
     engine_username: String, "KVSTORE_ENGINE_USERNAME",
         "Who we are to the engine, where its URL does not say [default: the engine's default user]";
     engine_password_file: PathBuf, "KVSTORE_ENGINE_PASSWORD_FILE",
