@@ -10,7 +10,7 @@ use settings::Filled;
 pub use settings::Settings;
 
 use crate::http::Limits;
-use crate::valkey::{Address, LinkSettings, PARTITIONS};
+use crate::valkey::{Address, Confirmation, LinkSettings, PARTITIONS};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -211,6 +211,7 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
                 "engine_response_timeout_ms",
                 settings.engine_response_timeout_ms,
             )?,
+            confirmation: confirmation(settings)?,
         },
         namespace: namespace.clone(),
         unready_after: duration("engine_unready_after_ms", settings.engine_unready_after_ms)?,
@@ -218,6 +219,25 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
             "engine_scrub_interval_ms",
             settings.engine_scrub_interval_ms,
         )?,
+    }))
+}
+
+/// Who must confirm a change, if anybody.
+fn confirmation(settings: &Filled) -> Result<Option<Confirmation>, ConfigError> {
+    let replicas = settings.engine_wait_replicas;
+    if replicas == 0 {
+        return Ok(None);
+    }
+    let name = "engine_wait_timeout_ms";
+    let wait = settings.engine_wait_timeout_ms;
+    // Else the connection is given up before the engine says how many have it.
+    if wait >= settings.engine_response_timeout_ms {
+        let remedy = "give less than engine_response_timeout_ms";
+        return Err(out_of_range(name, &wait.to_string(), remedy));
+    }
+    Ok(Some(Confirmation {
+        replicas: at_most("engine_wait_replicas", replicas, 1000)?,
+        timeout: duration(name, wait)?,
     }))
 }
 

@@ -68,6 +68,10 @@ settings! {
         "How long a connection to the engine may take, in ms";
     engine_response_timeout_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_RESPONSE_TIMEOUT_MS",
         "How long the engine may take for one command, in ms";
+    engine_wait_replicas: usize = 0usize, "0", "KVSTORE_ENGINE_WAIT_REPLICAS",
+        "How many replicas must have a change before it is acknowledged (WAIT); with too few, 504";
+    engine_wait_timeout_ms: u64 = 500u64, "500", "KVSTORE_ENGINE_WAIT_TIMEOUT_MS",
+        "How long those replicas may take, in ms; less than engine_response_timeout_ms";
     engine_unready_after_ms: u64 = 10_000u64, "10000", "KVSTORE_ENGINE_UNREADY_AFTER_MS",
         "How long the engine may be silent before the server is not ready, in ms";
     engine_scrub_interval_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_SCRUB_INTERVAL_MS",

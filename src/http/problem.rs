@@ -42,6 +42,7 @@ pub(super) enum Code {
     Timeout,
     StoreFull,
     EngineUnavailable,
+    EngineUnreplicated,
     EngineReadOnly,
     EngineFull,
     EngineDenied,
@@ -103,6 +104,11 @@ impl Code {
                 let title = "Engine unavailable";
                 ("engine_unavailable", S::SERVICE_UNAVAILABLE, title)
             }
+            Self::EngineUnreplicated => (
+                "engine_unreplicated",
+                S::GATEWAY_TIMEOUT,
+                "Too few replicas confirmed",
+            ),
             Self::EngineReadOnly => {
                 let title = "Engine takes no writes";
                 ("engine_read_only", S::SERVICE_UNAVAILABLE, title)
@@ -126,6 +132,7 @@ impl Code {
             | EngineError::Unscripted
             | EngineError::Other => Self::EngineUnavailable,
             EngineError::Unanswered => Self::Timeout,
+            EngineError::Unreplicated => Self::EngineUnreplicated,
             EngineError::ReadOnly => Self::EngineReadOnly,
             EngineError::Full => Self::EngineFull,
             EngineError::Denied => Self::EngineDenied,

@@ -105,6 +105,9 @@ enum Keeper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admission {
     Refuse,
+    /// As `Refuse`, and leaves half of the room to others: an engine that takes no writes for a
+    /// while holds them all, and should be read meanwhile.
+    RefuseEarly,
     Wait,
     Bypass,
 }
@@ -448,11 +451,19 @@ impl Store {
         admission: Admission,
     ) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
         let semaphore = self.0.shards[shard].admission.clone();
+        let refused = || {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+            StoreError::Overloaded
+        };
         let permit = match admission {
-            Admission::Refuse => semaphore.try_acquire_owned().map_err(|_| {
-                self.0.refused.fetch_add(1, Ordering::Relaxed);
-                StoreError::Overloaded
-            })?,
+            Admission::RefuseEarly
+                if semaphore.available_permits() <= self.0.options.messages_in_flight_max / 2 =>
+            {
+                return Err(refused());
+            }
+            Admission::Refuse | Admission::RefuseEarly => {
+                semaphore.try_acquire_owned().map_err(|_| refused())?
+            }
             Admission::Wait => {
                 let permit = semaphore.acquire_owned().await;
                 permit.expect("the semaphore is never closed")

@@ -144,7 +144,7 @@ impl Store {
         key: &Key,
     ) -> Result<Option<Value>, StoreError> {
         let get = async |client: Rc<Client>, deadline| client.get(key, deadline).await;
-        self.engine(remote, key, get).await
+        self.engine(remote, key, Admission::Refuse, get).await
     }
 
     pub(super) async fn set_remote(
@@ -153,7 +153,8 @@ impl Store {
         mutation: &Mutation,
     ) -> Result<Written, StoreError> {
         let set = async |client: Rc<Client>, deadline| client.set(mutation, deadline).await;
-        self.engine(remote, &mutation.key, set).await
+        self.engine(remote, &mutation.key, Admission::RefuseEarly, set)
+            .await
     }
 
     pub(super) async fn delete_remote(
@@ -162,7 +163,8 @@ impl Store {
         mutation: &Mutation,
     ) -> Result<Option<Revision>, StoreError> {
         let delete = async |client: Rc<Client>, deadline| client.delete(mutation, deadline).await;
-        self.engine(remote, &mutation.key, delete).await
+        self.engine(remote, &mutation.key, Admission::RefuseEarly, delete)
+            .await
     }
 
     /// Sets keys in pipelines in which no key is twice, so that lines of one key apply in order.
@@ -207,10 +209,11 @@ impl Store {
         &self,
         remote: &Remote,
         key: &Key,
+        admission: Admission,
         ask: impl AsyncFnOnce(Rc<Client>, Instant) -> Result<T, EngineError>,
     ) -> Result<T, StoreError> {
         remote.check()?;
-        let _permit = self.admit(self.owner(key), Admission::Refuse).await?;
+        let _permit = self.admit(self.owner(key), admission).await?;
         let deadline = Instant::now() + self.0.options.request_timeout;
         let answer = ask(self.client(remote), deadline).await;
         answer.map_err(|error| {

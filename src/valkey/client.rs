@@ -55,7 +55,8 @@ impl Client {
     /// Sets a key. One script, O(1).
     ///
     /// # Errors
-    /// As [`EngineError`] says; only after [`EngineError::Unanswered`] the change may have been made.
+    /// As [`EngineError`] says; after [`EngineError::Unanswered`] the change may have been made, after
+    /// [`EngineError::Unreplicated`] it was; else it was not.
     pub async fn set(
         &self,
         mutation: &Mutation,
@@ -63,7 +64,7 @@ impl Client {
     ) -> Result<Written, EngineError> {
         let (revision, run) = self.set_run(mutation);
         let asked = async {
-            let answer = self.run(Access::Write, &run, deadline).await?;
+            let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
             Ok(Written {
                 revision,
                 created: number(&answer)? == 1,
@@ -84,12 +85,15 @@ impl Client {
             .collect();
         let calls: Vec<Call> = runs.iter().map(|(_, run)| run.by_hash()).collect();
         let begun = Instant::now();
-        let answers = self.link.ask_many(Access::Write, &calls, deadline).await;
+        let answers = self
+            .link
+            .ask_many(Access::ConfirmedWrite, &calls, deadline)
+            .await;
         let mut written = Vec::with_capacity(answers.len());
         for ((revision, run), answer) in runs.iter().zip(answers) {
             let answer = match answer {
                 Err(error) if error.passes() || error == EngineError::Unscripted => {
-                    self.run(Access::Write, run, deadline).await
+                    self.run(Access::ConfirmedWrite, run, deadline).await
                 }
                 answer => answer,
             };
@@ -134,7 +138,7 @@ impl Client {
             ],
         };
         let asked = async {
-            let answer = self.run(Access::Write, &run, deadline).await?;
+            let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
             Ok((number(&answer)? == 1).then_some(revision))
         };
         self.observed(Operation::Delete, asked).await

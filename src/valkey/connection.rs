@@ -1,6 +1,7 @@
 //! Connections that are made when they are needed, and again when they are lost.
 
 use super::address::{Address, Topology};
+use super::confirmed::Confirmation;
 use super::error::EngineError;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -33,6 +34,8 @@ pub struct LinkSettings {
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub response_timeout: Duration,
+    /// Who must confirm a change besides the master.
+    pub confirmation: Option<Confirmation>,
 }
 
 /// What connections are made to.

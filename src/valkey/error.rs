@@ -18,6 +18,13 @@ pub enum EngineError {
          read the key, or repeat the request if repeating it does no harm"
     )]
     Unanswered,
+    /// It was done, but too few replicas said in time that they have it.
+    #[error(
+        "the change was made, but fewer replicas than the setting engine_wait_replicas have \
+         confirmed it within engine_wait_timeout_ms; a failover may undo it: repeat the request if \
+         repeating it does no harm, and look at the engine's replicas"
+    )]
+    Unreplicated,
     /// It is loading its data, or busy with somebody's script.
     #[error(
         "the engine is loading its data, or busy with a script; nothing was done, try again after \
@@ -76,9 +83,10 @@ pub enum EngineError {
 
 impl EngineError {
     /// All kinds, in the order of their labels.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unreachable,
         Self::Unanswered,
+        Self::Unreplicated,
         Self::Loading,
         Self::ReadOnly,
         Self::Moving,
@@ -96,6 +104,7 @@ impl EngineError {
         match self {
             Self::Unreachable => "unreachable",
             Self::Unanswered => "unanswered",
+            Self::Unreplicated => "unreplicated",
             Self::Loading => "loading",
             Self::ReadOnly => "read_only",
             Self::Moving => "moving",

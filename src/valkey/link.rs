@@ -6,6 +6,7 @@
 //! own without retries; reads have one with few.
 
 use super::address::Topology;
+use super::confirmed::{self, Confirmation};
 use super::connection::{LinkSettings, Master, Nodes, Reconnecting};
 use super::error::EngineError;
 use super::layout::slot;
@@ -44,18 +45,26 @@ pub enum Access {
     Read,
     /// It may not.
     Write,
+    /// It may not, and as many replicas as the settings ask for must have it too.
+    ConfirmedWrite,
 }
 
 /// A thread's connections. Not to be shared between threads, since each answer would wake another.
 #[derive(Debug)]
 pub struct Link {
     kind: Kind,
+    confirmation: Option<Confirmation>,
     /// Where each partition's master was, in a cluster, so that reads of many go to each at once.
     masters: RefCell<Option<Arc<Vec<usize>>>>,
 }
 
 enum Kind {
-    Single(Box<Reconnecting<Master>>),
+    Single {
+        master: Box<Reconnecting<Master>>,
+        /// What replicas confirm goes here, since nothing else gets through while they are waited
+        /// for.
+        confirmed: Box<Reconnecting<Master>>,
+    },
     Cluster {
         reads: Box<Reconnecting<Nodes>>,
         writes: Box<Reconnecting<Nodes>>,
@@ -70,8 +79,14 @@ impl Link {
     pub fn new(settings: &LinkSettings, reconnects: &Arc<AtomicU64>) -> Result<Self, RedisError> {
         let kind = match settings.address.topology() {
             Topology::Node | Topology::Sentinel(_) => {
-                let master = Reconnecting::new(Master::new(settings)?, reconnects);
-                Kind::Single(Box::new(master))
+                let master = || {
+                    let master = Reconnecting::new(Master::new(settings)?, reconnects);
+                    Ok::<_, RedisError>(Box::new(master))
+                };
+                Kind::Single {
+                    master: master()?,
+                    confirmed: master()?,
+                }
             }
             Topology::Cluster => {
                 let nodes = |retries| {
@@ -86,19 +101,21 @@ impl Link {
         };
         Ok(Self {
             kind,
+            confirmation: settings.confirmation,
             masters: RefCell::new(None),
         })
     }
 
     /// Whether all partitions are at one node.
     pub fn is_single(&self) -> bool {
-        matches!(self.kind, Kind::Single(_))
+        matches!(self.kind, Kind::Single { .. })
     }
 
     /// Asks until `deadline`. What passes by itself is asked again after a pause.
     ///
     /// # Errors
-    /// As [`EngineError`] says. After [`EngineError::Unanswered`] a write may have been made.
+    /// As [`EngineError`] says. After [`EngineError::Unanswered`] a write may have been made, after
+    /// [`EngineError::Unreplicated`] it was.
     pub async fn ask(
         &self,
         access: Access,
@@ -134,12 +151,15 @@ impl Link {
         deadline: Instant,
     ) -> Vec<Result<Value, EngineError>> {
         let asked = async {
-            match &self.kind {
-                Kind::Single(master) => pipelined(master, calls).await,
-                Kind::Cluster { reads, .. } if access == Access::Read => {
+            match (&self.kind, self.confirmation(access)) {
+                (Kind::Single { master, .. }, None) => pipelined(master, calls).await,
+                (Kind::Single { confirmed, .. }, Some(confirmation)) => {
+                    confirmed::pipelined(confirmed, calls, confirmation).await
+                }
+                (Kind::Cluster { reads, .. }, _) if access == Access::Read => {
                     self.grouped(reads, calls).await
                 }
-                Kind::Cluster { .. } => {
+                (Kind::Cluster { .. }, _) => {
                     join_all(calls.iter().map(|call| self.ask_once(access, call))).await
                 }
             }
@@ -166,7 +186,7 @@ impl Link {
     ) -> Result<Value, EngineError> {
         let asked = async {
             let nodes = match &self.kind {
-                Kind::Single(master) => return single(master, command).await,
+                Kind::Single { master, .. } => return single(master, command).await,
                 Kind::Cluster { reads, .. } if access == Access::Read => reads,
                 Kind::Cluster { writes, .. } => writes,
             };
@@ -182,7 +202,7 @@ impl Link {
     /// As [`Link::ask`].
     pub async fn ask_masters(&self, command: &Cmd) -> Result<Vec<Value>, EngineError> {
         match &self.kind {
-            Kind::Single(master) => Ok(vec![single(master, command).await?]),
+            Kind::Single { master, .. } => Ok(vec![single(master, command).await?]),
             Kind::Cluster { reads, .. } => {
                 let (number, mut connection) = reads.get().await?;
                 let masters = MultipleNodeRoutingInfo::AllMasters;
@@ -199,14 +219,29 @@ impl Link {
     }
 
     async fn ask_once(&self, access: Access, call: &Call) -> Result<Value, EngineError> {
-        match (&self.kind, access) {
-            (Kind::Single(master), _) => single(master, &call.command).await,
-            (Kind::Cluster { reads, .. }, Access::Read) => {
-                routed(reads, route(call.partition), &call.command).await
+        let command = &call.command;
+        match (&self.kind, self.confirmation(access)) {
+            (Kind::Single { master, .. }, None) => single(master, command).await,
+            (Kind::Single { confirmed, .. }, Some(confirmation)) => {
+                confirmed::single(confirmed, command, confirmation).await
             }
-            (Kind::Cluster { writes, .. }, Access::Write) => {
-                routed(writes, route(call.partition), &call.command).await
+            (Kind::Cluster { reads, .. }, _) if access == Access::Read => {
+                routed(reads, route(call.partition), command).await
             }
+            (Kind::Cluster { writes, .. }, None) => {
+                routed(writes, route(call.partition), command).await
+            }
+            (Kind::Cluster { writes, .. }, Some(confirmation)) => {
+                confirmed::routed(writes, route(call.partition), command, confirmation).await
+            }
+        }
+    }
+
+    /// Who must confirm what is asked with this access.
+    fn confirmation(&self, access: Access) -> Option<Confirmation> {
+        match access {
+            Access::Read | Access::Write => None,
+            Access::ConfirmedWrite => self.confirmation,
         }
     }
 
@@ -296,10 +331,11 @@ impl Link {
 
     /// Gives a connection up that did not answer in time.
     fn reconnect(&self, access: Access) {
-        match (&self.kind, access) {
-            (Kind::Single(master), _) => master.unanswered(),
-            (Kind::Cluster { reads, .. }, Access::Read) => reads.unanswered(),
-            (Kind::Cluster { writes, .. }, Access::Write) => writes.unanswered(),
+        match (&self.kind, self.confirmation(access)) {
+            (Kind::Single { master, .. }, None) => master.unanswered(),
+            (Kind::Single { confirmed, .. }, Some(_)) => confirmed.unanswered(),
+            (Kind::Cluster { reads, .. }, _) if access == Access::Read => reads.unanswered(),
+            (Kind::Cluster { writes, .. }, _) => writes.unanswered(),
         }
         self.masters.take();
     }
@@ -378,7 +414,7 @@ async fn routed(
 impl std::fmt::Debug for Kind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
-            Self::Single(_) => "Single",
+            Self::Single { .. } => "Single",
             Self::Cluster { .. } => "Cluster",
         })
     }

@@ -10,12 +10,14 @@
 //! - `layout`: the names of the engine's keys, and how a value is written
 //! - `log`: heads and logs as they are read
 //! - `link`: who is asked, until when, and what may be sent again
+//! - `confirmed`: writes that replicas must have before they are acknowledged
 //! - `connection`: connections, made again when they are lost
 //! - `address`: the URL of a node, of Sentinels, of a cluster
 //! - `error`: what can go wrong, and what that means for a change
 
 mod address;
 mod client;
+mod confirmed;
 mod connection;
 mod error;
 mod layout;
@@ -25,6 +27,7 @@ mod scripts;
 
 pub use address::{Address, AddressError};
 pub use client::{BucketKeys, Client, LOG_PAGE, Repair, Scanned, Span};
+pub use confirmed::Confirmation;
 pub use connection::LinkSettings;
 pub use error::EngineError;
 pub use layout::{BUCKETS, PARTITIONS, Place};

@@ -21,15 +21,24 @@ pub struct Seen {
     pub gap: Duration,
 }
 
-/// Writes keys that begin with `name` until `during` has ended, each once.
-pub fn write_during(server: &Server, name: &str, during: impl FnOnce()) -> Seen {
+/// Whether what was acknowledged may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Never,
+    /// By a failover: replication is asynchronous.
+    Possible,
+}
+
+/// Writes keys that begin with `name` until `during` has ended, each once, reads each
+/// and searches for each.
+pub fn write_during(server: &Server, name: &str, loss: Loss, during: impl FnOnce()) -> Seen {
     let done = AtomicBool::new(false);
     let address = server.address();
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let done = &done;
-                scope.spawn(move || write(address, &format!("{name}-{writer}"), done))
+                scope.spawn(move || write(address, &format!("{name}-{writer}"), loss, done))
             })
             .collect();
         during();
@@ -47,7 +56,7 @@ pub fn write_during(server: &Server, name: &str, during: impl FnOnce()) -> Seen 
     })
 }
 
-fn write(address: SocketAddr, name: &str, done: &AtomicBool) -> Seen {
+fn write(address: SocketAddr, name: &str, loss: Loss, done: &AtomicBool) -> Seen {
     let mut connection = Connection::to(address);
     let mut seen = Seen::default();
     let mut last = Instant::now();
@@ -63,14 +72,7 @@ fn write(address: SocketAddr, name: &str, done: &AtomicBool) -> Seen {
             200 => {
                 seen.gap = seen.gap.max(last.elapsed());
                 last = Instant::now();
-                let read = connection.request("GET", &format!("/get/{key}"), &[], b"");
-                // Once acknowledged, a value may be lost by a failover, but is never another.
-                assert!(
-                    matches!(read.status, 200 | 404 | 503 | 504),
-                    "{}",
-                    read.text()
-                );
-                assert!(read.status != 200 || read.body == key.as_bytes());
+                check(&mut connection, &key, loss);
                 seen.acknowledged.insert(key);
             }
             503 => seen.refused += 1,
@@ -81,6 +83,25 @@ fn write(address: SocketAddr, name: &str, done: &AtomicBool) -> Seen {
         }
     }
     seen
+}
+
+/// Reads a key that was acknowledged, whose value is the key, and searches for it. It may be lost,
+/// but is never another.
+fn check(connection: &mut Connection, key: &str, loss: Loss) {
+    let read = connection.request("GET", &format!("/get/{key}"), &[], b"");
+    match read.status {
+        200 => assert_eq!(read.body, key.as_bytes()),
+        404 => assert_eq!(loss, Loss::Possible, "{key} is lost"),
+        503 | 504 => {}
+        status => panic!("{status}: {}", read.text()),
+    }
+    let found = connection.request("GET", &format!("/search?prefix={key}"), &[], b"");
+    match found.status {
+        200 if found.total() == 0 => assert_eq!(loss, Loss::Possible, "{key} is not found"),
+        200 => assert_eq!(found.keys(), [key]),
+        503 | 504 => {}
+        status => panic!("{status}: {}", found.text()),
+    }
 }
 
 /// Waits until searches at all servers give just the keys that can be read, and returns how many

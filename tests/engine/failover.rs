@@ -2,7 +2,7 @@
 //! told. Replication is asynchronous: what a failover loses is counted, not forbidden; that it is
 //! never anything but loss is what is tested.
 
-use crate::audit::{settle, write_during};
+use crate::audit::{Loss, settle, write_during};
 use crate::redis::{Cluster, Redis, Sentinels, cli};
 use crate::server;
 use crate::support::{Server, until};
@@ -42,7 +42,7 @@ fn a_killed_master_is_followed_by_sentinels() {
     let mut sentinels = Sentinels::start();
     let servers = [server(&sentinels.url(), &[]), server(&sentinels.url(), &[])];
     let before = sentinels.master();
-    let seen = write_during(&servers[0], "s", || {
+    let seen = write_during(&servers[0], "s", Loss::Possible, || {
         pause(&servers[1], 200);
         let master = sentinels
             .nodes
@@ -71,7 +71,7 @@ fn a_cluster_is_followed_through_failovers_and_moving_slots() {
         server(&cluster.url(), &limits),
         server(&cluster.url(), &limits),
     ];
-    let seen = write_during(&servers[0], "c", || {
+    let seen = write_during(&servers[0], "c", Loss::Possible, || {
         pause(&servers[1], 200);
         manual_failover(&cluster);
         can_write(&servers[1]);

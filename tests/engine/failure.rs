@@ -161,3 +161,44 @@ fn an_engine_that_hangs_holds_no_request_past_its_deadline() {
         (server.get("/search?prefix=").status == 200).then_some(())
     });
 }
+
+#[test]
+fn a_change_is_acknowledged_once_as_many_replicas_have_it_as_asked() {
+    let master = Redis::start(&["--repl-diskless-sync-delay", "0"]);
+    let port = master.port().to_string();
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
+    until("the replica has all data", || {
+        let says = replica.run(&["info", "replication"]);
+        says.contains("master_link_status:up").then_some(())
+    });
+    let waiting = |replicas: &str| {
+        let limits = ["--engine-wait-timeout-ms", "300"];
+        let wait = ["--engine-wait-replicas", replicas];
+        server(&master.url(), &[wait, limits].concat())
+    };
+    let (one, two) = (waiting("1"), waiting("2"));
+    assert_eq!(one.put("/set/a", &[], b"1").status, 200);
+    assert_eq!(one.bulk("{\"key\":\"b\",\"value\":1}\n").status, 200);
+    assert_eq!(one.delete("/delete/b").status, 204);
+    // There is one replica, so that two never have it: it was made all the same.
+    let unsafe_set = two.put("/set/c", &[], b"2");
+    unsafe_set.assert_problem(
+        504,
+        "engine_unreplicated",
+        &["engine_wait_replicas", "made"],
+    );
+    assert_eq!(two.get("/get/c").text(), "2");
+    assert_eq!(one.get("/search?prefix=").keys(), ["a", "c"]);
+    replica.signal(Signal::STOP);
+    let set = one.put("/set/d", &[], b"1");
+    set.assert_problem(504, "engine_unreplicated", &["replicas"]);
+    let bulk = one.bulk("{\"key\":\"e\",\"value\":1}\n");
+    assert_eq!(bulk.status, 504, "{}", bulk.text());
+    assert_eq!(one.get("/get/d").text(), "1");
+    replica.signal(Signal::CONT);
+    until("changes are confirmed again", || {
+        (one.put("/set/d", &[], b"1").status == 200).then_some(())
+    });
+    let errors = "kvstore_engine_errors_total{kind=\"unreplicated\"}";
+    assert!(metric(&one, errors) >= 2.0);
+}

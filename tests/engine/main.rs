@@ -7,6 +7,8 @@ mod audit;
 mod divergence;
 mod failover;
 mod failure;
+mod link;
+mod proxy;
 mod sharing;
 mod start;
 

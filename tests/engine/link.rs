@@ -1,0 +1,91 @@
+//! A link to one node that is slow, silent or cut, and a node that is killed, under writers and
+//! searches that remember what they were told. Nothing that was acknowledged may be lost.
+
+use crate::audit::{Loss, settle, write_during};
+use crate::proxy::{Proxy, Weather};
+use crate::redis::Redis;
+use crate::support::{Server, until};
+use crate::{metric, server};
+use std::time::Duration;
+
+/// Lets the writers go on until a hundred more keys are there, as a server off that link sees it.
+fn until_more(server: &Server) {
+    let before = total(server);
+    until("a hundred keys are written", || {
+        (total(server) >= before + 100).then_some(())
+    });
+}
+
+fn total(server: &Server) -> usize {
+    let found = until("the search is answered", || {
+        let found = server.get("/search?prefix=&limit=1");
+        (found.status == 200).then_some(found)
+    });
+    found.total()
+}
+
+#[test]
+fn a_slow_silent_or_cut_link_loses_nothing() {
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::to(redis.port());
+    let limits = [
+        "--request-timeout-ms",
+        "1500",
+        "--engine-response-timeout-ms",
+        "500",
+    ];
+    let far = server(&proxy.url(), &limits);
+    let near = server(&redis.url(), &[]);
+    let seen = write_during(&far, "l", Loss::Never, || {
+        until_more(&near);
+        proxy.set(Weather::Slow(Duration::from_millis(50)));
+        until_more(&near);
+        // Slower than an answer may be: all that is asked is in doubt.
+        proxy.set(Weather::Slow(Duration::from_millis(700)));
+        until("writers are not answered", || {
+            let errors = "kvstore_engine_errors_total{kind=\"unanswered\"}";
+            (metric(&far, errors) >= 4.0).then_some(())
+        });
+        for weather in [Weather::Silent, Weather::Cut] {
+            proxy.set(Weather::Fair);
+            until_more(&near);
+            let before = far_errors(&far);
+            proxy.set(weather);
+            until("requests fail", || {
+                (far_errors(&far) >= before + 4.0).then_some(())
+            });
+        }
+        proxy.set(Weather::Fair);
+        until_more(&near);
+    });
+    assert_eq!(settle(&[&far, &near], &seen), 0);
+    assert!(seen.refused + seen.unknown.len() > 0);
+    // What came of it is in doubt at the most: no log, head or index was harmed.
+    assert_eq!(metric(&near, "kvstore_engine_repairs_total"), 0.0);
+}
+
+fn far_errors(server: &Server) -> f64 {
+    ["unanswered", "unreachable"]
+        .map(|kind| {
+            metric(
+                server,
+                &format!("kvstore_engine_errors_total{{kind=\"{kind}\"}}"),
+            )
+        })
+        .iter()
+        .sum()
+}
+
+#[test]
+fn a_node_that_is_killed_and_started_again_loses_nothing() {
+    let mut redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let servers = [server(&redis.url(), &[]), server(&redis.url(), &[])];
+    let seen = write_during(&servers[0], "r", Loss::Never, || {
+        for _ in 0..3 {
+            until_more(&servers[1]);
+            redis.restart();
+        }
+        until_more(&servers[1]);
+    });
+    assert_eq!(settle(&[&servers[0], &servers[1]], &seen), 0);
+}
