@@ -56,6 +56,22 @@ pub fn write_during(server: &Server, name: &str, loss: Loss, during: impl FnOnce
     })
 }
 
+/// Lets the writers go on until a hundred more keys are there, as a server off that link sees it.
+pub fn until_more(server: &Server) {
+    let before = total(server);
+    until("a hundred keys are written", || {
+        (total(server) >= before + 100).then_some(())
+    });
+}
+
+fn total(server: &Server) -> usize {
+    let found = until("the search is answered", || {
+        let found = server.get("/search?prefix=&limit=1");
+        (found.status == 200).then_some(found)
+    });
+    found.total()
+}
+
 fn write(address: SocketAddr, name: &str, loss: Loss, done: &AtomicBool) -> Seen {
     let mut connection = Connection::to(address);
     let mut seen = Seen::default();

@@ -1,28 +1,12 @@
 //! A link to one node that is slow, silent or cut, and a node that is killed, under writers and
 //! searches that remember what they were told. Nothing that was acknowledged may be lost.
 
-use crate::audit::{Loss, settle, write_during};
+use crate::audit::{Loss, settle, until_more, write_during};
 use crate::proxy::{Proxy, Weather};
 use crate::redis::Redis;
 use crate::support::{Server, until};
 use crate::{metric, server};
 use std::time::Duration;
-
-/// Lets the writers go on until a hundred more keys are there, as a server off that link sees it.
-fn until_more(server: &Server) {
-    let before = total(server);
-    until("a hundred keys are written", || {
-        (total(server) >= before + 100).then_some(())
-    });
-}
-
-fn total(server: &Server) -> usize {
-    let found = until("the search is answered", || {
-        let found = server.get("/search?prefix=&limit=1");
-        (found.status == 200).then_some(found)
-    });
-    found.total()
-}
 
 #[test]
 fn a_slow_silent_or_cut_link_loses_nothing() {
