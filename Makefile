@@ -4,8 +4,9 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 SIZES ?= 10000 100000 1000000
 PARTS ?= pages lookups
+FAILOVERS ?= 100
 
-.PHONY: help run test tools check bench bench-keymap fuzz demo clean
+.PHONY: help run test tools check bench bench-keymap failovers fuzz demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -43,6 +44,10 @@ bench: ## Time the key map and the store against rivals
 
 bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pages lookups deletes memory redis plot)
 	$(CARGO) bench --bench pages -- $(SIZES) $(PARTS)
+
+failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, and say what was lost
+	KVSTORE_TEST_FAILOVERS=$(FAILOVERS) $(CARGO) test --release --test engine -- --exact --nocapture \
+		failover::after_each_of_many_failovers_the_indexes_equal_the_store
 
 fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz

@@ -1,6 +1,6 @@
 //! Clients that write, read and search without pause, and remember what they were told.
 
-use crate::support::{Connection, Server, until};
+use crate::support::{Connection, Response, Server, until};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ pub struct Seen {
     pub refused: usize,
     /// The longest that any request took.
     pub longest: Duration,
-    /// The longest time in which no writer was told of success.
+    /// The longest that one writer tried until it was told of success.
     pub gap: Duration,
 }
 
@@ -75,20 +75,20 @@ fn total(server: &Server) -> usize {
 fn write(address: SocketAddr, name: &str, loss: Loss, done: &AtomicBool) -> Seen {
     let mut connection = Connection::to(address);
     let mut seen = Seen::default();
-    let mut last = Instant::now();
+    let mut tried_since = None;
     for number in 0.. {
         if done.load(Ordering::Relaxed) {
             break;
         }
         let key = format!("{name}-{number:06}");
-        let begun = Instant::now();
-        let set = connection.request("PUT", &format!("/set/{key}"), &[], key.as_bytes());
-        seen.longest = seen.longest.max(begun.elapsed());
+        let since = *tried_since.get_or_insert_with(Instant::now);
+        let set =
+            seen.timed(|| connection.request("PUT", &format!("/set/{key}"), &[], key.as_bytes()));
         match set.status {
             200 => {
-                seen.gap = seen.gap.max(last.elapsed());
-                last = Instant::now();
-                check(&mut connection, &key, loss);
+                seen.gap = seen.gap.max(since.elapsed());
+                tried_since = None;
+                seen.check(&mut connection, &key, loss);
                 seen.acknowledged.insert(key);
             }
             503 => seen.refused += 1,
@@ -101,22 +101,32 @@ fn write(address: SocketAddr, name: &str, loss: Loss, done: &AtomicBool) -> Seen
     seen
 }
 
-/// Reads a key that was acknowledged, whose value is the key, and searches for it. It may be lost,
-/// but is never another.
-fn check(connection: &mut Connection, key: &str, loss: Loss) {
-    let read = connection.request("GET", &format!("/get/{key}"), &[], b"");
-    match read.status {
-        200 => assert_eq!(read.body, key.as_bytes()),
-        404 => assert_eq!(loss, Loss::Possible, "{key} is lost"),
-        503 | 504 => {}
-        status => panic!("{status}: {}", read.text()),
+impl Seen {
+    fn timed(&mut self, ask: impl FnOnce() -> Response) -> Response {
+        let begun = Instant::now();
+        let response = ask();
+        self.longest = self.longest.max(begun.elapsed());
+        response
     }
-    let found = connection.request("GET", &format!("/search?prefix={key}"), &[], b"");
-    match found.status {
-        200 if found.total() == 0 => assert_eq!(loss, Loss::Possible, "{key} is not found"),
-        200 => assert_eq!(found.keys(), [key]),
-        503 | 504 => {}
-        status => panic!("{status}: {}", found.text()),
+
+    /// Reads a key that was acknowledged, whose value is the key, and searches for it. It may be
+    /// lost, but is never another.
+    fn check(&mut self, connection: &mut Connection, key: &str, loss: Loss) {
+        let mut ask = |path: String| self.timed(|| connection.request("GET", &path, &[], b""));
+        let read = ask(format!("/get/{key}"));
+        match read.status {
+            200 => assert_eq!(read.body, key.as_bytes()),
+            404 => assert_eq!(loss, Loss::Possible, "{key} is lost"),
+            503 | 504 => {}
+            status => panic!("{status}: {}", read.text()),
+        }
+        let found = ask(format!("/search?prefix={key}"));
+        match found.status {
+            200 if found.total() == 0 => assert_eq!(loss, Loss::Possible, "{key} is not found"),
+            200 => assert_eq!(found.keys(), [key]),
+            503 | 504 => {}
+            status => panic!("{status}: {}", found.text()),
+        }
     }
 }
 

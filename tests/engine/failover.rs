@@ -3,7 +3,7 @@
 //! never anything but loss is what is tested.
 
 use crate::audit::{Loss, settle, until_more, write_during};
-use crate::redis::{Cluster, Redis, Sentinels, cli};
+use crate::redis::{Cluster, Sentinels, cli};
 use crate::server;
 use crate::support::{Server, until};
 use rustix::process::Signal;
@@ -55,8 +55,8 @@ fn a_killed_master_is_followed_by_sentinels() {
 }
 
 #[test]
-fn a_cluster_is_followed_through_failovers_and_moving_slots() {
-    let mut cluster = Cluster::start();
+fn a_cluster_is_followed_through_a_handover_and_moving_slots() {
+    let cluster = Cluster::start();
     let limits = ["--request-timeout-ms", DEADLINE];
     let servers = [
         server(&cluster.url(), &limits),
@@ -68,20 +68,6 @@ fn a_cluster_is_followed_through_failovers_and_moving_slots() {
         can_write(&servers[1]);
         move_slots(&cluster);
         can_write(&servers[1]);
-        let killed = cluster.masters()[0];
-        cluster.nodes[killed].kill();
-        other_master(&cluster, killed);
-        can_write(&servers[1]);
-        cluster.nodes[killed].restart();
-        let stopped = cluster.masters()[0];
-        cluster.nodes[stopped].signal(Signal::STOP);
-        let begun = Instant::now();
-        until("another node is master", || {
-            (masters_but(&cluster, stopped) >= 3).then_some(())
-        });
-        println!("a hanging master was replaced after {:?}", begun.elapsed());
-        can_write(&servers[1]);
-        cluster.nodes[stopped].signal(Signal::CONT);
     });
     can_write(&servers[0]);
     let lost = settle(&[&servers[0], &servers[1]], &seen);
@@ -93,6 +79,113 @@ fn a_cluster_is_followed_through_failovers_and_moving_slots() {
         seen.refused,
         seen.gap
     );
+}
+
+/// What fails in a round.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    Handover,
+    Death,
+    Hang,
+}
+
+/// How long a master hangs.
+const HANG: Duration = Duration::from_secs(10);
+
+#[test]
+fn after_each_of_many_failovers_the_indexes_equal_the_store() {
+    let rounds = std::env::var("KVSTORE_TEST_FAILOVERS").map_or(3, |text| text.parse().unwrap());
+    let mut cluster = Cluster::start();
+    let limits = ["--request-timeout-ms", DEADLINE];
+    let servers = [
+        server(&cluster.url(), &limits),
+        server(&cluster.url(), &limits),
+    ];
+    let mut pauses = Vec::new();
+    let mut longest = Duration::ZERO;
+    let (mut acknowledged, mut all_lost, mut unknown, mut refused) = (0, 0, 0, 0);
+    for round in 0..rounds {
+        cluster.wait_whole();
+        let failure = [Failure::Death, Failure::Hang, Failure::Handover][round % 3];
+        let [writing, other] = [&servers[round % 2], &servers[1 - round % 2]];
+        let seen = write_during(writing, &format!("{round:03}"), Loss::Possible, || {
+            until_more(other);
+            pauses.push(fail(&mut cluster, failure, other));
+            until_more(other);
+        });
+        let lost = settle(&[writing, other], &seen);
+        println!(
+            "{round}: {failure:?}: {} acknowledged, {lost} lost, {} unknown, {} refused, writes \
+             resumed after {:?}, longest request {:?}",
+            seen.acknowledged.len(),
+            seen.unknown.len(),
+            seen.refused,
+            pauses[round],
+            seen.longest
+        );
+        assert!(seen.longest < LONGEST, "{:?}", seen.longest);
+        longest = longest.max(seen.longest);
+        acknowledged += seen.acknowledged.len();
+        all_lost += lost;
+        unknown += seen.unknown.len();
+        refused += seen.refused;
+        empty(&servers[0]);
+        for server in &servers {
+            crate::until_keys(server, &[]);
+        }
+    }
+    pauses.sort_unstable();
+    let pause = |percent: usize| pauses[(pauses.len() * percent).div_ceil(100) - 1];
+    println!(
+        "{rounds} failovers: {acknowledged} acknowledged, {all_lost} lost, {unknown} unknown, \
+         {refused} refused; writes resumed after p50 {:?}, p99 {:?}; longest request {longest:?}",
+        pause(50),
+        pause(99)
+    );
+}
+
+/// Has a master fail until another is in its place, and then come back. Returns how long it was until
+/// keys of every master could be set.
+fn fail(cluster: &mut Cluster, failure: Failure, server: &Server) -> Duration {
+    let failing = cluster.masters()[0];
+    let begun = Instant::now();
+    let resumed = || {
+        can_write(server);
+        begun.elapsed()
+    };
+    match failure {
+        Failure::Handover => {
+            manual_failover(cluster);
+            resumed()
+        }
+        Failure::Death => {
+            cluster.nodes[failing].kill();
+            let resumed = resumed();
+            cluster.nodes[failing].restart();
+            resumed
+        }
+        Failure::Hang => {
+            cluster.nodes[failing].signal(Signal::STOP);
+            let resumed = resumed();
+            until("the time is over", || {
+                std::thread::yield_now();
+                (begun.elapsed() > HANG).then_some(())
+            });
+            cluster.nodes[failing].signal(Signal::CONT);
+            resumed
+        }
+    }
+}
+
+/// Deletes all keys.
+fn empty(server: &Server) {
+    let mut connection = server.connect();
+    for key in server.get("/search?prefix=").keys() {
+        until("the key is deleted", || {
+            let deleted = connection.request("DELETE", &format!("/delete/{key}"), &[], b"");
+            matches!(deleted.status, 204 | 404).then_some(())
+        });
+    }
 }
 
 /// Makes a replica of the first master master in its place, without loss.
@@ -138,21 +231,4 @@ fn move_slots(cluster: &Cluster) {
         (!said.contains("ERR") && said.contains("Moving slot")).then_some(said)
     });
     assert!(moved.contains("Moving slot"));
-}
-
-fn masters_but(cluster: &Cluster, stopped: usize) -> usize {
-    let others = cluster
-        .nodes
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != stopped);
-    others
-        .filter(|(_, node): &(usize, &Redis)| node.run(&["role"]).starts_with("master"))
-        .count()
-}
-
-fn other_master(cluster: &Cluster, killed: usize) {
-    until("another node is master", || {
-        (masters_but(cluster, killed) >= 3).then_some(())
-    });
 }

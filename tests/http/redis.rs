@@ -259,6 +259,12 @@ impl Cluster {
         let said = cli(nodes[0].port(), &create);
         assert!(said.contains("All 16384 slots covered"), "{said}");
         let cluster = Self { nodes };
+        cluster.wait_whole();
+        cluster
+    }
+
+    /// Waits until every node sees the cluster whole and every master has its two replicas.
+    pub fn wait_whole(&self) {
         until("all nodes agree", || {
             let agrees = |node: &Redis| {
                 let info = node.run(&["cluster", "info"]);
@@ -267,9 +273,8 @@ impl Cluster {
                     && (synced.contains("master_link_status:up")
                         || synced.contains("connected_slaves:2"))
             };
-            cluster.nodes.iter().all(agrees).then_some(())
+            self.nodes.iter().all(agrees).then_some(())
         });
-        cluster
     }
 
     pub fn url(&self) -> String {
