@@ -5,8 +5,9 @@ FUZZ_SECONDS ?= 60
 SIZES ?= 10000 100000 1000000
 PARTS ?= pages lookups
 FAILOVERS ?= 100
+ROLLOUTS ?= 20
 
-.PHONY: help run test tools check bench bench-keymap failovers fuzz demo clean
+.PHONY: help run test tools check bench bench-keymap failovers rollout-test fuzz demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -22,11 +23,12 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 	done
 
 tools:
-	@for tool in curl openssl redis-server redis-cli setpriv; do \
-		command -v $$tool >/dev/null || missing=yes; \
+	@for tool in curl haproxy openssl redis-server redis-cli setpriv; do \
+		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
 	done; \
 	test -z "$$missing" || { \
-		apt-get update && RUNLEVEL=1 apt-get install -y curl openssl redis-server util-linux; \
+		apt-get update && \
+		RUNLEVEL=1 apt-get install -y curl haproxy openssl redis-server util-linux; \
 	}
 
 check: ## Check the format, lints, docs and licences
@@ -48,6 +50,9 @@ bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pag
 failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, and say what was lost
 	KVSTORE_TEST_FAILOVERS=$(FAILOVERS) $(CARGO) test --release --test engine -- --exact --nocapture \
 		failover::after_each_of_many_failovers_the_indexes_equal_the_store
+
+rollout-test: tools ## Replace three servers one by one, ROLLOUTS times (20), under load behind HAProxy
+	KVSTORE_TEST_ROLLOUTS=$(ROLLOUTS) $(CARGO) test --release --test rollout -- --nocapture
 
 fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz

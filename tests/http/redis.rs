@@ -96,7 +96,7 @@ pub fn cli(port: u16, command: &[&str]) -> String {
 
 /// The kernel ends a child with the *thread* that made it, so that one thread makes them all and
 /// never ends.
-fn spawn_command(command: Command) -> Child {
+pub fn spawn_tied(command: Command) -> Child {
     static SPAWNER: std::sync::LazyLock<mpsc::Sender<(Command, mpsc::Sender<Child>)>> =
         std::sync::LazyLock::new(|| {
             let (sender, commands) = mpsc::channel::<(Command, mpsc::Sender<Child>)>();
@@ -104,7 +104,7 @@ fn spawn_command(command: Command) -> Child {
                 for (mut command, answer) in commands {
                     let child = command
                         .spawn()
-                        .expect("redis-server is installed (make tools)");
+                        .expect("what tests run is installed (make tools)");
                     let _ = answer.send(child);
                 }
             });
@@ -122,7 +122,7 @@ fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
         .args(["--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(folder)
         .args(arguments);
-    spawn_command(command)
+    spawn_tied(command)
 }
 
 fn server() -> Command {
@@ -135,7 +135,7 @@ fn server() -> Command {
 }
 
 /// A folder unlike any other test's.
-fn new_folder() -> PathBuf {
+pub fn new_folder() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("redis-{}-{number}", std::process::id());
@@ -212,7 +212,7 @@ impl Redis {
             port,
             folder,
             arguments: Vec::new(),
-            child: spawn_command(command),
+            child: spawn_tied(command),
         };
         redis.wait();
         redis
