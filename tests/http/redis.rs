@@ -242,6 +242,8 @@ impl Cluster {
                     &bus,
                     "--cluster-node-timeout",
                     "2000",
+                    "--cluster-allow-replica-migration",
+                    "no",
                     "--cluster-replica-validity-factor",
                     "0",
                     "--repl-diskless-sync-delay",
