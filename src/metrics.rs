@@ -9,7 +9,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The prefix of all names.
 const NAMESPACE: &str = "kvstore";
@@ -37,6 +37,15 @@ struct EngineMetrics {
     partitions_behind: IntGauge,
 }
 
+/// What the server is and has at a scrape, beside its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerStats {
+    /// Requests that are not wholly answered.
+    pub requests_in_flight: usize,
+    /// Whether `/readyz` would say so.
+    pub is_ready: bool,
+}
+
 /// The server's own metrics and the registry of all. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -56,6 +65,7 @@ pub struct Metrics {
     index_merge_seconds: Counter,
     index_bytes: IntGaugeVec,
     requests_in_flight: IntGauge,
+    ready: IntGauge,
     requests_refused: IntCounterVec,
     connections: IntGauge,
     connections_cut: IntCounterVec,
@@ -147,6 +157,7 @@ impl Metrics {
                 "http_requests_in_flight",
                 "Requests not wholly answered, this scrape included",
             )?,
+            ready: gauge(&registry, "ready", "Whether /readyz says ready: 1, else 0")?,
             requests_refused: counter_by_reason(
                 &registry,
                 "http_requests_refused_total",
@@ -167,6 +178,13 @@ impl Metrics {
         let info = options("build_info", "Always 1; the label says what runs");
         let info = info.const_label("version", env!("CARGO_PKG_VERSION"));
         registered(&metrics.registry, IntGauge::with_opts(info))?.set(1);
+        let start = options(
+            "start_time_seconds",
+            "When the process started, in seconds since 1970",
+        );
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        registered(&metrics.registry, Gauge::with_opts(start))?
+            .set(now.unwrap_or_default().as_secs_f64());
         Ok(metrics)
     }
 
@@ -195,7 +213,7 @@ impl Metrics {
     }
 
     /// Everything in Prometheus' text format, with what the store says of itself now.
-    pub fn scrape(&self, stats: &StoreStats, requests_in_flight: usize) -> String {
+    pub fn scrape(&self, stats: &StoreStats, server: ServerStats) -> String {
         let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         let index = &stats.counted.index;
         for (gauge, value) in [
@@ -207,7 +225,8 @@ impl Metrics {
             (&self.index_fresh_keys, index.fresh_keys),
             (&self.index_dead_keys, index.dead_keys),
             (&self.index_merges_running, index.merges_running),
-            (&self.requests_in_flight, requests_in_flight),
+            (&self.requests_in_flight, server.requests_in_flight),
+            (&self.ready, usize::from(server.is_ready)),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }

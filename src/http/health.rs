@@ -21,32 +21,46 @@ pub(super) fn livez(request: &HttpRequest, state: &State) -> Result<HttpResponse
 /// Whether requests should be sent here.
 pub(super) fn readyz(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
+    match unready(state) {
+        None => Ok(HttpResponse::Ok().json(json!({"status": "ready"}))),
+        Some((code, detail)) => Err(Problem::new(code, detail)),
+    }
+}
+
+/// Why requests should not be sent here, if they should not.
+pub(super) fn unready(state: &State) -> Option<(Code, String)> {
     if state.lifecycle.stage() != Stage::Running {
         let detail = "the server is draining before it stops; send requests elsewhere";
-        return Err(Problem::new(Code::Stopping, detail));
+        return Some((Code::Stopping, detail.into()));
     }
+    let engine = || state.store.engine_address().unwrap_or_default();
     let (code, detail) = match state.store.readiness() {
-        Readiness::Ready => return Ok(ready()),
+        Readiness::Ready => return None,
         Readiness::Starting => (
             Code::Starting,
-            "the store is starting; send requests elsewhere for a moment",
+            "the store is starting; send requests elsewhere for a moment".into(),
         ),
         Readiness::Loading => (
             Code::Starting,
-            "the keys of the engine are being read; send requests elsewhere for a moment",
+            format!(
+                "the keys of the engine at {} are being read; send requests elsewhere for a moment",
+                engine()
+            ),
         ),
         Readiness::EngineSilent => (
             Code::EngineUnavailable,
-            "the engine does not answer (setting engine); send requests elsewhere",
+            format!(
+                "the engine at {} does not answer; send requests elsewhere",
+                engine()
+            ),
         ),
         Readiness::EngineForeign => (
             Code::EngineData,
-            "the engine holds data of another layout (settings engine and namespace)",
+            format!(
+                "the engine at {} holds data of another layout (settings engine and namespace)",
+                engine()
+            ),
         ),
     };
-    Err(Problem::new(code, detail))
-}
-
-fn ready() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "ready"}))
+    Some((code, detail))
 }

@@ -2,7 +2,8 @@
 //! the actors were asked, and answer 200 whatever they said.
 
 use super::problem::Problem;
-use super::{State, parameters};
+use super::{State, health, parameters};
+use crate::metrics::ServerStats;
 use actix_web::{HttpRequest, HttpResponse};
 use std::time::Duration;
 
@@ -13,7 +14,11 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
     let [] = parameters::parse(request, [])?;
     let stats = state.store.stats(PATIENCE).await;
     let stats = stats.map_err(|error| Problem::unscraped(&error))?;
-    let text = state.metrics.scrape(&stats, state.lifecycle.in_flight());
+    let server = ServerStats {
+        requests_in_flight: state.lifecycle.in_flight(),
+        is_ready: health::unready(state).is_none(),
+    };
+    let text = state.metrics.scrape(&stats, server);
     Ok(HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(text))

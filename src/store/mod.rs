@@ -364,6 +364,11 @@ impl Store {
         remote.map_or(Readiness::Ready, Remote::readiness)
     }
 
+    /// Where the engine outside of this process is, if there is one; without its credentials.
+    pub fn engine_address(&self) -> Option<String> {
+        self.0.remote.as_ref().map(Remote::address)
+    }
+
     /// Notes that a search ended before its last key.
     pub fn search_aborted(&self) {
         self.0.searches_aborted.fetch_add(1, Ordering::Relaxed);

@@ -57,6 +57,10 @@ impl Remote {
         self.status.stats(self.options.engine.reconnects())
     }
 
+    pub(super) fn address(&self) -> String {
+        self.options.engine.address().to_string()
+    }
+
     /// Whether the engine may be asked.
     fn check(&self) -> Result<(), EngineError> {
         if self.status.is_foreign() {

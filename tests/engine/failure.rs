@@ -101,7 +101,7 @@ fn an_engine_that_is_gone_and_back_is_used_again_within_two_seconds() {
     until("the server is not ready", || {
         let unready = server.get("/readyz");
         (unready.status == 503)
-            .then(|| unready.assert_problem(503, "engine_unavailable", &["engine"]))
+            .then(|| unready.assert_problem(503, "engine_unavailable", &[redis.url().as_str()]))
     });
     assert_eq!(server.get("/livez").status, 200);
     assert_eq!(server.get("/metrics").status, 200);

@@ -1,7 +1,9 @@
 //! Metrics: exact, and from closed sets.
 
-use crate::support::{JSON, Server};
-use std::collections::BTreeMap;
+use crate::support::{JSON, Server, until};
+use rustix::process::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Every sample by its name and labels. Panics on a line that is not of the text format.
 fn scrape(server: &Server) -> BTreeMap<String, f64> {
@@ -230,4 +232,54 @@ fn all_that_the_route_table_answers_stays_under_the_bound_on_series() {
     }
     let series = scrape(&server).len();
     assert!(series < 800, "{series}");
+}
+
+/// The names in `docs/operations.md`, of the engine's metrics or of all others.
+fn documented(of_engine: bool) -> BTreeSet<String> {
+    let text = include_str!("../../docs/operations.md");
+    let (_, table) = text.split_once("## Metrics").unwrap();
+    let cells = table.lines().filter_map(|line| line.split('|').nth(1));
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names
+        .map(|name| name.split('{').next().unwrap().to_owned())
+        .filter(|name| name.starts_with("kvstore_engine_") == of_engine)
+        .collect()
+}
+
+#[test]
+fn the_reference_names_every_metric_and_no_other() {
+    let server = Server::start();
+    server.get("/get/k");
+    let response = server.get("/metrics");
+    let types = response
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let exposed: BTreeSet<String> = types
+        .map(|line| line.split(' ').next().unwrap().to_owned())
+        .collect();
+    let mut expected = documented(false);
+    if !crate::engine::arguments().is_empty() {
+        expected.extend(documented(true));
+    }
+    // The scrape before was the first to be counted.
+    assert_eq!(exposed, expected);
+}
+
+#[test]
+fn readiness_and_the_start_are_metrics() {
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut server = Server::start();
+    let samples = scrape(&server);
+    assert_eq!(samples["kvstore_ready"], 1.0);
+    assert!(samples["kvstore_start_time_seconds"] >= before.as_secs_f64());
+    let mut kept = server.connect();
+    assert_eq!(kept.request("GET", "/readyz", &[], b"").status, 200);
+    server.signal(Signal::TERM);
+    until("the server is unready", || {
+        (scrape(&server)["kvstore_ready"] == 0.0).then_some(())
+    });
+    assert_eq!(server.get("/readyz").status, 503);
+    server.signal(Signal::TERM);
+    server.wait();
 }
