@@ -54,6 +54,15 @@ failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, 
 rollout-test: tools ## Replace three servers one by one, ROLLOUTS times (20), under load behind HAProxy
 	KVSTORE_TEST_ROLLOUTS=$(ROLLOUTS) $(CARGO) test --release --test rollout -- --nocapture
 
+manifests: ## Print the manifests of OVERLAY (single-node, multi-node, external, embedded) with COMPONENTS
+	@scripts/manifests.sh
+
+deploy: ## Deploy OVERLAY with IMAGE, COMPONENTS, NAMESPACE, HOST to kubectl's cluster, and wait
+	@scripts/deploy.sh
+
+undeploy: ## Remove it again; PURGE=yes its data too
+	@scripts/undeploy.sh
+
 fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run keymap --sanitizer none -- -max_total_time=$(FUZZ_SECONDS)

@@ -1,0 +1,357 @@
+"""What is wrong with manifests. Every check takes all objects and says what it objects to."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from rendering import Facts
+
+Manifests = list[dict]
+
+MIB = 1 << 20
+"""Bytes of a MiB."""
+
+KEPT_BYTES = 60 * MIB
+"""What the allocator keeps after a load, as documented."""
+
+QUANTITIES = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+
+
+def objections(manifests: Manifests, facts: Facts) -> list[str]:
+    checks = [
+        names, ports, probes, stopping, resources, scaling, disruption, placement, selectors,
+        ingress, images, security, storage, settings, embedded, secrets,
+    ]  # fmt: skip
+    return [objection for check in checks for objection in check(manifests, facts)]
+
+
+def names(manifests: Manifests, _: Facts) -> Iterator[str]:
+    for name, times in Counter((each["kind"], each["metadata"]["name"]) for each in manifests).items():
+        if times > 1:
+            yield f"{name[0]} {name[1]} is there {times} times"
+
+
+def ports(manifests: Manifests, facts: Facts) -> Iterator[str]:
+    container = kvstore(manifests)
+    listened = int((variable(container, "KVSTORE_LISTEN") or facts.settings["KVSTORE_LISTEN"]).rsplit(":", 1)[1])
+    declared = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
+    if listened not in declared.values():
+        yield f"no container port is {listened}, on which kvstore listens: {declared}"
+    if not (variable(container, "KVSTORE_LISTEN") or "").startswith("0.0.0.0:"):
+        yield "kvstore listens on loopback only, where no Service reaches it"
+
+    def leads(port: str | int) -> bool:
+        return declared.get(port, port) == listened
+
+    for service in of_kind(manifests, "Service"):
+        if service["spec"].get("selector", {}).get(NAME) == "kvstore":
+            for port in service["spec"]["ports"]:
+                if not leads(port["targetPort"]):
+                    yield f"Service {service['metadata']['name']} leads to port {port['targetPort']}"
+    for kind, probe in probes_of(container):
+        if not leads(probe["httpGet"]["port"]):
+            yield f"the {kind} asks port {probe['httpGet']['port']}"
+    port = annotations(manifests).get("prometheus.io/port")
+    if port and int(port) != listened:
+        yield f"Prometheus is told port {port}"
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        if policy["metadata"]["name"] == "kvstore":
+            allowed = [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]]
+            if not any(leads(port) for port in allowed):
+                yield "the NetworkPolicy lets nobody in"
+
+
+def probes(manifests: Manifests, facts: Facts) -> Iterator[str]:
+    container = kvstore(manifests)
+    found = dict(probes_of(container))
+    for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+        if kind not in found:
+            yield f"there is no {kind}"
+    for kind, probe in found.items():
+        path = probe["httpGet"]["path"]
+        if path not in facts.answering:
+            yield f"the {kind} asks {path}, which kvstore does not answer"
+        if kind == "livenessProbe" and path != "/livez":
+            yield f"the livenessProbe asks {path}: it restarts servers that would recover"
+        if kind != "livenessProbe" and path != "/readyz":
+            yield f"the {kind} asks {path}, which stays true while a server drains"
+    if startup := found.get("startupProbe"):
+        allowed_s = startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3)
+        needed_s = sized_for(manifests) / 1e6 * facts.load_seconds_per_million * 4
+        if allowed_s < needed_s:
+            yield f"the startupProbe allows {allowed_s} s, and loading may take {needed_s:.0f} s"
+
+
+def stopping(manifests: Manifests, facts: Facts) -> Iterator[str]:
+    container = kvstore(manifests)
+    pre_stop_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    if not pre_stop_s:
+        yield "there is no preStop sleep: load balancers go on sending while a server stops"
+
+    def setting_s(name: str) -> float:
+        return int(variable(container, name) or facts.settings[name]) / 1000
+
+    needed_s = pre_stop_s + setting_s("KVSTORE_DRAIN_MS") + setting_s("KVSTORE_SHUTDOWN_TIMEOUT_MS")
+    grace_s = pod(manifests).get("terminationGracePeriodSeconds", 30)
+    if grace_s <= needed_s:
+        yield f"the grace period of {grace_s} s is not above the {needed_s} s that stopping may take"
+    spec = deployment(manifests)["spec"]
+    strategy = spec.get("strategy", {})
+    if shares_engine(manifests):
+        rolling = strategy.get("rollingUpdate", {})
+        if rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):
+            yield f"a rollout takes servers away before it adds others: {strategy}"
+        if not spec.get("minReadySeconds"):
+            yield "there is no minReadySeconds"
+
+
+def resources(manifests: Manifests, facts: Facts) -> Iterator[str]:
+    container = kvstore(manifests)
+    given = container.get("resources", {})
+    for which in ("requests", "limits"):
+        if "memory" not in given.get(which, {}):
+            yield f"there is no memory in {which}"
+            return
+    requested, limit = (quantity(given[which]["memory"]) for which in ("requests", "limits"))
+    if requested < 2 * facts.idle_bytes:
+        yield f"{requested / MIB:.0f} MiB are requested, and an idle process takes {facts.idle_bytes / MIB:.0f}"
+    where = "engine" if shares_engine(manifests) else "memory"
+    keys_bytes = sized_for(manifests) * facts.bytes_per_key[where]
+    needed = 2 * keys_bytes + facts.idle_bytes + KEPT_BYTES
+    if limit < needed:
+        yield f"the memory limit of {limit / MIB:.0f} MiB is below the {needed / MIB:.0f} that its keys need"
+    if where == "memory" and limit * 0.6 < keys_bytes:
+        yield "store_bytes_max, 60 % of the limit, is below what the keys take"
+    if quantity(given["requests"].get("cpu", 0)) < 0.1:
+        yield "less than 100m of a processor are requested"
+    workers = variable(container, "KVSTORE_WORKERS")
+    if not workers:
+        yield "KVSTORE_WORKERS is not set: there would be one for each core of the node"
+    elif quantity(given["limits"].get("cpu", workers)) < int(workers):
+        yield "there are more workers than the limit has processors"
+
+
+def scaling(manifests: Manifests, _: Facts) -> Iterator[str]:
+    scalers = list(of_kind(manifests, "HorizontalPodAutoscaler"))
+    spec = deployment(manifests)["spec"]
+    if not scalers and "replicas" not in spec:
+        yield "nobody says how many servers there are"
+    for scaler in scalers:
+        target = scaler["spec"]["scaleTargetRef"]
+        if (target["kind"], target["name"]) != ("Deployment", deployment(manifests)["metadata"]["name"]):
+            yield f"the HPA scales {target}"
+        if "replicas" in spec:
+            yield "the HPA and the Deployment's replicas are at odds"
+        if not shares_engine(manifests):
+            yield "an HPA multiplies stores that do not share their data"
+        if scaler["spec"]["minReplicas"] < 2 or scaler["spec"]["maxReplicas"] <= scaler["spec"]["minReplicas"]:
+            yield "the HPA's range is none"
+        for metric in scaler["spec"]["metrics"]:
+            share = metric["resource"]["target"]["averageUtilization"]
+            requested = quantity(kvstore(manifests)["resources"]["requests"]["cpu"])
+            if not 50 <= share <= 90:
+                yield f"the HPA aims at {share} % of the processors that are requested"
+            if requested * share / 100 < 0.1:
+                yield f"the HPA adds servers from {requested * share * 10:.0f}m of a processor on"
+
+
+def disruption(manifests: Manifests, _: Facts) -> Iterator[str]:
+    budgets = {budget["metadata"]["name"]: budget["spec"] for budget in of_kind(manifests, "PodDisruptionBudget")}
+    if shares_engine(manifests) and "kvstore" not in budgets:
+        yield "there is no PodDisruptionBudget"
+    if not shares_engine(manifests) and budgets:
+        yield "a PodDisruptionBudget of one server blocks the drain of its node"
+    least = [scaler["spec"]["minReplicas"] for scaler in of_kind(manifests, "HorizontalPodAutoscaler")]
+    replicas = min([*least, deployment(manifests)["spec"].get("replicas", 99)])
+    for name, spec in budgets.items():
+        if spec.get("maxUnavailable", 1) == 0 or int(spec.get("minAvailable", 0)) >= replicas:
+            yield f"the PodDisruptionBudget {name} lets no pod go"
+
+
+def placement(manifests: Manifests, _: Facts) -> Iterator[str]:
+    affinity = pod(manifests).get("affinity", {}).get("podAntiAffinity", {})
+    if "requiredDuringSchedulingIgnoredDuringExecution" in affinity:
+        yield "required anti-affinity: a surge has no node left to start on"
+    spreads = pod(manifests).get("topologySpreadConstraints", [])
+    if not spreads:
+        yield "servers are not spread over nodes"
+    for spread in spreads:
+        if spread["whenUnsatisfiable"] != "ScheduleAnyway":
+            yield "a spread constraint keeps pods from starting"
+        if spread.get("matchLabelKeys") != ["pod-template-hash"]:
+            yield "a spread constraint counts pods of the revision that ends"
+
+
+NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
+
+
+def selectors(manifests: Manifests, _: Facts) -> Iterator[str]:
+    pods = {}
+    for workload in workloads(manifests):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        pods[workload["metadata"]["name"]] = {key: labels.get(key) for key in (NAME, INSTANCE)}
+        if workload["kind"] != "Job" and workload["spec"]["selector"]["matchLabels"] != pods[workload["metadata"]["name"]]:
+            yield f"{workload['kind']} {workload['metadata']['name']} selects other than its pods' name and instance"
+    wanted: list[tuple[str, dict]] = []
+    for each in manifests:
+        title = f"{each['kind']} {each['metadata']['name']}"
+        spec = each.get("spec", {})
+        if each["kind"] == "Service":
+            wanted.append((title, spec["selector"]))
+        elif each["kind"] in ("PodDisruptionBudget", "ServiceMonitor"):
+            wanted.append((title, spec["selector"]["matchLabels"]))
+        elif each["kind"] == "NetworkPolicy":
+            wanted.append((title, spec["podSelector"]["matchLabels"]))
+            for peer in [peer for rule in spec["ingress"] for peer in rule.get("from", [])] + [
+                peer for rule in spec["egress"] for peer in rule.get("to", [])
+            ]:
+                if "podSelector" in peer:
+                    wanted.append((f"a peer of {title}", peer["podSelector"]["matchLabels"]))
+    for spread in pod(manifests).get("topologySpreadConstraints", []):
+        wanted.append(("a spread constraint", spread["labelSelector"]["matchLabels"]))
+    for title, labels in wanted:
+        if labels not in pods.values():
+            yield f"{title} selects no pods: {labels}"
+    for kind in ("Deployment", "StatefulSet"):
+        for workload in of_kind(manifests, kind):
+            title = workload["metadata"]["name"]
+            if not any(policy["spec"]["podSelector"]["matchLabels"] == pods[title] for policy in of_kind(manifests, "NetworkPolicy")):
+                yield f"no NetworkPolicy is for {title}"
+
+
+def ingress(manifests: Manifests, facts: Facts) -> Iterator[str]:
+    services = {service["metadata"]["name"]: service["spec"]["ports"] for service in of_kind(manifests, "Service")}
+    for each in of_kind(manifests, "Ingress"):
+        if not each["spec"].get("ingressClassName"):
+            yield "the Ingress has no class"
+        for rule in each["spec"]["rules"]:
+            if not rule.get("host"):
+                yield "the Ingress has no host: it takes the requests of all"
+            for path in rule["http"]["paths"]:
+                yield from exposed("the Ingress", path["path"], facts)
+                backend = path["backend"]["service"]
+                if backend["port"].get("name") not in [port["name"] for port in services.get(backend["name"], [])]:
+                    yield f"the Ingress leads to a Service that there is not: {backend}"
+    for route in of_kind(manifests, "HTTPRoute"):
+        for rule in route["spec"]["rules"]:
+            for match in rule.get("matches", [{"path": {"value": "/"}}]):
+                yield from exposed("the HTTPRoute", match["path"]["value"], facts)
+
+
+def exposed(who: str, prefix: str, facts: Facts) -> Iterator[str]:
+    for path in sorted(facts.answering):
+        if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
+            yield f"{who} exposes {path}"
+
+
+def images(manifests: Manifests, _: Facts) -> Iterator[str]:
+    for workload in workloads(manifests):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            image = container["image"]
+            if not re.search(r"@sha256:[0-9a-f]{64}$|:v?\d+\.\d+\.\d+[^/]*$", image):
+                yield f"the image {image} can be another one tomorrow"
+
+
+def security(manifests: Manifests, _: Facts) -> Iterator[str]:
+    for workload in workloads(manifests):
+        title, spec = workload["metadata"]["name"], workload["spec"]["template"]["spec"]
+        of_pod = spec.get("securityContext", {})
+        if not of_pod.get("runAsNonRoot") or not of_pod.get("runAsUser"):
+            yield f"{title} has no security context that keeps it from being root"
+        if of_pod.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+            yield f"{title} has no seccomp profile"
+        if spec.get("automountServiceAccountToken", True):
+            yield f"{title} is given a token of the cluster"
+        for container in spec["containers"]:
+            context = container.get("securityContext", {})
+            if (
+                context.get("allowPrivilegeEscalation", True)
+                or not context.get("readOnlyRootFilesystem")
+                or context.get("capabilities", {}).get("drop") != ["ALL"]
+            ):
+                yield f"the security context of {container['name']} allows what it does not need"
+
+
+def storage(manifests: Manifests, _: Facts) -> Iterator[str]:
+    headless = {
+        service["metadata"]["name"]
+        for service in of_kind(manifests, "Service")
+        if service["spec"].get("clusterIP") == "None"
+    }
+    for each in of_kind(manifests, "StatefulSet"):
+        title, spec = each["metadata"]["name"], each["spec"]
+        claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
+        mounted = {mount["name"] for mount in spec["template"]["spec"]["containers"][0].get("volumeMounts", [])}
+        if not claims & mounted:
+            yield f"the StatefulSet {title} has no volume of its own"
+        if spec["serviceName"] not in headless:
+            yield f"the StatefulSet {title} has no headless Service"
+
+
+def settings(manifests: Manifests, facts: Facts) -> Iterator[str]:
+    beside = {"KVSTORE_CONFIG", "KVSTORE_ENGINE_PASSWORD"}
+    for entry in kvstore(manifests).get("env", []):
+        if entry["name"] not in facts.settings.keys() | beside:
+            yield f"kvstore has no setting {entry['name']}"
+
+
+def embedded(manifests: Manifests, _: Facts) -> Iterator[str]:
+    if not shares_engine(manifests):
+        spec = deployment(manifests)["spec"]
+        if spec.get("replicas") != 1:
+            yield "servers with data of their own behind one Service"
+        if spec.get("strategy", {}).get("type") != "Recreate":
+            yield "a rollout has two servers with data of their own behind one Service"
+
+
+def secrets(manifests: Manifests, _: Facts) -> Iterator[str]:
+    for each in of_kind(manifests, "Secret"):
+        yield f"the Secret {each['metadata']['name']} is written down"
+
+
+def of_kind(manifests: Manifests, kind: str) -> Iterator[dict]:
+    return (each for each in manifests if each["kind"] == kind)
+
+
+def workloads(manifests: Manifests) -> Iterator[dict]:
+    return (each for each in manifests if each["kind"] in ("Deployment", "StatefulSet", "Job"))
+
+
+def deployment(manifests: Manifests) -> dict:
+    return next(of_kind(manifests, "Deployment"))
+
+
+def pod(manifests: Manifests) -> dict:
+    return deployment(manifests)["spec"]["template"]["spec"]
+
+
+def kvstore(manifests: Manifests) -> dict:
+    return pod(manifests)["containers"][0]
+
+
+def annotations(manifests: Manifests) -> dict:
+    return deployment(manifests)["spec"]["template"]["metadata"].get("annotations", {})
+
+
+def sized_for(manifests: Manifests) -> int:
+    return int(annotations(manifests)["kvstore/sized-for-keys"])
+
+
+def variable(container: dict, name: str) -> str | None:
+    return next((entry.get("value") for entry in container.get("env", []) if entry["name"] == name), None)
+
+
+def shares_engine(manifests: Manifests) -> bool:
+    container = kvstore(manifests)
+    return variable(container, "KVSTORE_ENGINE") != "memory" and (
+        bool(variable(container, "KVSTORE_ENGINE")) or bool(variable(container, "KVSTORE_CONFIG"))
+    )
+
+
+def probes_of(container: dict) -> Iterator[tuple[str, dict]]:
+    return ((kind, probe) for kind, probe in container.items() if kind.endswith("Probe"))
+
+
+def quantity(text: str | int) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(text)).groups()
+    return float(number) * QUANTITIES[unit]

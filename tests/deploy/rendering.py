@@ -1,0 +1,112 @@
+"""Manifests as they would be applied, and what the binary says of itself."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = ["embedded", "single-node", "multi-node", "external"]
+COMPONENTS = ["monitoring", "monitoring-operator", "gateway"]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process' environment, with kubectl from the tests' packages where there is none."""
+    tools = str(ROOT / "target" / "venv" / "bin")
+    return os.environ | {"PATH": os.environ["PATH"] + os.pathsep + tools} | settings
+
+
+def rendered(overlay: str, components: str = "") -> str:
+    """What `make manifests` prints."""
+    settings = environment(OVERLAY=overlay, COMPONENTS=components, IMAGE="registry.example.org/kvstore:1.2.3")
+    command = ["make", "--silent", "--no-print-directory", "manifests"]
+    return subprocess.run(command, cwd=ROOT, env=settings, check=True, capture_output=True, text=True).stdout
+
+
+def objects(text: str) -> list[dict]:
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def binary() -> Path:
+    """The binary to ask, as it was built last."""
+    if named := os.environ.get("KVSTORE_BINARY"):
+        return Path(named)
+    built = [ROOT / "target" / profile / "kvstore" for profile in ("debug", "release")]
+    there = [path for path in built if path.exists()]
+    assert there, "build kvstore first: cargo build"
+    return max(there, key=lambda path: path.stat().st_mtime)
+
+
+@contextmanager
+def server(*arguments: str):
+    """A running server; its URL and its process' number."""
+    command = [binary(), "--listen", "127.0.0.1:0", *arguments]
+    clean = {"PATH": os.environ["PATH"]}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean)
+    try:
+        for line in process.stderr:
+            if " listens on " in line:
+                yield "http://" + line.split(" listens on ")[1].strip(), process.pid
+                break
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the binary and the documents say, for the manifests to be held against."""
+
+    settings: dict[str, str | None]
+    """Defaults by environment variable; `None` where a setting has none."""
+    answering: frozenset[str]
+    """Paths that a server answers with 200."""
+    idle_bytes: int
+    """Resident memory of an idle server."""
+    bytes_per_key: dict[str, int]
+    """Documented memory of a key, by where its value is: memory, or an engine."""
+    load_seconds_per_million: float
+    """Documented time to read a million keys at the start."""
+
+
+def facts() -> Facts:
+    text = subprocess.run([binary(), "--help"], check=True, capture_output=True, text=True).stdout
+    settings: dict[str, str | None] = {}
+    for block in re.split(r"\n(?=      --)", text)[1:]:
+        if name := re.search(r"\[env:\s+(\w+)\]", block):
+            default = re.search(r"\[default:\s+([^\]]+)\]", " ".join(block.split()))
+            settings[name[1]] = default[1] if default else None
+    with server("--workers", "2") as (url, pid):
+        answering = set()
+        for path in ("/livez", "/readyz", "/healthz", "/metrics"):
+            with urllib.request.urlopen(url + path, timeout=10) as answer:
+                if answer.status == 200:
+                    answering.add(path)
+        status = Path(f"/proc/{pid}/status").read_text()
+        idle_kb = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    row = re.search(r"\| key of 20 bytes, value of 32 \| (.*) \|", operations)[1]
+    most = [int(cell.split(" to ")[-1]) for cell in row.split(" | ")]
+    load = re.search(r"are read in \d\.\d to (\d\.\d) s at the start", operations)[1]
+    return Facts(
+        settings=settings,
+        answering=frozenset(answering),
+        idle_bytes=idle_kb * 1024,
+        bytes_per_key={"memory": most[0], "engine": most[1]},
+        load_seconds_per_million=float(load),
+    )
+
+
+def tool(name: str) -> str:
+    """The path of a program that the tests' packages bring, or the machine has."""
+    found = shutil.which(name, path=environment()["PATH"])
+    assert found, f"{name} is not installed: make tools"
+    return found

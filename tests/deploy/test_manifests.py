@@ -1,0 +1,190 @@
+"""Every overlay agrees with itself and with the binary, and every defect that we know of is found."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+from checks import deployment, kvstore, objections, of_kind, pod
+from rendering import COMPONENTS, OVERLAYS, Facts, facts, objects, rendered
+
+CHOICES = [(overlay, components) for overlay in OVERLAYS for components in ("", " ".join(COMPONENTS))]
+
+
+@pytest.fixture(scope="session", name="said")
+def said_by_the_binary() -> Facts:
+    return facts()
+
+
+@pytest.fixture(scope="session", name="manifests")
+def rendered_once() -> dict[str, list[dict]]:
+    return {overlay: objects(rendered(overlay)) for overlay in OVERLAYS}
+
+
+@pytest.mark.parametrize(("overlay", "components"), CHOICES)
+def test_nothing_is_wrong(overlay: str, components: str, said: Facts) -> None:
+    assert objections(objects(rendered(overlay, components)), said) == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_needs_no_kinds_that_a_plain_cluster_lacks(overlay: str, manifests: dict) -> None:
+    groups = {each["apiVersion"].partition("/")[0] for each in manifests[overlay]}
+    assert groups <= {"v1", "apps", "autoscaling", "batch", "networking.k8s.io", "policy"}
+
+
+def first(manifests: list[dict], kind: str, name: str = "kvstore") -> dict:
+    return next(each for each in of_kind(manifests, kind) if each["metadata"]["name"] == name)
+
+
+def listen_elsewhere(manifests: list[dict]) -> None:
+    kvstore(manifests)["ports"][0]["containerPort"] = 8080
+
+
+def limit_of_20_mib(manifests: list[dict]) -> None:
+    kvstore(manifests)["resources"] = {"requests": {"cpu": "250m", "memory": "20Mi"}, "limits": {"memory": "20Mi"}}
+
+
+def readiness_on_metrics(manifests: list[dict]) -> None:
+    kvstore(manifests)["readinessProbe"]["httpGet"]["path"] = "/metrics"
+
+
+def scale_at_a_hundredth(manifests: list[dict]) -> None:
+    first(manifests, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] = 10
+    kvstore(manifests)["resources"]["requests"]["cpu"] = "100m"
+
+
+def scale_low(manifests: list[dict]) -> None:
+    kvstore(manifests)["resources"]["requests"]["cpu"] = "100m"
+
+
+def required_anti_affinity(manifests: list[dict]) -> None:
+    rule = {"topologyKey": "kubernetes.io/hostname"}
+    pod(manifests)["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [rule]}}
+
+
+def no_liveness(manifests: list[dict]) -> None:
+    del kvstore(manifests)["livenessProbe"]
+
+
+def no_startup(manifests: list[dict]) -> None:
+    del kvstore(manifests)["startupProbe"]
+
+
+def no_security_context(manifests: list[dict]) -> None:
+    del pod(manifests)["securityContext"]
+
+
+def root_filesystem(manifests: list[dict]) -> None:
+    del kvstore(manifests)["securityContext"]["readOnlyRootFilesystem"]
+
+
+def same_service_twice(manifests: list[dict]) -> None:
+    manifests.append(copy.deepcopy(first(manifests, "Service")))
+
+
+def no_volume(manifests: list[dict]) -> None:
+    del first(manifests, "StatefulSet", "valkey")["spec"]["volumeClaimTemplates"]
+
+
+def no_ingress_class(manifests: list[dict]) -> None:
+    del first(manifests, "Ingress")["spec"]["ingressClassName"]
+
+
+def no_ingress_host(manifests: list[dict]) -> None:
+    del first(manifests, "Ingress")["spec"]["rules"][0]["host"]
+
+
+def all_paths(manifests: list[dict]) -> None:
+    first(manifests, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["path"] = "/"
+
+
+def metrics_path(manifests: list[dict]) -> None:
+    first(manifests, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["path"] = "/metrics"
+
+
+def latest(manifests: list[dict]) -> None:
+    kvstore(manifests)["image"] = "registry.example.org/kvstore:latest"
+
+
+def short_grace(manifests: list[dict]) -> None:
+    pod(manifests)["terminationGracePeriodSeconds"] = 45
+
+
+def long_drain(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].append({"name": "KVSTORE_DRAIN_MS", "value": "60000"})
+
+
+def no_pre_stop(manifests: list[dict]) -> None:
+    del kvstore(manifests)["lifecycle"]
+
+
+def two_embedded(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"] = [
+        entry for entry in kvstore(manifests)["env"] if not entry["name"].startswith("KVSTORE_ENGINE")
+    ] + [{"name": "KVSTORE_ENGINE", "value": "memory"}]
+
+
+def unknown_setting(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].append({"name": "KVSTORE_ENGIN", "value": "memory"})
+
+
+def other_labels(manifests: list[dict]) -> None:
+    first(manifests, "Service")["spec"]["selector"]["app.kubernetes.io/name"] = "kv-store"
+
+
+def blocking_budget(manifests: list[dict]) -> None:
+    first(manifests, "PodDisruptionBudget")["spec"] = {
+        "minAvailable": 3,
+        "selector": first(manifests, "PodDisruptionBudget")["spec"]["selector"],
+    }
+
+
+def fixed_replicas(manifests: list[dict]) -> None:
+    deployment(manifests)["spec"]["replicas"] = 3
+
+
+def more_keys(manifests: list[dict]) -> None:
+    deployment(manifests)["spec"]["template"]["metadata"]["annotations"]["kvstore/sized-for-keys"] = "50000000"
+
+
+def all_at_once(manifests: list[dict]) -> None:
+    deployment(manifests)["spec"]["strategy"] = {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}
+
+
+DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
+    (listen_elsewhere, "no container port is 8000"),
+    (limit_of_20_mib, "memory limit of 20 MiB"),
+    (readiness_on_metrics, "readinessProbe asks /metrics"),
+    (scale_at_a_hundredth, "aims at 10 %"),
+    (scale_low, "adds servers from 70m"),
+    (required_anti_affinity, "required anti-affinity"),
+    (no_liveness, "no livenessProbe"),
+    (no_startup, "no startupProbe"),
+    (no_security_context, "no security context"),
+    (root_filesystem, "allows what it does not need"),
+    (same_service_twice, "Service kvstore is there 2 times"),
+    (no_volume, "no volume of its own"),
+    (no_ingress_class, "no class"),
+    (no_ingress_host, "no host"),
+    (all_paths, "exposes /metrics"),
+    (metrics_path, "exposes /metrics"),
+    (latest, "can be another one tomorrow"),
+    (short_grace, "grace period of 45 s"),
+    (long_drain, "grace period of 60 s"),
+    (no_pre_stop, "no preStop"),
+    (two_embedded, "data of their own"),
+    (unknown_setting, "no setting KVSTORE_ENGIN"),
+    (other_labels, "Service kvstore selects no pods"),
+    (blocking_budget, "lets no pod go"),
+    (fixed_replicas, "at odds"),
+    (more_keys, "below the"),
+    (more_keys, "startupProbe allows"),
+    (all_at_once, "takes servers away"),
+]
+
+
+@pytest.mark.parametrize(("plant", "objection"), DEFECTS, ids=[plant.__name__ for plant, _ in DEFECTS])
+def test_a_planted_defect_is_found(plant: Callable, objection: str, manifests: dict, said: Facts) -> None:
+    planted = copy.deepcopy(manifests["multi-node"])
+    plant(planted)
+    found = objections(planted, said)
+    assert any(objection in each for each in found), found
