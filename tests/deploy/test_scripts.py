@@ -22,7 +22,7 @@ def recording_kubectl(tmp_path: Path) -> Path:
     kubectl.write_text(
         "#!/bin/sh\n"
         f'test "$1" = kustomize && exec "{tool("kubectl")}" "$@"\n'
-        f'echo "$@" >> {tmp_path}/asked\n'
+        f'printf "%s\\n" "$*" >> {tmp_path}/asked\n'
         f'case "$*" in *"get secret"*) exit 1;; *"$KUBECTL_FAILS"*) test -z "$KUBECTL_FAILS" || exit 1;; esac\n'
     )
     kubectl.chmod(0o755)
@@ -31,8 +31,8 @@ def recording_kubectl(tmp_path: Path) -> Path:
 
 def deploy(cluster: Path, **settings: str) -> subprocess.CompletedProcess:
     command = ["make", "--silent", "--no-print-directory", "deploy"]
-    variables = environment(KUBECTL_FAILS="", **settings)
-    variables |= {"PATH": f"{cluster}:{variables['PATH']}"} | settings
+    variables = environment(**{"KUBECTL_FAILS": ""} | settings)
+    variables["PATH"] = f"{cluster}:{variables['PATH']}"
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
 
 

@@ -48,8 +48,8 @@ def test_checkov_has_no_objection(files: list[Path]) -> None:
 
 
 def test_checkov_would_object(files: list[Path], tmp_path: Path) -> None:
-    file = tmp_path / "root.yaml"
-    file.write_text(files[0].read_text().replace("runAsNonRoot: true", "runAsNonRoot: false"))
+    file = tmp_path / "escalating.yaml"
+    file.write_text(files[0].read_text().replace("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true"))
     command = [tool("checkov"), "--config-file", str(ROOT / "k8s" / "checkov.yaml"), "--file", str(file)]
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == 1
 
