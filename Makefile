@@ -7,7 +7,8 @@ PARTS ?= pages lookups
 FAILOVERS ?= 100
 ROLLOUTS ?= 20
 
-.PHONY: help run test tools check bench bench-keymap failovers rollout-test fuzz demo clean
+.PHONY: help run test test-deploy test-image tools check bench bench-keymap failovers rollout-test dashboard \
+	manifests image push deploy undeploy fuzz demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -21,14 +22,42 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 	for engine in node sentinel cluster; do \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http || exit 1; \
 	done
+	@$(MAKE) --no-print-directory test-deploy test-image
 
-tools:
-	@for tool in curl haproxy openssl redis-server redis-cli setpriv; do \
+test-deploy: tools target/venv ## Test the manifests, rules and dashboard, with the binary that was built last
+	@test -x target/debug/kvstore || test -x target/release/kvstore || $(CARGO) build
+	target/venv/bin/python -m pytest -q tests/deploy --ignore tests/deploy/image
+
+test-image: target/venv ## Build the image on stand-ins for its bases, and run it
+	@for tool in buildah curl debootstrap podman runc ss; do \
 		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
 	done; \
 	test -z "$$missing" || { \
 		apt-get update && \
-		RUNLEVEL=1 apt-get install -y curl haproxy openssl redis-server util-linux; \
+		RUNLEVEL=1 apt-get install -y buildah curl debootstrap iproute2 podman runc; \
+	} || echo "not installed: the image is not tested in full"
+	target/venv/bin/python -m pytest -q -s -rs tests/deploy/image
+
+image: ## Build the image IMAGE (kvstore:<version>) with podman, docker or buildah
+	@scripts/image/build.sh
+
+push: ## Push it to a registry as IMAGE
+	@scripts/image/push.sh
+
+target/venv: tests/deploy/requirements.txt
+	python3 -m venv target/venv
+	target/venv/bin/pip install -q -r tests/deploy/requirements.txt
+	touch target/venv
+
+tools:
+	@for tool in curl haproxy openssl prometheus promtool python3 redis-server redis-cli setpriv; do \
+		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
+	done; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing=yes; \
+	test -z "$$missing" || { \
+		apt-get update && \
+		RUNLEVEL=1 apt-get install -y curl haproxy openssl prometheus python3-venv redis-server \
+			util-linux; \
 	}
 
 check: ## Check the format, lints, docs and licences
@@ -53,6 +82,9 @@ failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, 
 
 rollout-test: tools ## Replace three servers one by one, ROLLOUTS times (20), under load behind HAProxy
 	KVSTORE_TEST_ROLLOUTS=$(ROLLOUTS) $(CARGO) test --release --test rollout -- --nocapture
+
+dashboard: ## Write the Grafana dashboard from the list of its panels
+	python3 scripts/dashboard/generate.py > k8s/components/monitoring/dashboard.json
 
 manifests: ## Print the manifests of OVERLAY (single-node, multi-node, external, embedded) with COMPONENTS
 	@scripts/manifests.sh

@@ -9,6 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if ! command -v kubectl >/dev/null; then
+    echo "kubectl is not installed: see https://kubernetes.io/docs/tasks/tools/" >&2
+    exit 2
+fi
 overlay=${OVERLAY:-single-node}
 if [[ ! -f k8s/overlays/$overlay/kustomization.yaml ]]; then
     echo "OVERLAY=$overlay: there is none; give one of: $(cd k8s/overlays && echo *)" >&2

@@ -41,7 +41,7 @@ COLORS = ["#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#1f78c1", "#ba
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, scene(BINARY, Path(folder)) as (prometheus, urls), Load(urls) as load:
+    with tempfile.TemporaryDirectory() as folder, scene(BINARY, Path(folder), []) as (prometheus, urls), Load(urls) as load:
         start_s = time.time()
         # The load swells and ebbs, so that curves have something to show.
         while (passed_s := time.time() - start_s) < SECONDS:
@@ -61,7 +61,7 @@ def draw(prometheus: Prometheus, start_s: float, end_s: float) -> None:
     figure, axes = pyplot.subplots(3, 3, figsize=(14, 9), layout="constrained")
     for place, title in zip(axes.flat, SHOWN, strict=True):
         show(place, panels[title], prometheus, (start_s, end_s))
-    figure.savefig(sys.argv[1], dpi=90)
+    figure.savefig(sys.argv[1], dpi=80)
 
 
 def show(place: Axes, panel: Panel, prometheus: Prometheus, times_s: tuple[float, float]) -> None:

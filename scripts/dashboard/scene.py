@@ -73,16 +73,16 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def scene(binary: Path, folder: Path, rules: dict | None = None) -> Iterator[tuple[Prometheus, list[str]]]:
+def scene(binary: Path, folder: Path, settings: list[str], rules: dict | None = None) -> Iterator[tuple[Prometheus, list[str]]]:
     """Prometheus and the URLs of the two servers."""
     with ExitStack() as stack:
         redis = free_port()
         stack.enter_context(running("redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--dir", folder))
         ports = [free_port(), free_port()]
-        small = ["--workers", "1", "--value-bytes-max", "1000", "--messages-in-flight-max", "2"]
+        settings = ["--workers", "1", "--value-bytes-max", "1000", *settings]
         engines = ["memory", f"redis://127.0.0.1:{redis}"]
         for port, engine in zip(ports, engines, strict=True):
-            stack.enter_context(running(binary, "--listen", f"127.0.0.1:{port}", "--engine", engine, *small))
+            stack.enter_context(running(binary, "--listen", f"127.0.0.1:{port}", "--engine", engine, *settings))
         for port in ports:
             until("kvstore is ready", lambda port=port: answers(f"http://127.0.0.1:{port}/readyz"))
         config = {

@@ -30,7 +30,10 @@ def targets() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module", name="prometheus")
 def under_load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    with scene(binary(), tmp_path_factory.mktemp("scene"), spec()) as (prometheus, urls), Load(urls):
+    # So few messages that some requests are refused.
+    tight = ["--messages-in-flight-max", "2"]
+    folder = tmp_path_factory.mktemp("scene")
+    with scene(binary(), folder, tight, spec()) as (prometheus, urls), Load(urls):
         for url in urls:
             seen = f'sum(rate(kvstore_http_requests_total{{instance="{url[7:]}", endpoint="/search"}}[6s])) > 0'
             until("searches are seen", lambda seen=seen: prometheus.now(seen))
