@@ -8,7 +8,7 @@ FAILOVERS ?= 100
 ROLLOUTS ?= 20
 
 .PHONY: help run test test-deploy test-image tools check bench bench-keymap failovers rollout-test dashboard \
-	manifests image push deploy undeploy fuzz demo clean
+	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -94,6 +94,9 @@ deploy: ## Deploy OVERLAY with IMAGE, COMPONENTS, NAMESPACE, HOST to kubectl's c
 
 undeploy: ## Remove it again; PURGE=yes its data too
 	@scripts/undeploy.sh
+
+e2e: ## Deploy IMAGE to the cluster of KUBECONFIG, restart and scale it under load, and remove it
+	@scripts/e2e.sh
 
 fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz
