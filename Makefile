@@ -50,14 +50,14 @@ target/venv: tests/deploy/requirements.txt
 	touch target/venv
 
 tools:
-	@for tool in curl haproxy openssl prometheus promtool python3 redis-server redis-cli setpriv; do \
+	@for tool in curl haproxy ip openssl prometheus promtool python3 redis-server redis-cli setpriv; do \
 		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
 	done; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing=yes; \
 	test -z "$$missing" || { \
 		apt-get update && \
-		RUNLEVEL=1 apt-get install -y curl haproxy openssl prometheus python3-venv redis-server \
-			util-linux; \
+		RUNLEVEL=1 apt-get install -y curl haproxy iproute2 openssl prometheus python3-venv \
+			redis-server util-linux; \
 	}
 
 check: ## Check the format, lints, docs and licences
