@@ -7,7 +7,8 @@ PARTS ?= pages lookups
 FAILOVERS ?= 100
 ROLLOUTS ?= 20
 
-.PHONY: help run test test-deploy test-image tools check bench bench-keymap failovers rollout-test dashboard \
+.PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-http bench-http-short bench-tools \
+	failovers rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -75,6 +76,24 @@ bench: ## Time the key map and the store against rivals
 
 bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pages lookups deletes memory redis plot)
 	$(CARGO) bench --bench pages -- $(SIZES) $(PARTS)
+
+bench-http: bench-tools ## Time HTTP against its limit and rivals: ROUNDS (5) of SECONDS (2), TARGETS, LOADS, WRITE=yes
+	$(CARGO) build --release --example bare --bin kvstore
+	@python3 scripts/bench/compare.py
+
+bench-http-short: ## The same for a moment, without the rivals, to see that it works
+	@command -v wrk >/dev/null || { apt-get update && apt-get install -y wrk; }
+	$(CARGO) build --release --example bare --bin kvstore
+	@ROUNDS=1 SECONDS=1 TARGETS="bare bare-prom kvstore-1k" python3 scripts/bench/compare.py
+
+bench-tools:
+	@for tool in wrk redis-server redis-cli webdis etcd nginx; do \
+		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
+	done; \
+	test -z "$$missing" || { \
+		apt-get update && \
+		RUNLEVEL=1 apt-get install -y etcd-server nginx-light redis-server webdis wrk; \
+	}
 
 failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, and say what was lost
 	KVSTORE_TEST_FAILOVERS=$(FAILOVERS) $(CARGO) test --release --test engine -- --exact --nocapture \
