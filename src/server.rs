@@ -14,8 +14,7 @@ use crate::model::ContentTypes;
 use crate::store::{OpenError, RemoteOptions, Store, StoreOptions};
 use crate::valkey::Engine;
 use actix_web::dev::ServerHandle;
-use actix_web::web::{Data, to};
-use actix_web::{App, HttpServer, rt};
+use actix_web::{HttpServer, rt};
 use log::{info, warn};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -122,13 +121,7 @@ impl Server {
             let state = factory_state.clone();
             state.store.host(workers);
             watch_connections(&factory_limits, &state.metrics);
-            let gate_state = state.clone();
-            App::new()
-                .app_data(Data::from(state))
-                .configure(http::register)
-                .default_service(to(http::unmatched))
-                .wrap(metrics.clone())
-                .wrap_fn(move |request, service| http::gate(&gate_state, request, service))
+            http::app(state, metrics.clone())
         };
         let server = HttpServer::new(factory)
             .workers(workers)
@@ -191,7 +184,11 @@ async fn open(state: &State, config: &Config) -> ServerError {
     }
 }
 
-fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, ServerError> {
+/// What handlers work with, by a configuration. The store has no shards yet.
+///
+/// # Errors
+/// Where the system gives no threads or random numbers.
+pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, ServerError> {
     let random = || getrandom::u64().map_err(io::Error::other);
     let metrics = Metrics::new().map_err(|error| ServerError::Metrics(error.to_string()))?;
     let remote = match &config.engine {

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Lets a request through: for `wrap_fn`, as the outermost layer.
-pub fn gate<S, B>(
+pub(super) fn gate<S, B>(
     state: &Arc<State>,
     request: ServiceRequest,
     service: &S,
@@ -112,7 +112,7 @@ impl Drop for Guard {
 
 pin_project! {
     /// A body that keeps its request in flight and notes whose turn it is on the connection.
-    pub struct Guarded<B> {
+    pub(super) struct Guarded<B> {
         #[pin]
         body: B,
         guard: Guard,

@@ -28,14 +28,17 @@ mod search;
 mod set;
 
 pub use connection::{ConnectionLimits, Connections, on_connect};
-pub use gate::{Guarded, gate};
-pub use routes::{register, unmatched};
 
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::model::{ContentTypes, Key};
 use crate::store::Store;
-use actix_web::HttpRequest;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::web::{Data, to};
+use actix_web::{App, Error, HttpRequest};
+use actix_web_prom::PrometheusMetrics;
+use gate::gate;
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +75,28 @@ pub struct Limits {
     pub page_keys_max: usize,
     /// How long a body may take, and how long a bulk body may pause.
     pub body_timeout: Duration,
+}
+
+/// The app of one worker: all routes, and what happens around every request.
+pub fn app(
+    state: Arc<State>,
+    metrics: PrometheusMetrics,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let gate_state = state.clone();
+    App::new()
+        .app_data(Data::from(state))
+        .configure(routes::register)
+        .default_service(to(routes::unmatched))
+        .wrap(metrics)
+        .wrap_fn(move |request, service| gate(&gate_state, request, service))
 }
 
 /// The key that the path names after `prefix`, decoded strictly and once. The framework's own

@@ -89,14 +89,14 @@ impl Route {
 }
 
 /// Adds all routes to an app.
-pub fn register(config: &mut actix_web::web::ServiceConfig) {
+pub(super) fn register(config: &mut actix_web::web::ServiceConfig) {
     for route in &ROUTES {
         config.service(Registered(route));
     }
 }
 
 /// Answers a request that no route takes.
-pub async fn unmatched(request: HttpRequest) -> HttpResponse {
+pub(super) async fn unmatched(request: HttpRequest) -> HttpResponse {
     Problem::no_such_path(request.uri().path()).into_response()
 }
 
@@ -148,15 +148,21 @@ async fn answer(route: &Route, request: ServiceRequest) -> Result<ServiceRespons
 }
 
 /// The response that a handler comes to; a problem becomes its response, a panic an opaque 500.
-async fn caught(handler: impl Future<Output = Result<HttpResponse, Problem>>) -> HttpResponse {
-    match AssertUnwindSafe(handler).catch_unwind().await {
+///
+/// No `async fn`, which would hold the handler twice: as its argument and while it runs. A future is
+/// allocated and moved for every request.
+fn caught(
+    handler: impl Future<Output = Result<HttpResponse, Problem>>,
+) -> impl Future<Output = HttpResponse> {
+    let caught = AssertUnwindSafe(handler).catch_unwind();
+    caught.map(|outcome| match outcome {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => {
             let detail = "the request met a defect of the server; the log has its place";
             Problem::new(Code::Internal, detail).into_response()
         }
-    }
+    })
 }
 
 async fn dispatch(

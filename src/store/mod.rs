@@ -233,13 +233,16 @@ impl Store {
         context.run(actor)
     }
 
+    // Here and below, what goes to an engine elsewhere is boxed: its futures are of kilobytes, and
+    // every request would pay for their place.
+
     /// The value of a key.
     ///
     /// # Errors
     /// Any [`StoreError`] but `Full`.
     pub async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
         if let Some(remote) = &self.0.remote {
-            return self.get_remote(remote, &key).await;
+            return Box::pin(self.get_remote(remote, &key)).await;
         }
         let shard = self.owner(&key);
         self.ask(shard, Get { key }, Admission::Refuse).await
@@ -252,7 +255,7 @@ impl Store {
     /// other it was not.
     pub async fn set(&self, mutation: Mutation) -> Result<Written, StoreError> {
         if let Some(remote) = &self.0.remote {
-            return self.set_remote(remote, &mutation).await;
+            return Box::pin(self.set_remote(remote, &mutation)).await;
         }
         let shard = self.owner(&mutation.key);
         self.ask(shard, Set { mutation }, Admission::Refuse).await
@@ -264,7 +267,7 @@ impl Store {
     /// As [`Store::set`], but for `Full`.
     pub async fn delete(&self, mutation: Mutation) -> Result<Option<Revision>, StoreError> {
         if let Some(remote) = &self.0.remote {
-            return self.delete_remote(remote, &mutation).await;
+            return Box::pin(self.delete_remote(remote, &mutation)).await;
         }
         let shard = self.owner(&mutation.key);
         self.ask(shard, Delete { mutation }, Admission::Refuse)
@@ -282,7 +285,7 @@ impl Store {
     ) -> Result<ManyWritten, StoreError> {
         debug_assert!(mutations.len() <= SET_MANY_MAX);
         if let Some(remote) = &self.0.remote {
-            return self.set_many_remote(remote, shard, mutations).await;
+            return Box::pin(self.set_many_remote(remote, shard, mutations)).await;
         }
         self.ask_within(BULK_PATIENCE, shard, SetMany { mutations }, Admission::Wait)
             .await
