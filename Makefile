@@ -7,13 +7,14 @@ PARTS ?= pages lookups
 FAILOVERS ?= 100
 ROLLOUTS ?= 20
 
-.PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-http bench-http-short bench-tools \
+.PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
+	bench-http-short bench-tools \
 	failovers rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Serve on 127.0.0.1:8000
 	$(CARGO) run --release
@@ -76,6 +77,10 @@ bench: ## Time the key map and the store against rivals
 
 bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pages lookups deletes memory redis plot)
 	$(CARGO) bench --bench pages -- $(SIZES) $(PARTS)
+
+bench-instructions: ## Count the instructions of a request through all but the network; needs valgrind
+	@command -v valgrind >/dev/null || { apt-get update && apt-get install -y valgrind; }
+	$(CARGO) bench --bench instructions
 
 bench-http: bench-tools ## Time HTTP against its limit and rivals: ROUNDS (5) of SECONDS (2), TARGETS, LOADS, WRITE=yes
 	$(CARGO) build --release --example bare --bin kvstore
