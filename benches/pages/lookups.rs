@@ -1,7 +1,7 @@
 //! Key to value, against a hash table in the same loop, and how many blocks that takes.
 
-use crate::median_us;
 use crate::shapes::{Shape, random};
+use crate::{REPEATS_MAX, median_us};
 use kvstore::keymap::KeyMap;
 use kvstore::model::{ContentType, Key, Revision, Value};
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ pub fn report(shape: &Shape) {
     let mut next = random();
     // Other probes every time, so that none is in the processor's cache.
     let mut batches = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..=REPEATS_MAX {
         let key = |_| shape.keys[next() as usize % shape.keys.len()].clone();
         batches.push((0..PROBES).map(key).collect::<Vec<String>>());
     }

@@ -9,6 +9,7 @@
 //! is stored whole, so a rank is decoded from its block alone.
 
 use super::fsst::{Encoder, SymbolTable};
+use super::memory::CACHE_LINE_BYTES;
 use super::part::{Buffer, Part, PartKind};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -186,10 +187,12 @@ impl Blocks {
         }
     }
 
-    /// Reads the beginning of a rank's block, and no more: where many keys are to be decoded, this
-    /// lets the memory be fetched at once.
+    /// Reads from the first two cache lines of a rank's block, and no more: where many keys are to
+    /// be decoded, this lets the memory be fetched at once. Most blocks of short keys are within.
     pub(super) fn touch(&self, rank: u32) -> u8 {
-        self.entries[self.starts.number(rank / BLOCK_KEYS) as usize]
+        let start = self.starts.number(rank / BLOCK_KEYS) as usize;
+        let next = self.entries.get(start + CACHE_LINE_BYTES);
+        self.entries[start] ^ next.unwrap_or(&0)
     }
 
     /// A walk over the keys from `rank` on; an exhausted one where `rank` is past the end.

@@ -1,7 +1,8 @@
 //! A split-block Bloom filter: says that a key is absent without touching the segment.
 //!
 //! Source: Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters" (2007),
-//! in the form of Apache Parquet's specification: blocks of 256 bits, eight bits a key.
+//! in the form of Apache Parquet's specification: blocks of 256 bits, eight bits a key. Other than
+//! there, these are taken from the hash as it is, without multiplications.
 
 use super::part::{Buffer, Part, PartKind};
 use std::hash::{BuildHasher, RandomState};
@@ -9,18 +10,6 @@ use std::sync::LazyLock;
 
 /// Bits for each key: about one false positive in a hundred.
 const BITS_PER_KEY: u64 = 10;
-
-/// Odd constants that pick a bit in each word of a block, from the Parquet specification.
-const SALTS: [u32; 8] = [
-    0x47b6_137b,
-    0x4497_4d91,
-    0x8824_ad5b,
-    0xa2b7_289d,
-    0x7054_95c7,
-    0x2df1_424b,
-    0x9efc_4947,
-    0x5c6b_fb31,
-];
 
 /// What a block takes, in bytes.
 const BLOCK_BYTES: usize = 32;
@@ -57,8 +46,8 @@ impl BloomBuilder {
     pub(super) fn insert(&mut self, hash: u64) {
         let start = block_start(hash, self.blocks.len());
         let block = &mut self.blocks.bytes_mut()[start..start + BLOCK_BYTES];
-        for (word, salt) in block.as_chunks_mut::<4>().0.iter_mut().zip(SALTS) {
-            *word = (u32::from_le_bytes(*word) | bit(hash, salt)).to_le_bytes();
+        for (index, word) in block.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *word = (u32::from_le_bytes(*word) | bit(hash, index)).to_le_bytes();
         }
     }
 
@@ -92,10 +81,10 @@ impl Bloom {
 fn may_contain(blocks: &[u8], hash: u64) -> bool {
     let start = block_start(hash, blocks.len());
     let block = &blocks[start..start + BLOCK_BYTES];
-    let words = block.as_chunks::<4>().0.iter().zip(SALTS);
+    let words = block.as_chunks::<4>().0.iter().enumerate();
     // Without a branch for each word: most probes are of keys that are elsewhere.
-    let missing = words.fold(0, |missing, (word, salt)| {
-        missing | bit(hash, salt) & !u32::from_le_bytes(*word)
+    let missing = words.fold(0, |missing, (index, word)| {
+        missing | bit(hash, index) & !u32::from_le_bytes(*word)
     });
     missing == 0
 }
@@ -107,8 +96,10 @@ fn block_start(hash: u64, bytes: usize) -> usize {
     (((hash >> 32) * blocks) >> 32) as usize * BLOCK_BYTES
 }
 
-fn bit(hash: u64, salt: u32) -> u32 {
-    1 << ((hash as u32).wrapping_mul(salt) >> 27)
+/// The bit of a word that a hash picks: five bits of it for each of the eight words. The upper of
+/// these 40 choose the block too, but are its lowest by far and hardly matter there.
+fn bit(hash: u64, word: usize) -> u32 {
+    1 << ((hash >> (5 * word)) & 31)
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ const FROZEN_MAX: usize = 2;
 /// and at rest there are far fewer.
 const SEGMENTS_MAX: usize = 12;
 
+/// How many keys' memory is fetched ahead at a time: as many misses as processors keep under way.
+pub const TOUCH_MAX: usize = 16;
+
 /// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
 const TREE_ENTRY_BYTES: usize = 40;
 
@@ -214,6 +217,37 @@ impl KeyIndex {
             let rank = live.segment.find(key, hash)?;
             (!live.dead.contains(rank)).then(|| live.segment.slot(rank))
         })
+    }
+
+    /// Whether a lookup reads memory that is worth fetching ahead.
+    pub fn is_large(&self) -> bool {
+        self.segments.iter().any(|live| live.segment.has_table())
+    }
+
+    /// Reads what [`find`](Self::find) of these keys will read in large segments, of the first
+    /// [`TOUCH_MAX`] of them, so that their cache misses overlap. Returns the slots that they mostly
+    /// have; a hint and no more.
+    pub fn touch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> [Option<u32>; TOUCH_MAX] {
+        let mut hashes = [0; TOUCH_MAX];
+        let mut count = 0;
+        let mut seen = 0;
+        for (place, key) in hashes.iter_mut().zip(keys) {
+            *place = hash(key);
+            count += 1;
+            for live in &self.segments {
+                seen ^= live.segment.touch_hash(*place);
+            }
+        }
+        let mut slots = [None; TOUCH_MAX];
+        for (slot, hash) in slots.iter_mut().zip(&hashes[..count]) {
+            *slot = self.segments.iter().find_map(|live| {
+                let rank = live.segment.likely_rank(*hash)?;
+                seen ^= live.segment.touch(rank);
+                Some(live.segment.slot(rank))
+            });
+        }
+        std::hint::black_box(seen);
+        slots
     }
 
     /// Adds a key that is not in the index.

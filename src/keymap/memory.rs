@@ -7,12 +7,25 @@ use memmap2::{Advice, MmapMut};
 /// From so many bytes on they are a mapping of their own.
 pub(super) const MAPPED_BYTES_MIN: usize = 32 * 1024;
 
-/// From so many bytes on a mapping asks for huge pages: searches touch it all over, and the pages'
-/// addresses would not fit the processor's cache of these.
-const HUGE_BYTES_MIN: usize = 16 * 1024 * 1024;
+/// From so many bytes on a mapping asks for huge pages, which take 2 MiB each: searches touch it all
+/// over, and the addresses of small pages would not fit the processor's cache of these.
+const HUGE_BYTES_MIN: usize = 4 * 1024 * 1024;
 
 /// What a page of the system takes.
 pub(super) const PAGE_BYTES: usize = 4096;
+
+/// What the processor fetches at a time, in bytes.
+pub(super) const CACHE_LINE_BYTES: usize = 64;
+
+/// A mapping of so many zeros; `None` where the system gives none.
+pub(super) fn map(bytes: usize) -> Option<MmapMut> {
+    let mapping = MmapMut::map_anon(bytes).ok()?;
+    if bytes >= HUGE_BYTES_MIN {
+        // Where huge pages are turned off, all works as well, only slower.
+        let _ = mapping.advise(Advice::HugePage);
+    }
+    Some(mapping)
+}
 
 /// Bytes that can be written to.
 #[derive(Debug)]
@@ -35,14 +48,10 @@ impl Memory {
             return Self::Heap(Vec::with_capacity(bytes));
         }
         // Where the system gives no mapping, the allocator may have memory left.
-        let Ok(mapping) = MmapMut::map_anon(bytes) else {
-            return Self::Heap(Vec::with_capacity(bytes));
-        };
-        if bytes >= HUGE_BYTES_MIN {
-            // Where huge pages are turned off, all works as well, only slower.
-            let _ = mapping.advise(Advice::HugePage);
+        match map(bytes) {
+            Some(mapping) => Self::Mapping(mapping),
+            None => Self::Heap(Vec::with_capacity(bytes)),
         }
-        Self::Mapping(mapping)
     }
 
     /// Makes sure that there are so many bytes, where there is room for them.

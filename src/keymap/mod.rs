@@ -13,7 +13,7 @@
 //!   - `separators`: which block a key is in
 //!   - `matrix`: rectangles of prefix and suffix
 //!   - `bloom`, in small segments: which keys are surely absent; `table`, in large ones: which
-//!     block a key is in, by hash
+//!     rank a key has, by hash
 //!   - `packed`: its arrays of numbers
 //!   - `part`: the memory of all these, which is what could be stored
 //! - `scratch`: arrays of numbers; `memory`: what large things lie in
@@ -46,7 +46,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use index::{Finish, IndexStats, KeyIndex, Room};
+pub use index::{Finish, IndexStats, KeyIndex, Room, TOUCH_MAX};
 pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
@@ -77,6 +77,16 @@ impl KeyMap {
     pub fn get(&self, key: &Key) -> Option<Value> {
         let slot = self.index.find(key.as_bytes())?;
         Some(self.values.get(slot))
+    }
+
+    /// Reads the memory that [`get`](Self::get) of these keys will read, of the first [`TOUCH_MAX`] of
+    /// them, so that their cache misses overlap: with keys by the million a read is mostly these.
+    pub fn touch<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
+        if self.index.is_large() {
+            let slots = self.index.touch(keys.map(Key::as_bytes));
+            let touched = slots.iter().flatten().map(|slot| self.values.touch(*slot));
+            std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
+        }
     }
 
     /// Makes `key` name `value` and returns whether it named nothing before.

@@ -1,6 +1,7 @@
 //! Arrays of numbers that do not grow. Large ones lie in a mapping of their own, whose memory is
 //! back with the system as soon as they are dropped, whatever the allocator keeps.
 
+use super::memory::map;
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
@@ -29,11 +30,11 @@ impl Default for Place {
 impl Scratch {
     /// So many zeros. Those that are never written take no memory where they are many.
     pub(super) fn zeroed(len: usize) -> Self {
-        let mapping = (len >= MAPPED_MIN).then(|| MmapMut::map_anon(len * size_of::<u32>()));
-        let place = match mapping {
-            Some(Ok(mapping)) => Place::Mapping(mapping),
+        let is_large = len >= MAPPED_MIN;
+        let place = match is_large.then(|| map(len * size_of::<u32>())).flatten() {
+            Some(mapping) => Place::Mapping(mapping),
             // Where the system gives no mapping, the allocator may have memory left.
-            Some(Err(_)) | None => Place::Heap(vec![0; len]),
+            None => Place::Heap(vec![0; len]),
         };
         Self { place, len }
     }

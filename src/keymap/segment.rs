@@ -131,17 +131,33 @@ impl Segment {
         }
     }
 
+    /// Whether there is a table, and memory to be fetched ahead.
+    pub(super) fn has_table(&self) -> bool {
+        matches!(self.lookup, Lookup::Table(_))
+    }
+
+    /// The rank that the key of a hash mostly has, if it is here and the segment is large.
+    pub(super) fn likely_rank(&self, hash: u64) -> Option<u32> {
+        match &self.lookup {
+            Lookup::Table(table) => table.likely_rank(hash),
+            Lookup::Bloom(_) => None,
+        }
+    }
+
     /// The rank of `key`, whose hash is `hash`, dead or alive. One block is read, and for an absent
     /// key mostly none.
     pub(super) fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
         let look = |block: u32| {
-            // The slot is wanted next. Reading it now lets both cache misses overlap.
-            std::hint::black_box(self.slots.get(block * BLOCK_KEYS));
             let (rank, found) = self.keys.lower_bound(block, key);
             found.then_some(rank)
         };
+        let look_near = |rank: u32| {
+            // The slot is wanted next. Reading it now lets both cache misses overlap.
+            std::hint::black_box(self.slots.get(rank));
+            look(rank / BLOCK_KEYS)
+        };
         match &self.lookup {
-            Lookup::Table(table) => table.find(hash, look),
+            Lookup::Table(table) => table.find(hash, look_near),
             Lookup::Bloom(bloom) if bloom.may_contain(hash) => look(self.forward.floor(key)),
             Lookup::Bloom(_) => None,
         }
@@ -336,7 +352,7 @@ mod tests {
                 }
                 Lookup::Table(table) => {
                     let table = open(PartKind::Table, table.part());
-                    Lookup::Table(Table::open(table, len.div_ceil(BLOCK_KEYS)))
+                    Lookup::Table(Table::open(table, len))
                 }
             },
             key_bytes: segment.key_bytes,

@@ -5,16 +5,14 @@
 //! are the few values that a record has no room for. Growth never copies what is there.
 
 mod chunks;
+mod places;
+mod regions;
 
-use super::scratch::Scratch;
 use crate::model::{ContentType, Revision, Value};
 use bytes::Bytes;
 use chunks::{Chunks, GRAIN, Handle};
+use places::Places;
 use std::collections::HashMap;
-
-/// Slots are allocated by so many, so that growth never copies what is there: a mapping each, of
-/// which the pages that are written take memory.
-const CHUNK_SLOTS: usize = 16 * 1024;
 
 /// The bytes of a record before the body: type, length, and six of the revision.
 const HEAD_BYTES: usize = 8;
@@ -42,9 +40,7 @@ const BODY_BYTES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Slab {
     /// By slot, where its value is; for a free slot, the next free one.
-    places: Vec<Scratch>,
-    /// How many slots there are, the free ones included.
-    slots: usize,
+    places: Places,
     free: u32,
     len: usize,
     records: Chunks,
@@ -70,8 +66,7 @@ enum Large {
 impl Default for Slab {
     fn default() -> Self {
         Self {
-            places: Vec::new(),
-            slots: 0,
+            places: Places::default(),
             free: NONE,
             len: 0,
             records: Chunks::default(),
@@ -89,7 +84,7 @@ impl Default for Slab {
 impl Slab {
     /// The value of a slot that holds one. A body up to 255 bytes is copied.
     pub(super) fn get(&self, slot: u32) -> Value {
-        let place = self.place(slot);
+        let place = self.places.get(slot);
         if place & LARGE != 0 {
             let at = (place & !LARGE) as usize;
             let Large::Value(value) = &self.large[at / CHUNK_LARGE][at % CHUNK_LARGE] else {
@@ -97,14 +92,24 @@ impl Slab {
             };
             return value.clone();
         }
-        let [content_type, len, revision @ ..] = head(self.records.get(place));
-        let body = &self.records.get(place)[HEAD_BYTES..HEAD_BYTES + usize::from(len)];
+        let record = self.records.get(place);
+        let [content_type, len, revision @ ..] = head(record);
+        let body = &record[HEAD_BYTES..HEAD_BYTES + usize::from(len)];
         let [a, b, c, d, e, f] = revision;
         let offset = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         Value {
             content_type: self.types[usize::from(content_type)].clone(),
             body: Bytes::copy_from_slice(body),
             revision: Revision(self.first_revision.wrapping_add(offset)),
+        }
+    }
+
+    /// Lets the memory of a slot's value be fetched ahead of its use, whatever is in the slot. The
+    /// answer is of no meaning.
+    pub(super) fn touch(&self, slot: u32) -> u8 {
+        match self.places.look(slot) {
+            Some(place) if place & LARGE == 0 => self.records.touch(place),
+            Some(_) | None => 0,
         }
     }
 
@@ -119,30 +124,30 @@ impl Slab {
         if slot == NONE {
             return self.add_slot(place);
         }
-        self.free = std::mem::replace(self.place_mut(slot), place);
+        self.free = std::mem::replace(self.places.get_mut(slot), place);
         slot
     }
 
     /// Puts a value in the place of another.
     pub(super) fn replace(&mut self, slot: u32, value: Value) {
-        let place = self.place(slot);
+        let place = self.places.get(slot);
         if place & LARGE == 0
+            && grains(&value) == record_grains(self.records.get(place))
             && let Some(head) = self.head_for(&value)
-            && grains(&value) * GRAIN == self.records.get(place).len()
         {
             write(self.records.get_mut(place), head, &value.body);
             return;
         }
         // The new one first: were there a panic, the old one is still there.
         let place = self.store(value);
-        let old = std::mem::replace(self.place_mut(slot), place);
+        let old = std::mem::replace(self.places.get_mut(slot), place);
         self.discard(old);
     }
 
     /// Takes the value out of a slot.
     pub(super) fn remove(&mut self, slot: u32) {
         let next = self.free;
-        let old = std::mem::replace(self.place_mut(slot), next);
+        let old = std::mem::replace(self.places.get_mut(slot), next);
         self.free = slot;
         self.discard(old);
         self.len -= 1;
@@ -153,7 +158,7 @@ impl Slab {
 
     /// Bytes of memory; those of large values are estimated.
     pub(super) fn heap_bytes(&self) -> usize {
-        let places = self.slots * size_of::<u32>();
+        let places = self.places.memory_bytes();
         let large = self.large.len() * CHUNK_LARGE * size_of::<Large>();
         places + large + self.records.memory_bytes() + self.large_bytes
     }
@@ -224,16 +229,6 @@ impl Slab {
         Some(number)
     }
 
-    fn place(&self, slot: u32) -> u32 {
-        let slot = slot as usize;
-        self.places[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS]
-    }
-
-    fn place_mut(&mut self, slot: u32) -> &mut u32 {
-        let slot = slot as usize;
-        &mut self.places[slot / CHUNK_SLOTS][slot % CHUNK_SLOTS]
-    }
-
     fn large_mut(&mut self, at: u32) -> &mut Large {
         let at = at as usize;
         &mut self.large[at / CHUNK_LARGE][at % CHUNK_LARGE]
@@ -253,20 +248,27 @@ impl Slab {
     }
 
     fn add_slot(&mut self, place: Handle) -> u32 {
-        let slot = u32::try_from(self.slots).ok().filter(|slot| *slot != NONE);
+        let slot = u32::try_from(self.places.len())
+            .ok()
+            .filter(|slot| *slot != NONE);
         let slot = slot.expect("a key map holds fewer than 2^32 - 1 values");
-        if self.slots.is_multiple_of(CHUNK_SLOTS) {
-            self.places.push(Scratch::zeroed(CHUNK_SLOTS));
-        }
-        self.slots += 1;
-        *self.place_mut(slot) = place;
+        self.places.push(place);
         slot
     }
 }
 
 /// How many grains the record of a value takes.
 fn grains(value: &Value) -> usize {
-    (HEAD_BYTES + value.body.len()).div_ceil(GRAIN)
+    grains_for(value.body.len())
+}
+
+fn grains_for(body_bytes: usize) -> usize {
+    (HEAD_BYTES + body_bytes).div_ceil(GRAIN)
+}
+
+fn record_grains(record: &[u8]) -> usize {
+    let [_, len, ..] = head(record);
+    grains_for(usize::from(len))
 }
 
 fn head(record: &[u8]) -> [u8; HEAD_BYTES] {

@@ -365,3 +365,44 @@ fn deletes_and_sets_in_a_loop_do_not_take_more_and_more_memory() {
         assert!(again < bytes * 5 / 4, "{again} after {bytes}");
     }
 }
+
+#[test]
+fn reading_ahead_is_safe_whatever_became_of_the_values() {
+    let mut map = KeyMap::default();
+    let name = |number: u64| key(&format!("user:{number:06}"));
+    let count = 500_000;
+    for number in 0..count {
+        map.set(&name(number), value(number));
+        if number % 4096 == 0 {
+            map.settle();
+        }
+    }
+    assert!(map.index.is_large(), "so many keys have a table");
+    // Some values are gone, some are large now, some slots are another key's.
+    for number in (0..count).step_by(2) {
+        map.delete(&name(number));
+    }
+    let large = |number| Value {
+        body: vec![b'x'; 1000].into(),
+        ..value(number)
+    };
+    for number in (1..count).step_by(6) {
+        map.set(&name(number), large(number));
+        map.set(&key(&format!("other:{number}")), value(number));
+    }
+    let all: Vec<Key> = (0..count + 100).map(name).collect();
+    for keys in all.chunks(TOUCH_MAX + 1) {
+        map.touch(keys.iter());
+        let [one, ..] = keys else { continue };
+        map.touch(std::iter::once(one));
+    }
+    map.touch(std::iter::empty());
+    for number in 0..count {
+        let expected = match number % 6 {
+            1 => Some(large(number)),
+            3 | 5 => Some(value(number)),
+            _ => None,
+        };
+        assert_eq!(map.get(&name(number)), expected, "{number}");
+    }
+}

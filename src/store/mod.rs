@@ -11,6 +11,7 @@ mod remote;
 mod replica;
 mod search;
 mod shard;
+mod waiting;
 
 pub use error::{EngineError, StoreError};
 pub use remote::{OpenError, RemoteOptions};

@@ -9,10 +9,12 @@ use super::message::{
     Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Stopped, Total,
 };
 use super::parked::{Answer, ParkedWrites};
-use crate::keymap::{KeyMap, Room};
+use super::waiting::{AnswerGets, Queued, WaitingGet, WaitingGets};
+use crate::keymap::{KeyMap, Room, TOUCH_MAX};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -55,6 +57,10 @@ pub(super) struct ShardActor {
     shard: usize,
     map: KeyMap,
     last_revision: u64,
+    /// Reads that wait for the end of the turn.
+    gets: WaitingGets,
+    /// Where they are while they are answered; empty between.
+    answering: VecDeque<WaitingGet>,
     /// Writes that wait for room in the map, in bulk and single.
     parked_bulk: ParkedWrites,
     parked_single: ParkedWrites,
@@ -81,6 +87,8 @@ impl ShardActor {
             shard,
             map: KeyMap::default(),
             last_revision: getrandom::u64()?,
+            gets: WaitingGets::default(),
+            answering: VecDeque::new(),
             parked_bulk: ParkedWrites::default(),
             parked_single: ParkedWrites::default(),
             counted_bytes: 0,
@@ -88,6 +96,40 @@ impl ShardActor {
             bytes_max,
             shared,
         })
+    }
+
+    /// Answers the reads that wait.
+    pub(super) fn answer_gets(&mut self) {
+        if self.gets.is_empty() {
+            return;
+        }
+        let mut gets = std::mem::take(&mut self.answering);
+        self.gets.take(&mut gets);
+        while !gets.is_empty() {
+            let count = self.touch(gets.iter());
+            // Whoever gave up is told nothing, and costs nothing.
+            for get in gets.drain(..count).filter(|get| !get.is_abandoned()) {
+                let key = &get.message.message.key;
+                let answer = self.guard(|shard| Ok(shard.map.get(key)));
+                get.answer(answer);
+            }
+        }
+        self.answering = gets;
+    }
+
+    /// Has the memory fetched that the first of these reads need, and returns how many these are.
+    fn touch<'a>(&mut self, gets: impl ExactSizeIterator<Item = &'a WaitingGet>) -> usize {
+        let count = gets.len().min(TOUCH_MAX);
+        // A single one waits for its memory the same either way.
+        if count > 1 {
+            let keys = gets.map(|get| &get.message.message.key);
+            // Were there a panic, it would be in each of the reads too, which answer it.
+            let _ = self.guard(|shard| {
+                shard.map.touch(keys);
+                Ok(())
+            });
+        }
+        count
     }
 
     fn set(&mut self, mutation: Mutation) -> Result<Written, StoreError> {
@@ -254,6 +296,7 @@ impl Actor for ShardActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.beat(self.shard);
+        context.spawn(AnswerGets);
         context.run_interval(HEARTBEAT, |shard, context| {
             shard.shared.beat(shard.shard);
             shard.parked_bulk.drop_abandoned();
@@ -275,10 +318,10 @@ impl Drop for ShardActor {
 }
 
 impl Handler<Admitted<Get>> for ShardActor {
-    type Result = Result<Option<Value>, StoreError>;
+    type Result = Queued;
 
     fn handle(&mut self, message: Admitted<Get>, _: &mut Self::Context) -> Self::Result {
-        self.guard(|shard| Ok(shard.map.get(&message.message.key)))
+        self.gets.queue(message)
     }
 }
 
@@ -286,6 +329,7 @@ impl Handler<Admitted<Set>> for ShardActor {
     type Result = Answer<Written>;
 
     fn handle(&mut self, message: Admitted<Set>, context: &mut Self::Context) -> Self::Result {
+        self.answer_gets();
         self.write(Room::Crowded, context, move |shard| {
             let Admitted {
                 message,
@@ -300,6 +344,7 @@ impl Handler<Admitted<SetMany>> for ShardActor {
     type Result = Answer<ManyWritten>;
 
     fn handle(&mut self, message: Admitted<SetMany>, context: &mut Self::Context) -> Self::Result {
+        self.answer_gets();
         self.write(Room::Open, context, move |shard| {
             let Admitted {
                 message,
@@ -314,6 +359,7 @@ impl Handler<Admitted<Delete>> for ShardActor {
     type Result = Result<Option<Revision>, StoreError>;
 
     fn handle(&mut self, message: Admitted<Delete>, context: &mut Self::Context) -> Self::Result {
+        self.answer_gets();
         let deleted = self.guard(|shard| Ok(shard.delete(&message.message.mutation)));
         self.changed(context);
         deleted
@@ -324,6 +370,7 @@ impl Handler<Admitted<Search>> for ShardActor {
     type Result = Result<Found, StoreError>;
 
     fn handle(&mut self, message: Admitted<Search>, context: &mut Self::Context) -> Self::Result {
+        self.answer_gets();
         let Search {
             filter,
             after,
@@ -360,6 +407,7 @@ impl Handler<JobDone> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
+        self.answer_gets();
         let merger = &self.shared.merger;
         let has_ended = merger.end(outcome, context.address().recipient(), |outcome| {
             self.map.finish(outcome)

@@ -55,8 +55,8 @@ impl SegmentBuilder {
         let lookup = if size.keys < TABLE_KEYS_MIN {
             LookupBuilder::Bloom(BloomBuilder::with_capacity(size.keys))
         } else {
-            let blocks = u32::try_from(blocks).expect("a segment has fewer than 2^32 keys");
-            LookupBuilder::Table(TableBuilder::with_capacity(size.keys, blocks))
+            let keys = u32::try_from(size.keys).expect("a segment has fewer than 2^32 keys");
+            LookupBuilder::Table(TableBuilder::with_capacity(keys))
         };
         Self {
             keys: BlocksBuilder::new(size.keys, size.key_bytes, table),
@@ -78,7 +78,7 @@ impl SegmentBuilder {
         let hash = hash(key);
         match &mut self.lookup {
             LookupBuilder::Bloom(bloom) => bloom.insert(hash),
-            LookupBuilder::Table(table) => table.insert(hash, rank / BLOCK_KEYS),
+            LookupBuilder::Table(table) => table.insert(hash, rank),
         }
         self.key_bytes += key.len() as u64;
         rank

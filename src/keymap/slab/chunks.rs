@@ -3,7 +3,8 @@
 //! Source: Bonwick, "The Slab Allocator" (1994): a chunk holds records of one size, its free
 //! records form a list inside it, and it is given back when its last record is freed.
 
-use crate::keymap::memory::{Memory, PAGE_BYTES};
+use super::regions::Regions;
+use crate::keymap::memory::PAGE_BYTES;
 
 /// What sizes of records are multiples of, in bytes.
 pub(super) const GRAIN: usize = 8;
@@ -11,41 +12,46 @@ pub(super) const GRAIN: usize = 8;
 /// The largest record, in grains.
 pub(super) const GRAINS_MAX: usize = 33;
 
-/// What a chunk takes, in bytes. Of a new one only the pages that are written take memory.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// What a chunk takes, in bytes.
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The bits of a handle that say which record of a chunk is meant.
-const RECORD_BITS: u32 = (CHUNK_BYTES / GRAIN).trailing_zeros();
+/// The bits of a handle that say at which grain of its chunk a record begins.
+const START_BITS: u32 = (CHUNK_BYTES / GRAIN).trailing_zeros();
 
 /// The bits of a handle.
 const HANDLE_BITS: u32 = 31;
 
+/// As many chunks as handles can name.
+const CHUNKS_MAX: u32 = 1 << (HANDLE_BITS - START_BITS);
+
 /// The end of a list of free records.
 const NONE: u32 = u32::MAX;
 
-/// Where a record is: 31 bits, the chunk and the record within it.
+/// Where a record is: 31 bits, the chunk and the grain in it. So a record is found without knowing
+/// the size of its chunk's records.
 pub(super) type Handle = u32;
 
 /// Records by handle.
 #[derive(Debug)]
 pub(super) struct Chunks {
+    regions: Regions,
     chunks: Vec<Option<Chunk>>,
-    /// Places in `chunks` that are free.
-    vacant: Vec<u32>,
     /// For each size the chunks that have room.
     roomy: [Vec<u32>; GRAINS_MAX + 1],
-    memory_bytes: usize,
+    /// What the chunks take that have mappings of their own, in bytes.
+    single_bytes: usize,
 }
 
+/// What is known of a chunk besides its bytes. Records and the places of records are in grains.
 #[derive(Debug)]
 struct Chunk {
-    memory: Memory,
-    grains: usize,
+    /// What a record takes.
+    grains: u32,
     /// Records in use.
     live: u32,
-    /// Records from here on were never used.
+    /// From here on there never was a record.
     fresh: u32,
-    /// The first of the free records before `fresh`; each holds the number of the next.
+    /// The first of the free records before `fresh`; each holds the place of the next.
     free: u32,
     /// Where it is in the list of those that have room.
     roomy_at: Option<usize>,
@@ -54,10 +60,10 @@ struct Chunk {
 impl Default for Chunks {
     fn default() -> Self {
         Self {
+            regions: Regions::default(),
             chunks: Vec::new(),
-            vacant: Vec::new(),
             roomy: [const { Vec::new() }; GRAINS_MAX + 1],
-            memory_bytes: 0,
+            single_bytes: 0,
         }
     }
 }
@@ -66,100 +72,92 @@ impl Chunks {
     /// A record of so many grains, 1 to [`GRAINS_MAX`], with what was there before. `None` where
     /// handles have no more bits for it.
     pub(super) fn allocate(&mut self, grains: usize) -> Option<Handle> {
-        let index = match self.roomy[grains].last() {
-            Some(index) => *index,
+        let number = match self.roomy[grains].last() {
+            Some(number) => *number,
             None => self.add_chunk(grains)?,
         };
-        let chunk = self.chunks[index as usize].as_mut();
+        let chunk = self.chunks[number as usize].as_mut();
         let chunk = chunk.expect("a chunk that has room exists");
-        let before = chunk.memory_bytes();
-        let record = chunk.take();
-        self.memory_bytes += chunk.memory_bytes() - before;
+        let before = chunk.written_bytes();
+        let start = chunk.take(self.regions.chunk(number));
+        if Regions::is_single(number) {
+            self.single_bytes += chunk.written_bytes() - before;
+        }
         if chunk.is_full() {
             chunk.roomy_at = None;
             self.roomy[grains].pop();
         }
-        Some(index << RECORD_BITS | record)
+        Some(number << START_BITS | start)
     }
 
     /// Frees a record. A chunk that becomes empty is given back, unless it is the only one of its
     /// size that has room: the next record would need it again.
     pub(super) fn free(&mut self, handle: Handle) {
-        let index = handle >> RECORD_BITS;
-        let chunk = self.chunk_mut(handle);
-        chunk.put(handle & ((1 << RECORD_BITS) - 1));
-        let (grains, is_empty) = (chunk.grains, chunk.live == 0);
-        let roomy_at = chunk.roomy_at;
-        match roomy_at {
+        let (number, start) = split(handle);
+        let chunk = self.chunks[number as usize].as_mut();
+        let chunk = chunk.expect("a record that is in use has a chunk");
+        chunk.put(start as u32, self.regions.chunk_mut(number));
+        let roomy = &mut self.roomy[chunk.grains as usize];
+        match chunk.roomy_at {
             None => {
-                let at = self.roomy[grains].len();
-                self.chunk_mut(handle).roomy_at = Some(at);
-                self.roomy[grains].push(index);
+                chunk.roomy_at = Some(roomy.len());
+                roomy.push(number);
             }
-            Some(at) if is_empty && self.roomy[grains].len() > 1 => self.drop_chunk(index, at),
+            Some(at) if chunk.live == 0 && roomy.len() > 1 => self.drop_chunk(number, at),
             Some(_) => {}
         }
     }
 
-    /// The bytes of a record.
+    /// The bytes from the beginning of a record to the end of its chunk.
     pub(super) fn get(&self, handle: Handle) -> &[u8] {
-        let chunk = self.chunks[(handle >> RECORD_BITS) as usize].as_ref();
-        let chunk = chunk.expect("a record that is in use has a chunk");
-        let range = chunk.range(handle & ((1 << RECORD_BITS) - 1));
-        &chunk.memory.bytes()[range]
+        let (number, start) = split(handle);
+        &self.regions.chunk(number)[start * GRAIN..]
     }
 
-    /// The bytes of a record.
+    /// The bytes from the beginning of a record to the end of its chunk.
     pub(super) fn get_mut(&mut self, handle: Handle) -> &mut [u8] {
-        let chunk = self.chunk_mut(handle);
-        let range = chunk.range(handle & ((1 << RECORD_BITS) - 1));
-        &mut chunk.memory.bytes_mut()[range]
+        let (number, start) = split(handle);
+        &mut self.regions.chunk_mut(number)[start * GRAIN..]
+    }
+
+    /// Lets the memory of a record be fetched ahead of its use. Of use only, but harmless, where
+    /// there is no such record any more.
+    pub(super) fn touch(&self, handle: Handle) -> u8 {
+        let (number, start) = split(handle);
+        self.regions.touch(number, start * GRAIN)
     }
 
     /// Bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.memory_bytes
-    }
-
-    fn chunk_mut(&mut self, handle: Handle) -> &mut Chunk {
-        let chunk = self.chunks[(handle >> RECORD_BITS) as usize].as_mut();
-        chunk.expect("a record that is in use has a chunk")
+        self.single_bytes + self.regions.shared_bytes()
     }
 
     fn add_chunk(&mut self, grains: usize) -> Option<u32> {
-        let chunk = Chunk {
-            memory: Memory::zeroed(CHUNK_BYTES),
-            grains,
+        let number = self.regions.allocate(CHUNKS_MAX)?;
+        let at = number as usize;
+        if self.chunks.len() <= at {
+            self.chunks.resize_with(at + 1, || None);
+        }
+        self.chunks[at] = Some(Chunk {
+            grains: grains as u32,
             live: 0,
             fresh: 0,
             free: NONE,
             roomy_at: Some(self.roomy[grains].len()),
-        };
-        let index = match self.vacant.pop() {
-            Some(index) => {
-                self.chunks[index as usize] = Some(chunk);
-                index
-            }
-            None => {
-                let index = u32::try_from(self.chunks.len()).ok()?;
-                if index >> (HANDLE_BITS - RECORD_BITS) > 0 {
-                    return None;
-                }
-                self.chunks.push(Some(chunk));
-                index
-            }
-        };
-        self.roomy[grains].push(index);
-        Some(index)
+        });
+        self.roomy[grains].push(number);
+        Some(number)
     }
 
-    fn drop_chunk(&mut self, index: u32, roomy_at: usize) {
-        let Some(chunk) = self.chunks[index as usize].take() else {
+    fn drop_chunk(&mut self, number: u32, roomy_at: usize) {
+        let Some(chunk) = self.chunks[number as usize].take() else {
             return;
         };
-        self.memory_bytes -= chunk.memory_bytes();
-        self.vacant.push(index);
-        let roomy = &mut self.roomy[chunk.grains];
+        self.regions.free(number);
+        if Regions::is_single(number) {
+            self.single_bytes -= chunk.written_bytes();
+        }
+        let roomy = &mut self.roomy[chunk.grains as usize];
         roomy.swap_remove(roomy_at);
         if let Some(moved) = roomy.get(roomy_at) {
             let moved = self.chunks[*moved as usize].as_mut();
@@ -168,41 +166,40 @@ impl Chunks {
     }
 }
 
+/// The chunk of a handle, and the grain in it.
+fn split(handle: Handle) -> (u32, usize) {
+    let start = handle & ((1 << START_BITS) - 1);
+    (handle >> START_BITS, start as usize)
+}
+
 impl Chunk {
-    fn range(&self, record: u32) -> std::ops::Range<usize> {
-        let bytes = self.grains * GRAIN;
-        let start = record as usize * bytes;
-        start..start + bytes
-    }
-
     fn is_full(&self) -> bool {
-        self.free == NONE && self.range(self.fresh).end > CHUNK_BYTES
+        self.free == NONE && (self.fresh + self.grains) as usize * GRAIN > CHUNK_BYTES
     }
 
-    fn take(&mut self) -> u32 {
+    /// Takes a free record. `memory` is this chunk's.
+    fn take(&mut self, memory: &[u8]) -> u32 {
         self.live += 1;
         if self.free == NONE {
-            self.fresh += 1;
-            return self.fresh - 1;
+            self.fresh += self.grains;
+            return self.fresh - self.grains;
         }
-        let record = self.free;
-        let range = self.range(record);
-        let next = self.memory.bytes()[range].first_chunk();
+        let start = self.free;
+        let next = memory[start as usize * GRAIN..].first_chunk();
         self.free = u32::from_le_bytes(*next.expect("a record holds eight bytes at least"));
-        record
+        start
     }
 
-    fn put(&mut self, record: u32) {
+    fn put(&mut self, start: u32, memory: &mut [u8]) {
         self.live -= 1;
         let next = self.free.to_le_bytes();
-        let range = self.range(record);
-        self.memory.bytes_mut()[range][..next.len()].copy_from_slice(&next);
-        self.free = record;
+        memory[start as usize * GRAIN..][..next.len()].copy_from_slice(&next);
+        self.free = start;
     }
 
-    /// Bytes of memory: the pages that were written.
-    fn memory_bytes(&self) -> usize {
-        (self.fresh as usize * self.grains * GRAIN).next_multiple_of(PAGE_BYTES)
+    /// The pages that were written, in bytes.
+    fn written_bytes(&self) -> usize {
+        (self.fresh as usize * GRAIN).next_multiple_of(PAGE_BYTES)
     }
 }
 
@@ -221,20 +218,20 @@ mod tests {
             for (number, (grains, at, kind)) in steps.into_iter().enumerate() {
                 if kind == 0 && !records.is_empty() {
                     let (handle, bytes) = records.swap_remove(at.index(records.len()));
-                    prop_assert_eq!(chunks.get(handle), bytes);
+                    prop_assert_eq!(&chunks.get(handle)[..bytes.len()], bytes);
                     chunks.free(handle);
                 } else {
                     // Records of 264 bytes, so that chunks fill up.
                     for _ in 0..if grains == GRAINS_MAX { 100 } else { 1 } {
                         let handle = chunks.allocate(grains).unwrap();
                         let bytes = vec![number as u8; grains * GRAIN];
-                        chunks.get_mut(handle).copy_from_slice(&bytes);
+                        chunks.get_mut(handle)[..bytes.len()].copy_from_slice(&bytes);
                         records.push((handle, bytes));
                     }
                 }
             }
             for (handle, bytes) in &records {
-                prop_assert_eq!(chunks.get(*handle), bytes);
+                prop_assert_eq!(&chunks.get(*handle)[..bytes.len()], bytes);
             }
             records.iter().for_each(|(handle, _)| chunks.free(*handle));
             let left = chunks.chunks.iter().flatten();

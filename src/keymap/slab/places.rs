@@ -1,0 +1,85 @@
+//! A growing list of numbers that never copies what is there: in small pieces at first, then in
+//! large ones, which lie on huge pages.
+
+use crate::keymap::scratch::Scratch;
+
+/// Numbers of a small piece: of each only the pages that are written take memory.
+const SMALL: usize = 16 * 1024;
+
+/// How many small pieces there are at the most.
+const SMALL_PIECES: usize = 64;
+
+/// Numbers of a large piece.
+const LARGE: usize = 4 * 1024 * 1024;
+
+/// Where in the list the large pieces begin.
+const LARGE_START: usize = SMALL * SMALL_PIECES;
+
+/// A growing list of numbers.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    small: Vec<Scratch>,
+    large: Vec<Scratch>,
+    len: usize,
+}
+
+impl Places {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn push(&mut self, number: u32) {
+        if self.len < LARGE_START && self.len.is_multiple_of(SMALL) {
+            self.small.push(Scratch::zeroed(SMALL));
+        } else if self.len >= LARGE_START && (self.len - LARGE_START).is_multiple_of(LARGE) {
+            self.large.push(Scratch::zeroed(LARGE));
+        }
+        self.len += 1;
+        *self.get_mut(self.len as u32 - 1) = number;
+    }
+
+    /// The number at an index that there is.
+    pub(super) fn get(&self, index: u32) -> u32 {
+        let index = index as usize;
+        match index.checked_sub(LARGE_START) {
+            None => self.small[index / SMALL][index % SMALL],
+            Some(index) => self.large[index / LARGE][index % LARGE],
+        }
+    }
+
+    /// The number at any index; `None` where there is none.
+    pub(super) fn look(&self, index: u32) -> Option<u32> {
+        ((index as usize) < self.len).then(|| self.get(index))
+    }
+
+    pub(super) fn get_mut(&mut self, index: u32) -> &mut u32 {
+        let index = index as usize;
+        match index.checked_sub(LARGE_START) {
+            None => &mut self.small[index / SMALL][index % SMALL],
+            Some(index) => &mut self.large[index / LARGE][index % LARGE],
+        }
+    }
+
+    /// Bytes of memory: what was written.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.len * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_back_on_both_sides_of_every_seam() {
+        let mut places = Places::default();
+        let count = (LARGE_START + LARGE + 2) as u32;
+        (0..count).for_each(|number| places.push(!number));
+        assert_eq!(places.len(), count as usize);
+        assert!((0..count).all(|number| places.get(number) == !number));
+        assert_eq!(places.look(count - 1), Some(!(count - 1)));
+        assert_eq!(places.look(count), None);
+        *places.get_mut(LARGE_START as u32) = 7;
+        assert_eq!(places.get(LARGE_START as u32), 7);
+    }
+}
