@@ -112,10 +112,15 @@ impl Follower {
         loop {
             self.begin_readings().await;
             let asked = !self.options.waiting.is_empty() && self.suspects.is_empty();
-            let at = if asked { Instant::now() } else { next_round };
+            // A timer is no way to begin at once: it goes off with the next tick of a millisecond.
+            let begin = async {
+                if !asked {
+                    sleep_until(next_round).await;
+                }
+            };
             let waiting = self.options.waiting.clone();
             tokio::select! {
-                () = sleep_until(at) => {
+                () = begin => {
                     self.round_with_searches().await;
                     next_round = Instant::now() + ROUND_INTERVAL;
                 }
