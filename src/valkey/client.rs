@@ -10,6 +10,7 @@ use super::log::{array, number, text, text_or_nil};
 use super::scripts::Run;
 use super::{Engine, EngineError, Operation};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
+use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -249,17 +250,19 @@ impl Client {
         }
     }
 
-    async fn observed<T>(
+    /// Counts and times what is asked. No `async fn`, which would hold it twice: as its argument and
+    /// while it runs.
+    fn observed<T>(
         &self,
         operation: Operation,
         asked: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
+    ) -> impl Future<Output = Result<T, EngineError>> {
         let begun = Instant::now();
-        let answer = asked.await;
-        let error = answer.as_ref().err().copied();
-        let observer = &self.engine.observer;
-        observer.observed(operation, begun.elapsed(), error);
-        answer
+        asked.inspect(move |answer| {
+            let error = answer.as_ref().err().copied();
+            let observer = &self.engine.observer;
+            observer.observed(operation, begun.elapsed(), error);
+        })
     }
 }
 

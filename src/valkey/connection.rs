@@ -107,7 +107,8 @@ impl<C: Connect> Reconnecting<C> {
         {
             return Err(error);
         }
-        match self.connector.connect().await {
+        // Boxed, since it is of kilobytes, and every request has a place for it.
+        match Box::pin(self.connector.connect()).await {
             Ok(connection) => {
                 let number = self.made.get() + 1;
                 self.made.set(number);

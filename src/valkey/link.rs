@@ -221,18 +221,20 @@ impl Link {
     async fn ask_once(&self, access: Access, call: &Call) -> Result<Value, EngineError> {
         let command = &call.command;
         match (&self.kind, self.confirmation(access)) {
+            // All but the smallest are boxed, so that no request pays for the largest.
             (Kind::Single { master, .. }, None) => single(master, command).await,
             (Kind::Single { confirmed, .. }, Some(confirmation)) => {
-                confirmed::single(confirmed, command, confirmation).await
+                Box::pin(confirmed::single(confirmed, command, confirmation)).await
             }
             (Kind::Cluster { reads, .. }, _) if access == Access::Read => {
-                routed(reads, route(call.partition), command).await
+                Box::pin(routed(reads, route(call.partition), command)).await
             }
             (Kind::Cluster { writes, .. }, None) => {
-                routed(writes, route(call.partition), command).await
+                Box::pin(routed(writes, route(call.partition), command)).await
             }
             (Kind::Cluster { writes, .. }, Some(confirmation)) => {
-                confirmed::routed(writes, route(call.partition), command, confirmation).await
+                let asked = confirmed::routed(writes, route(call.partition), command, confirmation);
+                Box::pin(asked).await
             }
         }
     }
