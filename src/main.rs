@@ -10,7 +10,8 @@ use kvstore::server::{Server, ServerError};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Faster than the system's allocator by 7 % of the throughput.
+/// Faster than the system's allocator by 7 % of the throughput. Its second line, since the third keeps
+/// 10 MB more of a load and is no faster.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -9,7 +9,7 @@ pub(super) const MAPPED_BYTES_MIN: usize = 32 * 1024;
 
 /// From so many bytes on a mapping asks for huge pages, which take 2 MiB each: searches touch it all
 /// over, and the addresses of small pages would not fit the processor's cache of these.
-const HUGE_BYTES_MIN: usize = 4 * 1024 * 1024;
+const HUGE_BYTES_MIN: usize = 12 * 1024 * 1024;
 
 /// What a page of the system takes.
 pub(super) const PAGE_BYTES: usize = 4096;
