@@ -10,7 +10,8 @@ local keys, is_new, next_key
 function init(args)
    is_new = args[1] == "new"
    keys = tonumber(args[2])
-   next_key = keys
+   -- Above all keys of the rounds before, which began at least a second earlier.
+   next_key = keys + (os.time() % 100000) * 1000000
    for first = 3, #args, 4 do
       local share = tonumber(args[first])
       for _ = 1, share do
