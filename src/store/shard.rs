@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 /// How often an actor shows that it is alive.
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
 
+/// For how long an actor works off searches and bulk writes before it lets the connections of its
+/// thread have a turn.
+const TURN: Duration = Duration::from_micros(250);
+
 /// What a new key takes besides its own bytes and its value's body, about, in bytes.
 const ENTRY_BYTES: usize = 100;
 
@@ -59,6 +63,8 @@ pub(super) struct ShardActor {
     last_revision: u64,
     /// Reads that wait for the end of the turn.
     gets: WaitingGets,
+    /// When the first search or bulk write of this turn came.
+    turn_began: Option<Instant>,
     /// Where they are while they are answered; empty between.
     answering: VecDeque<WaitingGet>,
     /// Writes that wait for room in the map, in bulk and single.
@@ -88,6 +94,7 @@ impl ShardActor {
             map: KeyMap::default(),
             last_revision: getrandom::u64()?,
             gets: WaitingGets::default(),
+            turn_began: None,
             answering: VecDeque::new(),
             parked_bulk: ParkedWrites::default(),
             parked_single: ParkedWrites::default(),
@@ -98,9 +105,31 @@ impl ShardActor {
         })
     }
 
+    /// Ends a turn of the actor: answers the reads that wait.
+    pub(super) fn end_turn(&mut self) {
+        self.turn_began = None;
+        self.answer_gets();
+    }
+
+    /// What precedes a message that may take long.
+    fn begin_long(&mut self) {
+        self.answer_gets();
+        self.turn_began.get_or_insert_with(Instant::now);
+    }
+
+    /// What follows a message that may take long: where the turn has been long too, others have
+    /// theirs before the next message. An actor works off all that is in its mailbox otherwise, and
+    /// with searches of many connections that is milliseconds in which none of them is answered.
+    fn end_long(&mut self, context: &mut Context<Self>) {
+        if self.turn_began.is_some_and(|began| began.elapsed() > TURN) {
+            self.turn_began = None;
+            context.wait(tokio::task::yield_now().into_actor(self));
+        }
+    }
+
     /// Answers the reads that wait.
     pub(super) fn answer_gets(&mut self) {
-        if self.gets.is_empty() {
+        if self.gets.len() == 0 {
             return;
         }
         let mut gets = std::mem::take(&mut self.answering);
@@ -321,6 +350,10 @@ impl Handler<Admitted<Get>> for ShardActor {
     type Result = Queued;
 
     fn handle(&mut self, message: Admitted<Get>, _: &mut Self::Context) -> Self::Result {
+        // As many as are touched at once: those that come while a mailbox never empties wait no longer.
+        if self.gets.len() >= TOUCH_MAX {
+            self.answer_gets();
+        }
         self.gets.queue(message)
     }
 }
@@ -344,14 +377,16 @@ impl Handler<Admitted<SetMany>> for ShardActor {
     type Result = Answer<ManyWritten>;
 
     fn handle(&mut self, message: Admitted<SetMany>, context: &mut Self::Context) -> Self::Result {
-        self.answer_gets();
-        self.write(Room::Open, context, move |shard| {
+        self.begin_long();
+        let answer = self.write(Room::Open, context, move |shard| {
             let Admitted {
                 message,
                 permit: _permit,
             } = message;
             Ok(shard.set_many(message.mutations))
-        })
+        });
+        self.end_long(context);
+        answer
     }
 }
 
@@ -370,7 +405,7 @@ impl Handler<Admitted<Search>> for ShardActor {
     type Result = Result<Found, StoreError>;
 
     fn handle(&mut self, message: Admitted<Search>, context: &mut Self::Context) -> Self::Result {
-        self.answer_gets();
+        self.begin_long();
         let Search {
             filter,
             after,
@@ -386,6 +421,7 @@ impl Handler<Admitted<Search>> for ShardActor {
         });
         // A search that met many deleted keys asks for a merge.
         self.hand_out_jobs(context);
+        self.end_long(context);
         found
     }
 }

@@ -2,8 +2,8 @@
 //! map takes is mostly waiting for memory, and the waits of several reads overlap.
 //!
 //! A turn is what the actor does in one go: it empties its mailbox, then polls its futures, of which
-//! one answers the reads. Whatever changes or shows the map answers those that wait first, so that
-//! all happens in the order in which it was asked for.
+//! one answers the reads, unless there were enough of them before. Whatever changes or shows the map
+//! answers those that wait first, so that all happens in the order in which it was asked for.
 
 use super::StoreError;
 use super::message::{Admitted, Get};
@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-/// The reads that wait for the end of the turn. Their number is bounded by admission.
+/// The reads that wait for the end of the turn.
 #[derive(Debug, Default)]
 pub(super) struct WaitingGets(Rc<RefCell<VecDeque<WaitingGet>>>);
 
@@ -57,8 +57,8 @@ impl WaitingGets {
         std::mem::swap(&mut *self.0.borrow_mut(), taken);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
     }
 }
 
@@ -93,7 +93,7 @@ impl ActorFuture<ShardActor> for AnswerGets {
         _: &mut Context<ShardActor>,
         _: &mut std::task::Context<'_>,
     ) -> Poll<()> {
-        shard.answer_gets();
+        shard.end_turn();
         Poll::Pending
     }
 }
