@@ -10,7 +10,7 @@ use settings::Filled;
 pub use settings::Settings;
 
 use crate::http::Limits;
-use crate::valkey::{Address, Confirmation, LinkSettings, PARTITIONS};
+use crate::valkey::{Address, Confirmation, Credentials, LinkSettings, PARTITIONS};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -183,16 +183,25 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
     }
     let address = Address::parse(&settings.engine);
     let address = address.map_err(|error| out_of_range("engine", "…", &error.to_string()))?;
-    let password = match &settings.engine_password_file {
-        Some(file) => {
-            let password = first_line(file).map_err(|error| {
-                let remedy = format!("the file cannot be read: {error}");
-                out_of_range("engine_password_file", &file.to_string_lossy(), &remedy)
-            });
-            Some(password?)
-        }
-        None => std::env::var("KVSTORE_ENGINE_PASSWORD").ok(),
+    let credentials = Credentials {
+        username: settings.engine_username.clone(),
+        password: password(
+            "engine_password_file",
+            settings.engine_password_file.as_deref(),
+            "KVSTORE_ENGINE_PASSWORD",
+        )?,
     };
+    let sentinel_credentials = Credentials {
+        username: settings.engine_sentinel_username.clone(),
+        password: password(
+            "engine_sentinel_password_file",
+            settings.engine_sentinel_password_file.as_deref(),
+            "KVSTORE_ENGINE_SENTINEL_PASSWORD",
+        )?,
+    };
+    let address = address
+        .or_credentials(credentials)
+        .with_sentinel_credentials(sentinel_credentials);
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "._-:".contains(character);
     let namespace = &settings.namespace;
@@ -202,7 +211,7 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
     }
     Ok(Some(EngineConfig {
         link: LinkSettings {
-            address: address.or_credentials(settings.engine_username.clone(), password),
+            address,
             connect_timeout: duration(
                 "engine_connect_timeout_ms",
                 settings.engine_connect_timeout_ms,
@@ -241,9 +250,22 @@ fn confirmation(settings: &Filled) -> Result<Option<Confirmation>, ConfigError> 
     }))
 }
 
-fn first_line(file: &Path) -> std::io::Result<String> {
-    let text = std::fs::read_to_string(file)?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+/// The password in the first line of the file that a setting names, else that in a variable.
+fn password(
+    setting: &'static str,
+    file: Option<&Path>,
+    variable: &str,
+) -> Result<Option<String>, ConfigError> {
+    let Some(file) = file else {
+        return Ok(std::env::var(variable).ok());
+    };
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text.lines().next().unwrap_or_default().to_owned())),
+        Err(error) => {
+            let remedy = format!("the file cannot be read: {error}");
+            Err(out_of_range(setting, &file.to_string_lossy(), &remedy))
+        }
+    }
 }
 
 fn at_least_one(setting: &'static str, value: usize) -> Result<usize, ConfigError> {

@@ -118,6 +118,10 @@ settings! {
         "Who we are to the engine, where its URL does not say [default: the engine's default user]";
     engine_password_file: PathBuf, "KVSTORE_ENGINE_PASSWORD_FILE",
         "A file whose first line is the engine's password, where its URL has none; KVSTORE_ENGINE_PASSWORD is the password itself [default: none]";
+    engine_sentinel_username: String, "KVSTORE_ENGINE_SENTINEL_USERNAME",
+        "Who we are to the Sentinels, where they ask [default: their default user]";
+    engine_sentinel_password_file: PathBuf, "KVSTORE_ENGINE_SENTINEL_PASSWORD_FILE",
+        "A file whose first line is the Sentinels' own password; KVSTORE_ENGINE_SENTINEL_PASSWORD is the password itself [default: none]";
     store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",
         "Memory of keys and values, in bytes, past which sets get 507 [default: 60 % of the memory limit in force]";
     }

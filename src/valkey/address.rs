@@ -19,9 +19,19 @@ pub struct Address {
     hosts: Vec<(String, u16)>,
     topology: Topology,
     tls: bool,
-    username: Option<String>,
-    password: Option<String>,
+    credentials: Credentials,
+    /// Who we are to the Sentinels, which are no nodes and have a password of their own.
+    sentinel_credentials: Credentials,
     database: i64,
+}
+
+/// Who we are, and how that is shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user; the default one where there is none.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<String>,
 }
 
 /// How the engine's nodes are arranged.
@@ -59,9 +69,9 @@ impl Address {
             Some((user, hosts)) => (Some(user), hosts),
             None => (None, authority),
         };
-        let (username, password) = match user {
+        let credentials = match user {
             Some(user) => credentials(user)?,
-            None => (None, None),
+            None => Credentials::default(),
         };
         let is_sentinel = topology == SchemeTopology::Sentinel;
         let port = if is_sentinel {
@@ -112,16 +122,25 @@ impl Address {
             hosts: all,
             topology,
             tls,
-            username,
-            password,
+            credentials,
+            sentinel_credentials: Credentials::default(),
             database,
         })
     }
 
     /// The same address with these credentials, where the URL has none.
-    pub fn or_credentials(mut self, username: Option<String>, password: Option<String>) -> Self {
-        self.username = self.username.or(username);
-        self.password = self.password.or(password);
+    pub fn or_credentials(mut self, others: Credentials) -> Self {
+        let Credentials { username, password } = self.credentials;
+        self.credentials = Credentials {
+            username: username.or(others.username),
+            password: password.or(others.password),
+        };
+        self
+    }
+
+    /// The same address with credentials for its Sentinels.
+    pub fn with_sentinel_credentials(mut self, credentials: Credentials) -> Self {
+        self.sentinel_credentials = credentials;
         self
     }
 
@@ -160,10 +179,10 @@ impl Address {
 
     fn settings(&self) -> RedisConnectionInfo {
         let mut settings = RedisConnectionInfo::default().set_db(self.database);
-        if let Some(username) = &self.username {
+        if let Some(username) = &self.credentials.username {
             settings = settings.set_username(username);
         }
-        if let Some(password) = &self.password {
+        if let Some(password) = &self.credentials.password {
             settings = settings.set_password(password);
         }
         settings
@@ -173,12 +192,14 @@ impl Address {
         self.tls
     }
 
-    pub(super) fn username(&self) -> Option<&str> {
-        self.username.as_deref()
+    /// Who we are to the nodes.
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
-    pub(super) fn password(&self) -> Option<&str> {
-        self.password.as_deref()
+    /// Who we are to the Sentinels.
+    pub(super) fn sentinel_credentials(&self) -> &Credentials {
+        &self.sentinel_credentials
     }
 
     pub(super) fn database(&self) -> i64 {
@@ -236,18 +257,17 @@ fn scheme_of(scheme: &str) -> Result<(bool, SchemeTopology), AddressError> {
     }
 }
 
-type Credentials = (Option<String>, Option<String>);
-
 fn credentials(user: &str) -> Result<Credentials, AddressError> {
     let decoded = |text: &str| {
         let text = percent_encoding::percent_decode_str(text).decode_utf8();
         let text = text.map_err(|_| wrong("the credentials are not UTF-8"))?;
         Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
     };
-    match user.split_once(':') {
-        Some((username, password)) => Ok((decoded(username)?, decoded(password)?)),
-        None => Ok((decoded(user)?, None)),
-    }
+    let (username, password) = user.split_once(':').unwrap_or((user, ""));
+    Ok(Credentials {
+        username: decoded(username)?,
+        password: decoded(password)?,
+    })
 }
 
 fn host(text: &str, default_port: u16) -> Result<(String, u16), AddressError> {
@@ -298,7 +318,7 @@ mod tests {
             assert!(!format!("{address:?}").contains("secret"));
         }
         let address = Address::parse("valkey://:s%40cret@10.0.0.1:7000/3").unwrap();
-        assert_eq!(address.password(), Some("s@cret"));
+        assert_eq!(address.credentials().password.as_deref(), Some("s@cret"));
         assert_eq!(address.database(), 3);
     }
 

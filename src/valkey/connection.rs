@@ -1,6 +1,6 @@
 //! Connections that are made when they are needed, and again when they are lost.
 
-use super::address::{Address, Topology};
+use super::address::{Address, Credentials, Topology};
 use super::confirmed::Confirmation;
 use super::error::EngineError;
 use redis::aio::MultiplexedConnection;
@@ -251,11 +251,19 @@ fn sentinel(address: &Address, master: &str) -> Result<SentinelClient, RedisErro
     let kind = SentinelServerType::Master;
     let mut builder = SentinelClientBuilder::new(address.endpoints(), master, kind)?
         .set_client_to_redis_db(address.database());
-    if let Some(username) = address.username() {
+    let Credentials { username, password } = address.credentials();
+    if let Some(username) = username {
         builder = builder.set_client_to_redis_username(username);
     }
-    if let Some(password) = address.password() {
+    if let Some(password) = password {
         builder = builder.set_client_to_redis_password(password);
+    }
+    let Credentials { username, password } = address.sentinel_credentials();
+    if let Some(username) = username {
+        builder = builder.set_client_to_sentinel_username(username);
+    }
+    if let Some(password) = password {
+        builder = builder.set_client_to_sentinel_password(password);
     }
     if address.is_tls() {
         builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);

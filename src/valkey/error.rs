@@ -49,7 +49,7 @@ pub enum EngineError {
     /// It refuses our credentials, or they do not allow a command.
     #[error(
         "the engine refuses our credentials, or they lack a permission; nothing was done: check \
-         the user and password of the setting engine and the user's ACL"
+         the user and password of the setting engine, those of its Sentinels, and the user's ACL"
     )]
     Denied,
     /// Something of another type is where our data should be.

@@ -25,7 +25,7 @@ mod link;
 mod log;
 mod scripts;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Credentials};
 pub use client::{BucketKeys, Client, LOG_PAGE, Repair, Scanned, Span};
 pub use confirmed::Confirmation;
 pub use connection::LinkSettings;

@@ -1,6 +1,6 @@
 //! Starting: what an engine must be, and what is said of one that is not.
 
-use crate::redis::{Redis, free_port};
+use crate::redis::{Redis, Sentinels, free_port};
 use crate::server;
 use crate::support::{Server, kvstore, until};
 use std::process::Output;
@@ -73,6 +73,28 @@ fn a_password_is_taken_from_the_url_a_variable_or_a_file_and_never_said() {
     until("the variable is taken", || {
         (with_variable.get("/readyz").status == 200).then_some(())
     });
+}
+
+#[test]
+fn sentinels_are_told_the_password_that_is_theirs() {
+    let sentinels = Sentinels::start_with(Some("wache"));
+    let said = refused(&["--engine", &sentinels.url()]);
+    assert!(said.contains("credentials"), "{said}");
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("sentinel-password");
+    std::fs::write(&file, "wache\n").unwrap();
+    let file = file.to_str().unwrap();
+    let arguments = ["--engine-sentinel-password-file", file, "--log", "trace"];
+    let with_file = server(&sentinels.url(), &arguments);
+    assert_eq!(with_file.put("/set/a", &[], b"1").status, 200);
+    assert!(!with_file.log().contains("wache"));
+    let mut command = kvstore();
+    command.env("KVSTORE_ENGINE_SENTINEL_PASSWORD", "wache");
+    command.args(["--listen", "127.0.0.1:0", "--engine", &sentinels.url()]);
+    let with_variable = Server::spawn(&mut command);
+    until("the variable is taken", || {
+        (with_variable.get("/readyz").status == 200).then_some(())
+    });
+    assert_eq!(with_variable.get("/get/a").text(), "1");
 }
 
 #[test]

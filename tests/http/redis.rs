@@ -153,10 +153,16 @@ pub fn free_port() -> u16 {
 pub struct Sentinels {
     pub nodes: Vec<Redis>,
     sentinels: Vec<Redis>,
+    password: Option<&'static str>,
 }
 
 impl Sentinels {
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Sentinels that ask for a password of their own.
+    pub fn start_with(password: Option<&'static str>) -> Self {
         let master = Redis::start(&["--repl-diskless-sync-delay", "0"]);
         let port = master.port().to_string();
         let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
@@ -164,14 +170,15 @@ impl Sentinels {
             let says = replica.run(&["info", "replication"]);
             says.contains("master_link_status:up").then_some(())
         });
-        let sentinels = (0..3).map(|_| Redis::start_sentinel(master.port()));
+        let sentinels = (0..3).map(|_| Redis::start_sentinel(master.port(), password));
         let all = Self {
             sentinels: sentinels.collect(),
             nodes: vec![master, replica],
+            password,
         };
         until("the Sentinels know each other and the replica", || {
             let knows = |sentinel: &Redis| {
-                let says = sentinel.run(&["sentinel", "master", "main"]);
+                let says = all.ask(sentinel, &["sentinel", "master", "main"]);
                 says.contains("num-other-sentinels\n2") && says.contains("num-slaves\n1")
             };
             all.sentinels.iter().all(knows).then_some(())
@@ -185,21 +192,31 @@ impl Sentinels {
 
     /// The port of the master, as the Sentinels have it.
     pub fn master(&self) -> u16 {
-        let says = self.sentinels[0].run(&["sentinel", "get-master-addr-by-name", "main"]);
+        let asked = ["sentinel", "get-master-addr-by-name", "main"];
+        let says = self.ask(&self.sentinels[0], &asked);
         says.lines().nth(1).unwrap().trim().parse().unwrap()
+    }
+
+    fn ask(&self, sentinel: &Redis, command: &[&str]) -> String {
+        match self.password {
+            Some(password) => sentinel.run(&[&["-a", password], command].concat()),
+            None => sentinel.run(command),
+        }
     }
 }
 
 impl Redis {
     /// A Sentinel that watches a master.
-    fn start_sentinel(master: u16) -> Self {
+    fn start_sentinel(master: u16, password: Option<&str>) -> Self {
         let port = free_port();
         let folder = new_folder();
         let file = folder.join("sentinel.conf");
+        let password = password.map_or(String::new(), |it| format!("requirepass {it}\n"));
         let config = format!(
             "sentinel monitor main 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds main 1000\n\
-             sentinel failover-timeout main 3000\n",
+             sentinel failover-timeout main 3000\n\
+             {password}",
         );
         std::fs::write(&file, config).unwrap();
         let mut command = server();
