@@ -5,7 +5,7 @@
 
 use super::message::{ManyWritten, Stopped};
 use super::replica::{Follower, FollowerOptions, ReplicaActor, ReplicaStats, ReplicaStatus};
-use super::replica::{Suspect, share_of};
+use super::replica::{Has, Suspect, share_of};
 use super::{Address, Admission, Keeper, Readiness, Store, StoreError};
 use crate::model::{Key, Mutation, Revision, Value, Written};
 use crate::valkey::{Client, Engine, EngineError, Place};
@@ -13,11 +13,15 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// What of a request's time, in percent, a search waits for its index before it is told so.
 const ROUND_PERCENT: u32 = 95;
+
+/// What a new key takes in the index besides its own bytes, about, until a merge: in bytes.
+const INDEX_ENTRY_BYTES: usize = 60;
 
 /// How long to wait before an engine that could not be reached is tried again at the start.
 const START_PAUSE: Duration = Duration::from_millis(200);
@@ -156,6 +160,7 @@ impl Store {
         remote: &Remote,
         mutation: &Mutation,
     ) -> Result<Written, StoreError> {
+        self.check_index_room(&mutation.key).await?;
         let set = async |client: Rc<Client>, deadline| client.set(mutation, deadline).await;
         self.engine(remote, &mutation.key, Admission::RefuseEarly, set)
             .await
@@ -190,6 +195,7 @@ impl Store {
                 .iter()
                 .take_while(|mutation| keys.insert(&mutation.key));
             let some = &rest[..distinct.count()];
+            let (some, full) = self.that_fit(some).await;
             let deadline = Instant::now() + self.0.options.request_timeout;
             let answers = client.set_many(some, deadline).await;
             for (index, answer) in answers.into_iter().enumerate() {
@@ -204,8 +210,42 @@ impl Store {
                 }
             }
             begun += some.len();
+            if let Some(error) = full {
+                let at = begun;
+                written.stopped.get_or_insert(Stopped { at, error });
+            }
         }
         Ok(written)
+    }
+
+    /// Those of some changes before the first that the index has no room for, and why it has none.
+    async fn that_fit<'a>(&self, some: &'a [Mutation]) -> (&'a [Mutation], Option<StoreError>) {
+        for (index, mutation) in some.iter().enumerate() {
+            if let Err(error) = self.check_index_room(&mutation.key).await {
+                return (&some[..index], Some(error));
+            }
+        }
+        (some, None)
+    }
+
+    /// Whether this server's index has room for a key; for one that it has, it always has. What
+    /// others add is indexed all the same.
+    async fn check_index_room(&self, key: &Key) -> Result<(), StoreError> {
+        let bytes_max = self.0.options.store_bytes_max;
+        let held = self.0.shared.bytes.load(Ordering::Relaxed);
+        if held.saturating_add(key.as_bytes().len() + INDEX_ENTRY_BYTES) <= bytes_max {
+            return Ok(());
+        }
+        let has = async |address: &Address, _| match &address.keeper {
+            Keeper::Replica(actor) => actor.send(Has { key: key.clone() }).await,
+            Keeper::Memory(_) => unreachable!("the shards of an engine elsewhere are replicas"),
+        };
+        let (patience, shard) = (self.0.options.request_timeout, self.owner(key));
+        let asked = Box::pin(self.ask_address(patience, shard, Admission::Bypass, has));
+        match asked.await? {
+            true => Ok(()),
+            false => Err(StoreError::Full { bytes_max }),
+        }
     }
 
     /// Asks the engine, within a request's time and the bound on what is in flight.

@@ -39,6 +39,44 @@ fn a_full_engine_says_so_and_can_be_emptied() {
 }
 
 #[test]
+fn a_server_whose_index_is_full_takes_no_new_keys_and_goes_on() {
+    let redis = Redis::start(&[]);
+    let server = server(&redis.url(), &["--store-bytes-max", "1000000"]);
+    let line = |number: usize| format!("{{\"key\":\"{number:0100}\",\"value\":1}}\n");
+    let mut stored = 0;
+    let full = loop {
+        let lines: String = (stored..stored + 500).map(line).collect();
+        let bulk = server.bulk(&lines);
+        if bulk.status != 200 {
+            break bulk;
+        }
+        stored += 500;
+        // A round tells the index what is new.
+        assert_eq!(server.get("/search?prefix=&limit=1").total(), stored);
+        assert!(stored < 100_000, "the index is full at some point");
+    };
+    let problem = full.assert_problem(507, "store_full", &["1000000", "store_bytes_max"]);
+    stored += problem["created"].as_u64().unwrap() as usize;
+    let refused = server.put("/set/new", &[], b"1");
+    refused.assert_problem(507, "store_full", &["delete"]);
+    let known = format!("/set/{:0100}", 0);
+    assert_eq!(server.put(&known, &[], b"2").status, 200);
+    assert_eq!(server.bulk(&line(1)).json()["updated"], 1);
+    assert_eq!(server.get("/search?prefix=&limit=1").total(), stored);
+    // One with more room adds a key, which is found here too.
+    let larger = crate::server(&redis.url(), &[]);
+    assert_eq!(larger.put("/set/new", &[], b"1").status, 200);
+    assert_eq!(server.get("/search?prefix=new").keys(), ["new"]);
+    for number in 0..stored {
+        let key = format!("/delete/{number:0100}");
+        assert_eq!(server.delete(&key).status, 204);
+    }
+    until("there is room again", || {
+        (server.put("/set/other", &[], b"1").status == 200).then_some(())
+    });
+}
+
+#[test]
 fn an_engine_that_takes_no_writes_is_read() {
     let redis = Redis::start(&[]);
     let server = server(&redis.url(), &["--request-timeout-ms", "500"]);

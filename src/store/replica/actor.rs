@@ -6,6 +6,7 @@
 use super::Waiting;
 use crate::keymap::{KeyIndex, Room};
 use crate::lifecycle::Stage;
+use crate::model::Key;
 use crate::store::StoreError;
 use crate::store::merger::JobDone;
 use crate::store::message::{Admitted, Count, Counted, Found, Search, Total};
@@ -56,6 +57,13 @@ pub(super) struct Synced {
 #[rtype(result = "()")]
 pub(in crate::store) struct Suspect {
     pub(in crate::store) partition: usize,
+}
+
+/// Asks whether the index has a key, as far as it is.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, StoreError>")]
+pub(in crate::store) struct Has {
+    pub(in crate::store) key: Key,
 }
 
 /// Owns the index of one share of the partitions.
@@ -240,6 +248,14 @@ impl Handler<Suspect> for ReplicaActor {
 
     fn handle(&mut self, Suspect { partition }: Suspect, _: &mut Self::Context) {
         self.waiting.suspect(partition);
+    }
+}
+
+impl Handler<Has> for ReplicaActor {
+    type Result = Result<bool, StoreError>;
+
+    fn handle(&mut self, Has { key }: Has, _: &mut Self::Context) -> Self::Result {
+        self.guard(|replica| replica.index.find(key.as_bytes()).is_some())
     }
 }
 
