@@ -35,6 +35,8 @@ pub fn write_during(server: &Server, name: &str, loss: Loss, during: impl FnOnce
     let done = AtomicBool::new(false);
     let address = server.address();
     std::thread::scope(|scope| {
+        // Where `during` fails, the writers must end too: the scope waits for them.
+        let ending = Ending(&done);
         let writers: Vec<_> = (0..4)
             .map(|writer| {
                 let done = &done;
@@ -42,7 +44,7 @@ pub fn write_during(server: &Server, name: &str, loss: Loss, during: impl FnOnce
             })
             .collect();
         during();
-        done.store(true, Ordering::Relaxed);
+        drop(ending);
         let mut all = Seen::default();
         for writer in writers {
             let seen = writer.join().unwrap();
@@ -54,6 +56,15 @@ pub fn write_during(server: &Server, name: &str, loss: Loss, during: impl FnOnce
         }
         all
     })
+}
+
+/// Tells the writers to end when it is dropped.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Lets the writers go on until a hundred more keys are there, as a server off that link sees it.
