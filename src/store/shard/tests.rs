@@ -94,6 +94,110 @@ fn a_panic_inside_a_message_is_answered_and_loses_no_key() {
 }
 
 #[test]
+fn reads_that_are_answered_together_see_what_was_asked_for_before_them_and_no_more() {
+    let (blocked, found, total) = with_store(1, 1, PATIENT, |store| async move {
+        let store = &store;
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
+        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        // All of these are in the mailbox before the first is handled.
+        let asked = async {
+            let get = || async { store.get(key("k")).await.unwrap().map(|value| value.body) };
+            let put = |body: &'static str| async move {
+                let mutation = Mutation::set(key("k"), ContentType::JSON, body.into());
+                store.set(mutation).await.unwrap()
+            };
+            let remove = async { store.delete(Mutation::delete(key("k"))).await.unwrap() };
+            let many = store.set_many(0, vec![set("k")]);
+            let query = Query {
+                filter: Filter::default(),
+                after: Vec::new(),
+                limit: None,
+            };
+            let total = async { store.search(query).await.unwrap().total };
+            let (first, _, second, third, _, fourth, _, fifth, many, sixth, total, seventh, ()) = tokio::join!(
+                biased;
+                get(),
+                put("1"),
+                get(),
+                get(),
+                put("2"),
+                get(),
+                remove,
+                get(),
+                many,
+                get(),
+                total,
+                get(),
+                async { drop(release) }
+            );
+            many.unwrap();
+            let found = [first, second, third, fourth, fifth, sixth, seventh];
+            (found, total)
+        };
+        let (blocked, (found, total)) = futures_util::future::join(block, asked).await;
+        (blocked, found, total)
+    });
+    let body = |text: &'static str| Some(bytes::Bytes::from_static(text.as_bytes()));
+    let (one, two) = (body("1"), body("2"));
+    let expected = [None, one.clone(), one.clone(), two, None, one.clone(), one];
+    assert_eq!((blocked, total), (Ok(()), 1));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn many_searches_in_a_row_let_others_of_the_thread_have_a_turn() {
+    System::new().block_on(async {
+        let options = StoreOptions {
+            shards: 1,
+            messages_in_flight_max: 64,
+            store_bytes_max: usize::MAX,
+            request_timeout: PATIENT,
+            hash_key: [1, 2],
+            remote: None,
+        };
+        let store = Store::new(options, Arc::default()).unwrap();
+        store.host(1);
+        let keys: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
+        for keys in keys.chunks(SET_MANY_MAX) {
+            let mutations = keys.iter().map(|key| set(key)).collect();
+            store.set_many(0, mutations).await.unwrap();
+        }
+        // How often another task had its turn when each search was answered.
+        let turns = std::rc::Rc::new(std::cell::Cell::new(0));
+        let counted = turns.clone();
+        let other = actix::spawn(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        let searches = (0..64).map(|_| {
+            let (store, turns) = (store.clone(), turns.clone());
+            actix::spawn(async move {
+                let query = Query {
+                    filter: Filter::default(),
+                    after: Vec::new(),
+                    limit: Some(500),
+                };
+                store.search(query).await.unwrap();
+                turns.get()
+            })
+        });
+        let answered = futures_util::future::join_all(searches).await;
+        other.abort();
+        let answered: Vec<i32> = answered.into_iter().map(Result::unwrap).collect();
+        let (first, last) = (answered.iter().min(), answered.iter().max());
+        let between = last.unwrap() - first.unwrap();
+        store.0.shared.lifecycle.advance(Stage::Stopping);
+        assert!(
+            between >= 3,
+            "{between} turns between the first and the last"
+        );
+    });
+}
+
+#[test]
 fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
     with_store(1, 1, Duration::from_millis(100), |store| async move {
         let (release, blocked) = mpsc::channel::<()>();
