@@ -23,6 +23,11 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     }
 });
 
+/// Whether the server's own memory has the data.
+pub fn is_memory() -> bool {
+    matches!(*ENGINE, Engine::Memory)
+}
+
 /// What a server is told of its engine.
 pub fn arguments() -> Vec<String> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -1,5 +1,6 @@
 //! Metrics: exact, and from closed sets.
 
+use crate::engine;
 use crate::support::{JSON, Server, until};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,17 @@ fn scrape(server: &Server) -> BTreeMap<String, f64> {
             "{series} twice"
         );
     }
+    samples
+}
+
+/// A scrape that shows so many keys: the next one, but for an engine elsewhere, of which it may be
+/// behind for as long as the index waits for the engine.
+fn scrape_of(server: &Server, keys: f64) -> BTreeMap<String, f64> {
+    let samples = until("the keys are counted", || {
+        let samples = scrape(server);
+        (samples["kvstore_keys"] == keys || engine::is_memory()).then_some(samples)
+    });
+    assert_eq!(samples["kvstore_keys"], keys);
     samples
 }
 
@@ -102,7 +114,6 @@ fn every_request_is_counted_exactly() {
         let count = format!("kvstore_http_requests_duration_seconds_count{labels}");
         assert_eq!(samples[&count], *times);
     }
-    assert_eq!(samples["kvstore_keys"], 1.0);
     let buckets: Vec<&str> = samples
         .keys()
         .filter_map(|series| {
@@ -138,13 +149,12 @@ fn the_number_of_keys_is_exact_at_every_scrape() {
     let server = Server::start();
     for keys in [1, 10, 5000] {
         server.fill((0..keys).map(|number| number.to_string()));
-        assert_eq!(scrape(&server)["kvstore_keys"], f64::from(keys));
+        scrape_of(&server, f64::from(keys));
     }
     for number in 0..100 {
         server.delete(&format!("/delete/{number}"));
     }
-    let samples = scrape(&server);
-    assert_eq!(samples["kvstore_keys"], 4900.0);
+    let samples = scrape_of(&server, 4900.0);
     let starting_so = samples
         .keys()
         .filter(|series| series.starts_with("kvstore_keys"));
