@@ -289,7 +289,7 @@ def storage(manifests: Manifests, _: Facts) -> Iterator[str]:
 
 
 def settings(manifests: Manifests, facts: Facts) -> Iterator[str]:
-    beside = {"KVSTORE_CONFIG", "KVSTORE_ENGINE_PASSWORD"}
+    beside = {"KVSTORE_CONFIG", "KVSTORE_ENGINE_PASSWORD", "KVSTORE_ENGINE_SENTINEL_PASSWORD"}
     for entry in kvstore(manifests).get("env", []):
         if entry["name"] not in facts.settings.keys() | beside:
             yield f"kvstore has no setting {entry['name']}"
