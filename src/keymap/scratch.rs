@@ -28,7 +28,7 @@ impl Default for Place {
 }
 
 impl Scratch {
-    /// So many zeros. Those that are never written take no memory where they are many.
+    /// So many zeros. Where they are many, pages of them that are never written take no memory.
     pub(super) fn zeroed(len: usize) -> Self {
         let is_large = len >= MAPPED_MIN;
         let place = match is_large.then(|| map(len * size_of::<u32>())).flatten() {

@@ -1,6 +1,7 @@
 //! A growing list of numbers that never copies what is there: in small pieces at first, then in
 //! large ones, which lie on huge pages.
 
+use crate::keymap::memory::HUGE_PAGE_BYTES;
 use crate::keymap::scratch::Scratch;
 
 /// Numbers of a small piece: of each only the pages that are written take memory.
@@ -60,9 +61,11 @@ impl Places {
         }
     }
 
-    /// Bytes of memory: what was written.
+    /// Bytes of memory: what was written, and the rest of its last huge page.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.len * size_of::<u32>()
+        let small = self.len.min(LARGE_START) * size_of::<u32>();
+        let large = self.len.saturating_sub(LARGE_START) * size_of::<u32>();
+        small + large.next_multiple_of(HUGE_PAGE_BYTES)
     }
 }
 

@@ -6,7 +6,7 @@
 //! that the later mappings fall empty when there is less to hold.
 
 use super::chunks::CHUNK_BYTES;
-use crate::keymap::memory::{CACHE_LINE_BYTES, Memory};
+use crate::keymap::memory::{CACHE_LINE_BYTES, HUGE_PAGE_BYTES, Memory};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -27,6 +27,8 @@ pub(super) struct Regions {
     next: u32,
     /// What all regions take, in bytes.
     region_bytes: usize,
+    /// What of it no chunk in use does.
+    vacant_bytes: usize,
 }
 
 /// The memory of [`REGION_CHUNKS`] chunks.
@@ -71,9 +73,14 @@ impl Regions {
                     fresh: 0,
                 });
                 region.live += 1;
-                let written = (within as u32 + 1).saturating_sub(region.fresh);
-                region.fresh += written;
-                self.region_bytes += written as usize * CHUNK_BYTES;
+                if within < region.fresh as usize {
+                    self.vacant_bytes -= CHUNK_BYTES;
+                } else {
+                    // Numbers are given out in turn, so that this is the only new one.
+                    self.region_bytes -= region.memory_bytes();
+                    region.fresh += 1;
+                    self.region_bytes += region.memory_bytes();
+                }
             }
         }
         Some(number)
@@ -88,8 +95,10 @@ impl Regions {
                 let region = self.regions[at].as_mut();
                 let region = region.expect("a chunk in use has a region");
                 region.live -= 1;
+                self.vacant_bytes += CHUNK_BYTES;
                 if region.live == 0 {
-                    self.region_bytes -= region.fresh as usize * CHUNK_BYTES;
+                    self.region_bytes -= region.memory_bytes();
+                    self.vacant_bytes -= region.fresh as usize * CHUNK_BYTES;
                     self.regions[at] = None;
                 }
             }
@@ -148,9 +157,21 @@ impl Regions {
         self.region_bytes
     }
 
+    /// What of [`shared_bytes`](Self::shared_bytes) the next chunks take.
+    pub(super) fn vacant_bytes(&self) -> usize {
+        self.vacant_bytes
+    }
+
     /// Whether a chunk has a mapping of its own.
     pub(super) fn is_single(number: u32) -> bool {
         number < SINGLE_CHUNKS
+    }
+}
+
+impl Region {
+    /// Bytes of memory.
+    fn memory_bytes(&self) -> usize {
+        (self.fresh as usize * CHUNK_BYTES).next_multiple_of(HUGE_PAGE_BYTES)
     }
 }
 
@@ -197,13 +218,22 @@ mod tests {
             regions.touch(number, CHUNK_BYTES - 1);
         }
         let full = regions.shared_bytes();
-        assert_eq!(full, (2 * REGION_CHUNKS as usize + 3) * CHUNK_BYTES);
+        let two = 2 * REGION_CHUNKS as usize * CHUNK_BYTES;
+        assert_eq!(full, two + HUGE_PAGE_BYTES);
+        assert_eq!(regions.vacant_bytes(), 0);
+        (SINGLE_CHUNKS..SINGLE_CHUNKS + 2).for_each(|number| regions.free(number));
+        assert_eq!(regions.shared_bytes(), full, "the region is in use");
+        assert_eq!(regions.vacant_bytes(), 2 * CHUNK_BYTES);
+        for number in SINGLE_CHUNKS..SINGLE_CHUNKS + 2 {
+            assert_eq!(regions.allocate(count), Some(number));
+        }
+        assert_eq!(regions.vacant_bytes(), 0);
         // The lowest are taken again first, and the last region goes.
         (SINGLE_CHUNKS..count).for_each(|number| regions.free(number));
-        assert_eq!(regions.shared_bytes(), 0);
+        assert_eq!((regions.shared_bytes(), regions.vacant_bytes()), (0, 0));
         regions.touch(count - 1, 0);
         assert_eq!(regions.allocate(count), Some(SINGLE_CHUNKS));
-        assert_eq!(regions.shared_bytes(), CHUNK_BYTES);
+        assert_eq!(regions.shared_bytes(), HUGE_PAGE_BYTES);
         regions.free(0);
         regions.touch(0, 0);
         assert_eq!(regions.allocate(count), Some(0));
