@@ -123,7 +123,7 @@ settings! {
     engine_sentinel_password_file: PathBuf, "KVSTORE_ENGINE_SENTINEL_PASSWORD_FILE",
         "A file whose first line is the Sentinels' own password; KVSTORE_ENGINE_SENTINEL_PASSWORD is the password itself [default: none]";
     store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",
-        "Memory of keys and values, in bytes, past which sets get 507 [default: 60 % of the memory limit in force]";
+        "Memory of keys and values, or of the index of an engine's keys, in bytes, past which sets get 507 [default: 60 % of the memory limit in force]";
     }
 }
 

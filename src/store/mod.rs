@@ -52,7 +52,7 @@ pub struct StoreOptions {
     pub shards: usize,
     /// How many messages may wait for a shard.
     pub messages_in_flight_max: usize,
-    /// The bound on the memory of all keys and values, in bytes.
+    /// The bound on the memory of all keys and values, or of the index of an engine's keys, in bytes.
     pub store_bytes_max: usize,
     /// How long an answer may take.
     pub request_timeout: Duration,

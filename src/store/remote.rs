@@ -5,16 +5,17 @@
 
 use super::message::{ManyWritten, Stopped};
 use super::replica::{Follower, FollowerOptions, ReplicaActor, ReplicaStats, ReplicaStatus};
-use super::replica::{Has, Suspect, share_of};
-use super::{Address, Admission, Keeper, Readiness, Store, StoreError};
+use super::replica::{Known, Suspect, share_of};
+use super::shard::Fit;
+use super::{Address, Admission, BULK_PATIENCE, Keeper, Readiness, Store, StoreError};
 use crate::model::{Key, Mutation, Revision, Value, Written};
 use crate::valkey::{Client, Engine, EngineError, Place};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
 /// What of a request's time, in percent, a search waits for its index before it is told so.
@@ -22,6 +23,9 @@ const ROUND_PERCENT: u32 = 95;
 
 /// What a new key takes in the index besides its own bytes, about, until a merge: in bytes.
 const INDEX_ENTRY_BYTES: usize = 60;
+
+/// How long to wait before the index is looked at again, whose merges leave no room.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long to wait before an engine that could not be reached is tried again at the start.
 const START_PAUSE: Duration = Duration::from_millis(200);
@@ -151,8 +155,11 @@ impl Store {
         remote: &Remote,
         key: &Key,
     ) -> Result<Option<Value>, StoreError> {
-        let get = async |client: Rc<Client>, deadline| client.get(key, deadline).await;
-        self.engine(remote, key, Admission::Refuse, get).await
+        let (_permit, deadline) = self
+            .enter(remote, self.owner(key), Admission::Refuse)
+            .await?;
+        let value = self.client(remote).get(key, deadline).await;
+        self.answered(key, value)
     }
 
     pub(super) async fn set_remote(
@@ -160,10 +167,14 @@ impl Store {
         remote: &Remote,
         mutation: &Mutation,
     ) -> Result<Written, StoreError> {
-        self.check_index_room(&mutation.key).await?;
-        let set = async |client: Rc<Client>, deadline| client.set(mutation, deadline).await;
-        self.engine(remote, &mutation.key, Admission::RefuseEarly, set)
-            .await
+        let shard = self.owner(&mutation.key);
+        let (_permit, deadline) = self.enter(remote, shard, Admission::RefuseEarly).await?;
+        let some = std::slice::from_ref(mutation);
+        if Box::pin(self.that_fit(shard, some, deadline)).await? == 0 {
+            return Err(self.full());
+        }
+        let written = self.client(remote).set(mutation, deadline).await;
+        self.answered(&mutation.key, written)
     }
 
     pub(super) async fn delete_remote(
@@ -171,9 +182,12 @@ impl Store {
         remote: &Remote,
         mutation: &Mutation,
     ) -> Result<Option<Revision>, StoreError> {
-        let delete = async |client: Rc<Client>, deadline| client.delete(mutation, deadline).await;
-        self.engine(remote, &mutation.key, Admission::RefuseEarly, delete)
-            .await
+        let key = &mutation.key;
+        let (_permit, deadline) = self
+            .enter(remote, self.owner(key), Admission::RefuseEarly)
+            .await?;
+        let revision = self.client(remote).delete(mutation, deadline).await;
+        self.answered(key, revision)
     }
 
     /// Sets keys in pipelines in which no key is twice, so that lines of one key apply in order.
@@ -183,8 +197,8 @@ impl Store {
         shard: usize,
         mutations: Vec<Mutation>,
     ) -> Result<ManyWritten, StoreError> {
-        remote.check()?;
-        let _permit = self.admit(shard, Admission::Wait).await?;
+        self.wait_for_merges(&mutations).await;
+        let (_permit, _) = self.enter(remote, shard, Admission::Wait).await?;
         let client = self.client(remote);
         let mut written = ManyWritten::default();
         let mut begun = 0;
@@ -195,9 +209,16 @@ impl Store {
                 .iter()
                 .take_while(|mutation| keys.insert(&mutation.key));
             let some = &rest[..distinct.count()];
-            let (some, full) = self.that_fit(some).await;
             let deadline = Instant::now() + self.0.options.request_timeout;
-            let answers = client.set_many(some, deadline).await;
+            let (some, stopped) = match self.that_fit(shard, some, deadline).await {
+                Ok(all) if all == some.len() => (some, None),
+                Ok(count) => (&some[..count], Some(self.full())),
+                Err(error) => (&some[..0], Some(error)),
+            };
+            let answers = match some {
+                [] => Vec::new(),
+                _ => client.set_many(some, deadline).await,
+            };
             for (index, answer) in answers.into_iter().enumerate() {
                 match answer {
                     Ok(Written { created: true, .. }) => written.created += 1,
@@ -210,7 +231,7 @@ impl Store {
                 }
             }
             begun += some.len();
-            if let Some(error) = full {
+            if let Some(error) = stopped {
                 let at = begun;
                 written.stopped.get_or_insert(Stopped { at, error });
             }
@@ -218,48 +239,62 @@ impl Store {
         Ok(written)
     }
 
-    /// Those of some changes before the first that the index has no room for, and why it has none.
-    async fn that_fit<'a>(&self, some: &'a [Mutation]) -> (&'a [Mutation], Option<StoreError>) {
-        for (index, mutation) in some.iter().enumerate() {
-            if let Err(error) = self.check_index_room(&mutation.key).await {
-                return (&some[..index], Some(error));
-            }
-        }
-        (some, None)
-    }
-
-    /// Whether this server's index has room for a key; for one that it has, it always has. What
-    /// others add is indexed all the same.
-    async fn check_index_room(&self, key: &Key) -> Result<(), StoreError> {
+    /// How many of some changes of a shard come before the first that its index has no room for. It
+    /// always has for a key that there is. What others add is indexed all the same.
+    async fn that_fit(
+        &self,
+        shard: usize,
+        some: &[Mutation],
+        deadline: Instant,
+    ) -> Result<usize, StoreError> {
+        // What merges take for a while is no reason to refuse: bulk bodies have waited for it.
         let bytes_max = self.0.options.store_bytes_max;
-        let held = self.0.shared.bytes.load(Ordering::Relaxed);
-        if held.saturating_add(key.as_bytes().len() + INDEX_ENTRY_BYTES) <= bytes_max {
-            return Ok(());
+        if self.0.shared.fit(index_bytes(some), bytes_max) != Fit::Never {
+            return Ok(some.len());
         }
-        let has = async |address: &Address, _| match &address.keeper {
-            Keeper::Replica(actor) => actor.send(Has { key: key.clone() }).await,
+        let keys = some.iter().map(|mutation| mutation.key.clone()).collect();
+        let known = async |address: &Address, _| match &address.keeper {
+            Keeper::Replica(actor) => actor.send(Known { keys }).await,
             Keeper::Memory(_) => unreachable!("the shards of an engine elsewhere are replicas"),
         };
-        let (patience, shard) = (self.0.options.request_timeout, self.owner(key));
-        let asked = Box::pin(self.ask_address(patience, shard, Admission::Bypass, has));
-        match asked.await? {
-            true => Ok(()),
-            false => Err(StoreError::Full { bytes_max }),
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let asked = self.ask_address(patience, shard, Admission::Bypass, known);
+        asked.await.map_err(|error| match error {
+            // Nothing was asked of the engine yet.
+            StoreError::Timeout(_) => StoreError::Engine(EngineError::Behind),
+            error => error,
+        })
+    }
+
+    /// Waits while it is merges that leave no room for some changes.
+    async fn wait_for_merges(&self, some: &[Mutation]) {
+        let (bytes, bytes_max) = (index_bytes(some), self.0.options.store_bytes_max);
+        let patience = Instant::now() + BULK_PATIENCE;
+        while self.0.shared.fit(bytes, bytes_max) == Fit::AfterMerges && Instant::now() < patience {
+            sleep(ROOM_PAUSE).await;
         }
     }
 
-    /// Asks the engine, within a request's time and the bound on what is in flight.
-    async fn engine<T>(
+    fn full(&self) -> StoreError {
+        let bytes_max = self.0.options.store_bytes_max;
+        StoreError::Full { bytes_max }
+    }
+
+    /// What precedes asking the engine for a request: a place among those in flight, held for as long
+    /// as the permit, and until when an answer must be there.
+    async fn enter(
         &self,
         remote: &Remote,
-        key: &Key,
+        shard: usize,
         admission: Admission,
-        ask: impl AsyncFnOnce(Rc<Client>, Instant) -> Result<T, EngineError>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<(Option<OwnedSemaphorePermit>, Instant), StoreError> {
         remote.check()?;
-        let _permit = self.admit(self.owner(key), admission).await?;
-        let deadline = Instant::now() + self.0.options.request_timeout;
-        let answer = ask(self.client(remote), deadline).await;
+        let permit = self.admit(shard, admission).await?;
+        Ok((permit, Instant::now() + self.0.options.request_timeout))
+    }
+
+    /// What the engine's answer is for who asked.
+    fn answered<T>(&self, key: &Key, answer: Result<T, EngineError>) -> Result<T, StoreError> {
         answer.map_err(|error| {
             self.doubt(key, error);
             error.into()
@@ -305,6 +340,12 @@ pub enum OpenError {
     /// The client does not take its address.
     #[error("the engine's address is of no use: {0}")]
     Address(String),
+}
+
+/// What the index takes of some keys, were all of them new, in bytes.
+fn index_bytes(some: &[Mutation]) -> usize {
+    let bytes = |mutation: &Mutation| mutation.key.as_bytes().len() + INDEX_ENTRY_BYTES;
+    some.iter().map(bytes).sum()
 }
 
 /// Which shard indexes a key.

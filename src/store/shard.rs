@@ -14,7 +14,6 @@ use crate::keymap::{KeyMap, Room, TOUCH_MAX};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -53,6 +52,28 @@ impl Shared {
         let now = now.expect("a process runs for less than 2^64 ms");
         self.heartbeats[shard].store(now, Ordering::Relaxed);
     }
+
+    /// Whether so many bytes more are within a bound on all.
+    pub(super) fn fit(&self, bytes: usize, bytes_max: usize) -> Fit {
+        let held = self.bytes.load(Ordering::Relaxed);
+        let merging = self.merging_bytes.load(Ordering::Relaxed);
+        if held.saturating_add(bytes) <= bytes_max {
+            Fit::Now
+        } else if held.saturating_sub(merging).saturating_add(bytes) <= bytes_max {
+            Fit::AfterMerges
+        } else {
+            Fit::Never
+        }
+    }
+}
+
+/// Whether something is within the bound on the memory of all shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Now,
+    /// Not while merges take what they do.
+    AfterMerges,
+    Never,
 }
 
 /// Owns one share of the keys.
@@ -63,13 +84,15 @@ pub(super) struct ShardActor {
     last_revision: u64,
     /// Reads that wait for the end of the turn.
     gets: WaitingGets,
+    /// Where they are while they are answered; empty between.
+    answering: Vec<WaitingGet>,
     /// When the first search or bulk write of this turn came.
     turn_began: Option<Instant>,
-    /// Where they are while they are answered; empty between.
-    answering: VecDeque<WaitingGet>,
     /// Writes that wait for room in the map, in bulk and single.
     parked_bulk: ParkedWrites,
     parked_single: ParkedWrites,
+    /// Whether a turn was asked for in which the next of them is made.
+    is_unparking: bool,
     /// What of `Shared::bytes` is this shard's.
     counted_bytes: usize,
     /// What of `Shared::merging_bytes` is this shard's.
@@ -94,10 +117,11 @@ impl ShardActor {
             map: KeyMap::default(),
             last_revision: getrandom::u64()?,
             gets: WaitingGets::default(),
+            answering: Vec::new(),
             turn_began: None,
-            answering: VecDeque::new(),
             parked_bulk: ParkedWrites::default(),
             parked_single: ParkedWrites::default(),
+            is_unparking: false,
             counted_bytes: 0,
             counted_merging_bytes: 0,
             bytes_max,
@@ -123,42 +147,34 @@ impl ShardActor {
     fn end_long(&mut self, context: &mut Context<Self>) {
         if self.turn_began.is_some_and(|began| began.elapsed() > TURN) {
             self.turn_began = None;
+            // Turns that end so leave time for one of the actor's futures only, which may not be
+            // the one that shows that it is alive.
+            self.shared.beat(self.shard);
             context.wait(tokio::task::yield_now().into_actor(self));
         }
     }
 
     /// Answers the reads that wait.
-    pub(super) fn answer_gets(&mut self) {
+    fn answer_gets(&mut self) {
         if self.gets.len() == 0 {
             return;
         }
         let mut gets = std::mem::take(&mut self.answering);
         self.gets.take(&mut gets);
-        while !gets.is_empty() {
-            let count = self.touch(gets.iter());
-            // Whoever gave up is told nothing, and costs nothing.
-            for get in gets.drain(..count).filter(|get| !get.is_abandoned()) {
-                let key = &get.message.message.key;
-                let answer = self.guard(|shard| Ok(shard.map.get(key)));
-                get.answer(answer);
-            }
-        }
-        self.answering = gets;
-    }
-
-    /// Has the memory fetched that the first of these reads need, and returns how many these are.
-    fn touch<'a>(&mut self, gets: impl ExactSizeIterator<Item = &'a WaitingGet>) -> usize {
-        let count = gets.len().min(TOUCH_MAX);
         // A single one waits for its memory the same either way.
-        if count > 1 {
-            let keys = gets.map(|get| &get.message.message.key);
+        if gets.len() > 1 {
             // Were there a panic, it would be in each of the reads too, which answer it.
             let _ = self.guard(|shard| {
-                shard.map.touch(keys);
+                shard.map.touch(gets.iter().map(WaitingGet::key));
                 Ok(())
             });
         }
-        count
+        // Whoever gave up is told nothing, and costs nothing.
+        for get in gets.drain(..).filter(|get| !get.is_abandoned()) {
+            let answer = self.guard(|shard| Ok(shard.map.get(get.key())));
+            get.answer(answer);
+        }
+        self.answering = gets;
     }
 
     fn set(&mut self, mutation: Mutation) -> Result<Written, StoreError> {
@@ -217,7 +233,9 @@ impl ShardActor {
         if held.saturating_add(new) <= bytes_max {
             return Ok(());
         }
-        // Near the bound it is worth looking what the value replaces.
+        // Near the bound it is worth looking what deletes have left room for, and what the value
+        // replaces.
+        let held = held.saturating_sub(self.map.reusable_bytes(body_bytes));
         let grows = match self.map.get(key) {
             Some(old) => body_bytes.saturating_sub(old.body.len()),
             None => new,
@@ -260,13 +278,10 @@ impl ShardActor {
     /// How much room there is for writes. Those in bulk wait where the store would have room but for
     /// merges under way.
     fn room(&self) -> Room {
-        let bytes_max = self.bytes_max;
-        let held = self.shared.bytes.load(Ordering::Relaxed);
-        let merging = self.shared.merging_bytes.load(Ordering::Relaxed);
-        let is_full = held.saturating_add(BULK_BYTES) > bytes_max;
-        let is_full_at_rest = held.saturating_sub(merging).saturating_add(BULK_BYTES) > bytes_max;
         match self.map.room() {
-            Room::Open if is_full && !is_full_at_rest => Room::Crowded,
+            Room::Open if self.shared.fit(BULK_BYTES, self.bytes_max) == Fit::AfterMerges => {
+                Room::Crowded
+            }
             room => room,
         }
     }
@@ -296,16 +311,24 @@ impl ShardActor {
 
     /// Makes one parked write and comes back for the next once others had their turn.
     fn unpark(&mut self, context: &mut Context<Self>) {
+        if self.is_unparking {
+            return;
+        }
         let next = match self.room() {
             Room::Open if self.parked_single.is_empty() => self.parked_bulk.next(),
             Room::Open | Room::Crowded => self.parked_single.next(),
             Room::Full => None,
         };
         if let Some(make) = next {
+            self.answer_gets();
             make(self);
             self.changed(context);
+            self.is_unparking = true;
             let turn = tokio::task::yield_now().into_actor(self);
-            context.spawn(turn.map(|(), shard, context| shard.unpark(context)));
+            context.spawn(turn.map(|(), shard, context| {
+                shard.is_unparking = false;
+                shard.unpark(context);
+            }));
         }
     }
 }

@@ -2,36 +2,35 @@
 //! map takes is mostly waiting for memory, and the waits of several reads overlap.
 //!
 //! A turn is what the actor does in one go: it empties its mailbox, then polls its futures, of which
-//! one answers the reads, unless there were enough of them before. Whatever changes or shows the map
-//! answers those that wait first, so that all happens in the order in which it was asked for.
+//! one answers the reads, unless there were enough of them before. Whatever changes the map, and every
+//! search, answers those that wait first, so that all happens in the order in which it was asked for.
 
 use super::StoreError;
 use super::message::{Admitted, Get};
 use super::shard::ShardActor;
-use crate::model::Value;
+use crate::model::{Key, Value};
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, ActorFuture, Context};
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 /// The reads that wait for the end of the turn.
 #[derive(Debug, Default)]
-pub(super) struct WaitingGets(Rc<RefCell<VecDeque<WaitingGet>>>);
+pub(super) struct WaitingGets(Rc<RefCell<Vec<WaitingGet>>>);
 
 /// A read that waits.
 #[derive(Debug)]
 pub(super) struct WaitingGet {
-    pub(super) message: Admitted<Get>,
+    message: Admitted<Get>,
     asker: Option<Asker>,
 }
 
 /// What the handler of a read returns: the read joins the queue once it is known whom to answer.
 #[derive(Debug)]
 pub(super) struct Queued {
-    queue: Rc<RefCell<VecDeque<WaitingGet>>>,
+    queue: Rc<RefCell<Vec<WaitingGet>>>,
     message: Admitted<Get>,
 }
 
@@ -53,7 +52,7 @@ impl WaitingGets {
 
     /// Puts the reads that wait in the place of `taken`, which is empty and whose memory is used
     /// again.
-    pub(super) fn take(&self, taken: &mut VecDeque<WaitingGet>) {
+    pub(super) fn take(&self, taken: &mut Vec<WaitingGet>) {
         std::mem::swap(&mut *self.0.borrow_mut(), taken);
     }
 
@@ -63,14 +62,20 @@ impl WaitingGets {
 }
 
 impl WaitingGet {
+    pub(super) fn key(&self) -> &Key {
+        &self.message.message.key
+    }
+
     /// Whether nobody waits for the answer any more.
     pub(super) fn is_abandoned(&self) -> bool {
         self.asker.as_ref().is_none_or(OneshotSender::is_closed)
     }
 
-    /// Gives the answer, and the read's place among the messages in flight back.
+    /// Gives the read's place among the messages in flight back, and then the answer.
     pub(super) fn answer(self, answer: Answer) {
-        if let Some(asker) = self.asker {
+        let Self { message, asker } = self;
+        drop(message);
+        if let Some(asker) = asker {
             // Whoever asked may have gone away.
             let _ = asker.send(answer);
         }
@@ -80,7 +85,7 @@ impl WaitingGet {
 impl MessageResponse<ShardActor, Admitted<Get>> for Queued {
     fn handle(self, _: &mut <ShardActor as Actor>::Context, asker: Option<Asker>) {
         let Self { queue, message } = self;
-        queue.borrow_mut().push_back(WaitingGet { message, asker });
+        queue.borrow_mut().push(WaitingGet { message, asker });
     }
 }
 

@@ -67,6 +67,13 @@ fn a_server_whose_index_is_full_takes_no_new_keys_and_goes_on() {
     let larger = crate::server(&redis.url(), &[]);
     assert_eq!(larger.put("/set/new", &[], b"1").status, 200);
     assert_eq!(server.get("/search?prefix=new").keys(), ["new"]);
+    // And what is there may be set, however little the index knows of it yet.
+    for number in 0..20 {
+        let path = format!("/set/there-{number}");
+        assert_eq!(larger.put(&path, &[], b"1").status, 200);
+        let set = server.put(&path, &[], b"2");
+        assert_eq!(set.status, 200, "{}", set.text());
+    }
     for number in 0..stored {
         let key = format!("/delete/{number:0100}");
         assert_eq!(server.delete(&key).status, 204);
@@ -74,6 +81,37 @@ fn a_server_whose_index_is_full_takes_no_new_keys_and_goes_on() {
     until("there is room again", || {
         (server.put("/set/other", &[], b"1").status == 200).then_some(())
     });
+}
+
+#[test]
+fn a_bulk_load_fills_the_index_whatever_merges_take_meanwhile() {
+    const BYTES_MAX: usize = 6_000_000;
+    let redis = Redis::start(&[]);
+    let server = server(&redis.url(), &["--store-bytes-max", &BYTES_MAX.to_string()]);
+    let mut digits = 1_u64;
+    let mut key = || {
+        let mut word = || {
+            digits = digits.wrapping_mul(6_364_136_223_846_793_005) + 1;
+            digits
+        };
+        format!("{:016x}{:016x}{:016x}", word(), word(), word())
+    };
+    let mut lines = || -> String {
+        let line = |_| format!("{{\"key\":\"{}\",\"value\":1}}\n", key());
+        (0..5000).map(line).collect()
+    };
+    let problem = loop {
+        let bulk = server.bulk(&lines());
+        if bulk.status != 200 {
+            break bulk;
+        }
+    };
+    problem.assert_problem(507, "store_full", &["6000000"]);
+    until("merges have ended", || {
+        (metric(&server, "kvstore_index_merges_running") == 0.0).then_some(())
+    });
+    let held = metric(&server, "kvstore_store_bytes");
+    assert!(held > BYTES_MAX as f64 * 0.75, "{held} bytes are held");
 }
 
 #[test]

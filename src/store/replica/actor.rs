@@ -59,11 +59,11 @@ pub(in crate::store) struct Suspect {
     pub(in crate::store) partition: usize,
 }
 
-/// Asks whether the index has a key, as far as it is.
+/// Asks how many of some keys, from the first on, name something.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<bool, StoreError>")]
-pub(in crate::store) struct Has {
-    pub(in crate::store) key: Key,
+#[rtype(result = "Result<usize, StoreError>")]
+pub(in crate::store) struct Known {
+    pub(in crate::store) keys: Vec<Key>,
 }
 
 /// Owns the index of one share of the partitions.
@@ -76,6 +76,7 @@ pub(in crate::store) struct ReplicaActor {
     /// Keys of the share by its heads.
     head_keys: usize,
     counted_bytes: usize,
+    counted_merging_bytes: usize,
     /// How long a search waits for a round.
     patience: Duration,
     waiting: Rc<Waiting>,
@@ -95,6 +96,7 @@ impl ReplicaActor {
             keys: vec![0; PARTITIONS],
             head_keys: 0,
             counted_bytes: 0,
+            counted_merging_bytes: 0,
             patience,
             waiting: waiting.clone(),
             shared,
@@ -144,6 +146,23 @@ impl ReplicaActor {
         Found { page, total }
     }
 
+    fn known(&self, keys: &[Key]) -> usize {
+        let is_known = |key: &&Key| self.index.find(key.as_bytes()).is_some();
+        keys.iter().take_while(is_known).count()
+    }
+
+    /// A round that begins now.
+    fn round(&self) -> impl Future<Output = Result<(), EngineError>> + use<> {
+        let round = tokio::time::timeout(self.patience, self.waiting.join());
+        async move {
+            match round.await {
+                Ok(Ok(synced)) => synced,
+                // No round came to an end, or the follower itself has.
+                Ok(Err(_)) | Err(_) => Err(EngineError::Behind),
+            }
+        }
+    }
+
     fn guard<T>(&mut self, handler: impl FnOnce(&mut Self) -> T) -> Result<T, StoreError> {
         let caught = catch_unwind(AssertUnwindSafe(|| handler(self)));
         caught.map_err(|_| StoreError::Panicked)
@@ -152,6 +171,9 @@ impl ReplicaActor {
     fn changed(&mut self, context: &mut Context<Self>) {
         let bytes = self.index.heap_bytes();
         recount(&self.shared.bytes, &mut self.counted_bytes, bytes);
+        let merging = self.index.merging_bytes();
+        let counted = &mut self.counted_merging_bytes;
+        recount(&self.shared.merging_bytes, counted, merging);
         self.hand_out_jobs(context);
     }
 
@@ -186,15 +208,11 @@ impl Handler<Admitted<Search>> for ReplicaActor {
 
     fn handle(&mut self, message: Admitted<Search>, _: &mut Self::Context) -> Self::Result {
         let begins = message.message.total == Total::Wanted;
-        let round = begins.then(|| tokio::time::timeout(self.patience, self.waiting.join()));
+        let round = begins.then(|| self.round());
         let synced = async move {
             match round {
                 None => Ok(()),
-                Some(round) => match round.await {
-                    Ok(Ok(synced)) => synced,
-                    // No round came to an end, or the follower itself has.
-                    Ok(Err(_)) | Err(_) => Err(EngineError::Behind),
-                },
+                Some(round) => round.await,
             }
         };
         let found = synced
@@ -251,11 +269,21 @@ impl Handler<Suspect> for ReplicaActor {
     }
 }
 
-impl Handler<Has> for ReplicaActor {
-    type Result = Result<bool, StoreError>;
+/// Another server, or we ourselves, may have made a key that is not in the index yet.
+impl Handler<Known> for ReplicaActor {
+    type Result = ResponseActFuture<Self, Result<usize, StoreError>>;
 
-    fn handle(&mut self, Has { key }: Has, _: &mut Self::Context) -> Self::Result {
-        self.guard(|replica| replica.index.find(key.as_bytes()).is_some())
+    fn handle(&mut self, Known { keys }: Known, _: &mut Self::Context) -> Self::Result {
+        match self.guard(|replica| replica.known(&keys)) {
+            Ok(known) if known < keys.len() => {
+                let round = self.round().into_actor(self);
+                Box::pin(round.map(move |synced, replica, _| {
+                    synced?;
+                    replica.guard(|replica| replica.known(&keys))
+                }))
+            }
+            known => Box::pin(std::future::ready(known).into_actor(self)),
+        }
     }
 }
 

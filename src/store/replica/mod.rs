@@ -13,7 +13,7 @@ mod follower;
 mod reading;
 mod status;
 
-pub(super) use actor::{Has, ReplicaActor, Suspect};
+pub(super) use actor::{Known, ReplicaActor, Suspect};
 pub(super) use follower::{Follower, FollowerOptions, share_of};
 pub use status::ReplicaStats;
 pub(super) use status::ReplicaStatus;

@@ -381,6 +381,59 @@ fn bulk_writes_wait_for_merges_and_all_are_made() {
     });
 }
 
+/// Takes a whole turn and sends itself again, until the actor shows that it is alive.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Busy {
+    begun: Instant,
+    /// The heartbeat that the first of them saw.
+    first_beat: Option<u64>,
+    is_alive: mpsc::Sender<bool>,
+}
+
+impl Handler<Busy> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Busy, context: &mut Self::Context) {
+        let beat = self.shared.heartbeats[self.shard].load(Ordering::Relaxed);
+        let first_beat = message.first_beat.unwrap_or_else(|| {
+            // More futures than a turn that is ended early has time for.
+            (0..3).for_each(|_| {
+                context.spawn(std::future::pending().into_actor(self));
+            });
+            beat
+        });
+        if beat != first_beat || message.begun.elapsed() > PATIENT {
+            message.is_alive.send(beat != first_beat).unwrap();
+            return;
+        }
+        self.begin_long();
+        while self.turn_began.is_some_and(|began| began.elapsed() <= TURN) {}
+        context.address().do_send(Busy {
+            first_beat: Some(first_beat),
+            ..message
+        });
+        self.end_long(context);
+    }
+}
+
+#[test]
+fn an_actor_whose_mailbox_is_never_empty_shows_that_it_is_alive() {
+    with_store(1, 1, PATIENT, |store| async move {
+        let address = store.0.shards[0].address.get().unwrap();
+        let crate::store::Keeper::Memory(actor) = &address.keeper else {
+            unreachable!("the store is in memory");
+        };
+        let (sender, receiver) = mpsc::channel();
+        actor.do_send(Busy {
+            begun: Instant::now(),
+            first_beat: None,
+            is_alive: sender,
+        });
+        assert_eq!(receiver.recv(), Ok(true));
+    });
+}
+
 #[test]
 fn an_actor_that_is_lost_aborts_the_process() {
     const CHILD: &str = "KVSTORE_TEST_LOSES_AN_ACTOR";
