@@ -9,7 +9,8 @@ use std::collections::HashMap;
 /// How many keys are looked up in a row.
 const PROBES: usize = 1000;
 
-const BODY: &str = "12345678901234567890123456789012";
+/// A value of 32 bytes.
+pub const BODY: &str = "12345678901234567890123456789012";
 
 pub fn filled(keys: &[String]) -> KeyMap {
     let mut map = KeyMap::default();

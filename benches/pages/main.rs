@@ -29,6 +29,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use store::Hosted;
 
+/// The server's, since what it keeps of memory that was freed is part of what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PAGE: usize = 100;
 
 /// How long one measurement may take, and how often it is repeated at the most.
@@ -37,10 +41,10 @@ const REPEATS_MAX: usize = 1001;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, shape, keys] = &words[..]
+    if let [command, keys] = &words[..]
         && command == "memory-of"
     {
-        memory::measure(shape, keys.parse().expect("a number of keys"));
+        memory::measure(keys.parse().expect("a number of keys"));
         return;
     }
     let asks = |word: &str| words.iter().any(|asked| asked == word);
@@ -58,12 +62,12 @@ fn main() {
     let any_part = ["pages", "lookups", "deletes", "memory"]
         .iter()
         .any(|part| asks(part));
-    let each = |title: &str, head: &str, report: &dyn Fn(&Shape, &str, usize)| {
+    let each = |title: &str, head: &str, report: &dyn Fn(&Shape)| {
         println!("\n## {title}\n\n{head}");
         for size in &sizes {
             for name in &wanted {
                 if let Some(shape) = shapes::by_name(name, *size) {
-                    report(&shape, name, *size);
+                    report(&shape);
                 }
             }
         }
@@ -86,12 +90,12 @@ fn main() {
     }
     if !any_part || asks("lookups") {
         let head = "| keys | | kvstore µs | hash table µs | ratio |\n|---|---|--:|--:|--:|";
-        each("Lookups", head, &|shape, _, _| lookups::report(shape));
+        each("Lookups", head, &lookups::report);
     }
     if asks("deletes") {
         let head = "| keys | deleted | settled, µs | never held them, µs | ratio |\n\
                     |---|---|--:|--:|--:|";
-        each("Deletes", head, &|shape, _, _| deletes::report(shape));
+        each("Deletes", head, &deletes::report);
     }
     if asks("memory") {
         let head = "| keys | kvstore | as it counts | values of 200 B | of 32 B again | all deleted \
