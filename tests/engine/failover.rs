@@ -3,10 +3,11 @@
 //! never anything but loss is what is tested.
 
 use crate::audit::{Loss, settle, until_more, write_during};
-use crate::redis::{Cluster, Sentinels, cli};
+use crate::redis::{Cluster, Redis, Sentinels, cli};
 use crate::server;
 use crate::support::{Server, until};
 use rustix::process::Signal;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Every request ends by its deadline; the rest is what a busy machine adds.
@@ -79,6 +80,47 @@ fn a_cluster_is_followed_through_a_handover_and_moving_slots() {
         seen.refused,
         seen.gap
     );
+}
+
+#[test]
+fn changes_of_a_cluster_are_acknowledged_once_its_replicas_have_them() {
+    let cluster = Cluster::start();
+    let limits = ["--engine-wait-timeout-ms", "500"];
+    let wait = ["--engine-wait-replicas", "2"];
+    let server = server(&cluster.url(), &[wait, limits].concat());
+    can_write(&server);
+    // Another node has the slots then, which the client learns from the first answer.
+    manual_failover(&cluster);
+    can_write(&server);
+    cluster.wait_whole();
+    let lines: String = (0..50)
+        .map(|key| format!("{{\"key\":\"{key}\",\"value\":1}}\n"))
+        .collect();
+    until("a bulk body is confirmed", || {
+        (server.bulk(&lines).status == 200).then_some(())
+    });
+    let is_replica = |node: &&Redis| node.run(&["role"]).starts_with("slave");
+    let hanging = cluster.nodes.iter().find(is_replica).unwrap();
+    hanging.signal(Signal::STOP);
+    // Its master has one other; the other masters have two.
+    until("changes are confirmed but for one master's", || {
+        let mut connection = server.connect();
+        let mut set = |key: u32| {
+            let set = connection.request("PUT", &format!("/set/{key}"), &[], b"2");
+            if set.status == 504 {
+                set.assert_problem(504, "engine_unreplicated", &["engine_wait_replicas"]);
+            }
+            set.status
+        };
+        let statuses: BTreeSet<u16> = (0..20).map(&mut set).collect();
+        (statuses == [200, 504].into()).then_some(())
+    });
+    // What was not confirmed was made all the same.
+    for key in 0..20 {
+        assert_eq!(server.get(&format!("/get/{key}")).text(), "2");
+    }
+    hanging.signal(Signal::CONT);
+    can_write(&server);
 }
 
 /// What fails in a round.
