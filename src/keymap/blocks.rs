@@ -11,6 +11,7 @@
 use super::fsst::{Encoder, SymbolTable};
 use super::memory::CACHE_LINE_BYTES;
 use super::part::{Buffer, Part, PartKind};
+use prefetch_index::prefetch_index;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
@@ -187,12 +188,12 @@ impl Blocks {
         }
     }
 
-    /// Reads from the first two cache lines of a rank's block, and no more: where many keys are to
-    /// be decoded, this lets the memory be fetched at once. Most blocks of short keys are within.
-    pub(super) fn touch(&self, rank: u32) -> u8 {
+    /// Fetches the first two cache lines of a rank's block ahead of their use, and no more: where many
+    /// keys are to be decoded, they are fetched at once. Most blocks of short keys are within.
+    pub(super) fn prefetch(&self, rank: u32) {
         let start = self.starts.number(rank / BLOCK_KEYS) as usize;
-        let next = self.entries.get(start + CACHE_LINE_BYTES);
-        self.entries[start] ^ next.unwrap_or(&0)
+        prefetch_index(&self.entries[..], start);
+        prefetch_index(&self.entries[..], start + CACHE_LINE_BYTES);
     }
 
     /// A walk over the keys from `rank` on; an exhausted one where `rank` is past the end.

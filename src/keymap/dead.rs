@@ -86,7 +86,7 @@ impl Dead {
 
     /// Buries a key that was alive in an input of the merge that made `segment`.
     pub(super) fn carry_over(&mut self, segment: &Segment, key: &[u8]) {
-        let rank = segment.find(key, hash(key));
+        let rank = segment.find(key, hash(key), |_| ());
         let rank = rank.expect("a key that was alive in an input is in the result");
         let reverse_rank = segment.reverse_rank(key);
         self.bury(Grave { rank, reverse_rank }, segment.len());

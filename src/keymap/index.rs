@@ -38,7 +38,7 @@ const FROZEN_MAX: usize = 2;
 const SEGMENTS_MAX: usize = 12;
 
 /// How many keys' memory is fetched ahead at a time: as many misses as processors keep under way.
-pub const TOUCH_MAX: usize = 16;
+pub const PREFETCH_MAX: usize = 16;
 
 /// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
 const TREE_ENTRY_BYTES: usize = 40;
@@ -193,7 +193,17 @@ impl KeyIndex {
 
     /// The slot of `key`. About 1 µs in a large index, 0.2 µs in a small one.
     pub fn find(&self, key: &[u8]) -> Option<u32> {
+        self.find_with(key, |_| ())
+    }
+
+    /// As [`find`](Self::find). In a large segment `ahead` is given the slot as soon as it is likely,
+    /// before the key is compared: what is read there overlaps with that.
+    pub fn find_with(&self, key: &[u8], mut ahead: impl FnMut(u32)) -> Option<u32> {
         let hash = hash(key);
+        // All at once, since each segment's answer is a cache miss and mostly no.
+        self.segments
+            .iter()
+            .for_each(|live| live.segment.prefetch_hash(hash));
         if self.fresh.filter.may_contain(hash)
             && let Some(slot) = self.fresh.keys.get(key)
         {
@@ -207,14 +217,8 @@ impl KeyIndex {
                 return Some(*slot);
             }
         }
-        // All at once, since each segment's answer is a cache miss and mostly no.
-        let touched = self
-            .segments
-            .iter()
-            .map(|live| live.segment.touch_hash(hash));
-        std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
         self.segments.iter().find_map(|live| {
-            let rank = live.segment.find(key, hash)?;
+            let rank = live.segment.find(key, hash, &mut ahead)?;
             (!live.dead.contains(rank)).then(|| live.segment.slot(rank))
         })
     }
@@ -224,30 +228,33 @@ impl KeyIndex {
         self.segments.iter().any(|live| live.segment.has_table())
     }
 
-    /// Reads what [`find`](Self::find) of these keys will read in large segments, of the first
-    /// [`TOUCH_MAX`] of them, so that their cache misses overlap. Returns the slots that they mostly
+    /// Fetches what [`find`](Self::find) of these keys will read in large segments, of the first
+    /// [`PREFETCH_MAX`] of them, so that their cache misses overlap. Returns the slots that they mostly
     /// have; a hint and no more.
-    pub fn touch<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> [Option<u32>; TOUCH_MAX] {
-        let mut hashes = [0; TOUCH_MAX];
+    pub fn prefetch<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> [Option<u32>; PREFETCH_MAX] {
+        let mut hashes = [0; PREFETCH_MAX];
         let mut count = 0;
-        let mut seen = 0;
         for (place, key) in hashes.iter_mut().zip(keys) {
             *place = hash(key);
             count += 1;
+            // Their ranks are waited for together, so that only those are read that are needed.
             for live in &self.segments {
-                seen ^= live.segment.touch_hash(*place);
+                live.segment.prefetch_fingerprints(*place);
             }
         }
-        let mut slots = [None; TOUCH_MAX];
-        for (slot, hash) in slots.iter_mut().zip(&hashes[..count]) {
-            *slot = self.segments.iter().find_map(|live| {
+        let mut ranks = [None; PREFETCH_MAX];
+        for (place, hash) in ranks.iter_mut().zip(&hashes[..count]) {
+            *place = self.segments.iter().find_map(|live| {
                 let rank = live.segment.likely_rank(*hash)?;
-                seen ^= live.segment.touch(rank);
-                Some(live.segment.slot(rank))
+                live.segment.prefetch_slot(rank);
+                live.segment.prefetch(rank);
+                Some((&live.segment, rank))
             });
         }
-        std::hint::black_box(seen);
-        slots
+        ranks.map(|place| place.map(|(segment, rank)| segment.slot(rank)))
     }
 
     /// Adds a key that is not in the index.
@@ -426,7 +433,7 @@ impl KeyIndex {
         }
         let hash = hash(key);
         for live in &mut self.segments {
-            let Some(rank) = live.segment.find(key, hash) else {
+            let Some(rank) = live.segment.find(key, hash, |_| ()) else {
                 continue;
             };
             if !live.dead.contains(rank) {

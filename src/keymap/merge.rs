@@ -219,7 +219,7 @@ mod tests {
             prop_assert_eq!(merged.len() as usize, keys.len());
             let mut found = KeyBuffer::default();
             for (rank, key) in (0u32..).zip(&keys) {
-                prop_assert_eq!(merged.find(key, hash(key)), Some(rank));
+                prop_assert_eq!(merged.find(key, hash(key), |_| ()), Some(rank));
                 prop_assert_eq!(merged.slot(rank), rank);
                 merged.key_at(rank, &mut found);
                 prop_assert_eq!(found.as_slice(), key);

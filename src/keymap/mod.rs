@@ -46,7 +46,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use index::{Finish, IndexStats, KeyIndex, Room, TOUCH_MAX};
+pub use index::{Finish, IndexStats, KeyIndex, PREFETCH_MAX, Room};
 pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
@@ -75,23 +75,23 @@ impl KeyMap {
 
     /// The value of `key`. A body over 255 bytes is shared, not copied.
     pub fn get(&self, key: &Key) -> Option<Value> {
-        let slot = self.index.find(key.as_bytes())?;
+        let slot = self.find(key)?;
         Some(self.values.get(slot))
     }
 
-    /// Reads the memory that [`get`](Self::get) of these keys will read, of the first [`TOUCH_MAX`] of
-    /// them, so that their cache misses overlap: with keys by the million a read is mostly these.
-    pub fn touch<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
+    /// Fetches what [`get`](Self::get) of these keys will read, of the first [`PREFETCH_MAX`] of them,
+    /// so that their cache misses overlap: with keys by the million a read is mostly these.
+    pub fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
         if self.index.is_large() {
-            let slots = self.index.touch(keys.map(Key::as_bytes));
-            let touched = slots.iter().flatten().map(|slot| self.values.touch(*slot));
-            std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
+            let slots = self.index.prefetch(keys.map(Key::as_bytes));
+            let slots = slots.iter().flatten();
+            slots.for_each(|slot| self.values.prefetch(*slot));
         }
     }
 
     /// Makes `key` name `value` and returns whether it named nothing before.
     pub fn set(&mut self, key: &Key, value: Value) -> bool {
-        match self.index.find(key.as_bytes()) {
+        match self.find(key) {
             Some(slot) => {
                 self.values.replace(slot, value);
                 false
@@ -113,6 +113,12 @@ impl KeyMap {
             }
             None => false,
         }
+    }
+
+    /// The slot of a key, whose value is read meanwhile, so that the cache misses overlap.
+    fn find(&self, key: &Key) -> Option<u32> {
+        let ahead = |slot| self.values.prefetch(slot);
+        self.index.find_with(key.as_bytes(), ahead)
     }
 
     /// How many keys match. Exact, and without walking the matches.

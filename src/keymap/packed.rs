@@ -1,6 +1,7 @@
 //! Numbers of 24 bits where they fit, else of 32.
 
 use super::part::{Buffer, Part, PartKind};
+use prefetch_index::prefetch_index;
 use std::ops::Range;
 
 /// How many bytes a number takes where all are below 2²⁴.
@@ -76,6 +77,11 @@ impl Packed {
     pub(super) fn get(&self, index: u32) -> u32 {
         let at = index as usize * self.width;
         read(&self.numbers[at..at + self.width])
+    }
+
+    /// Fetches the number at `index` ahead of its use.
+    pub(super) fn prefetch(&self, index: u32) {
+        prefetch_index(&self.numbers[..], index as usize * self.width);
     }
 
     /// The numbers at a range of indices that pass a test.

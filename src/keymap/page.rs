@@ -310,11 +310,12 @@ impl Ranks<'_> {
         self.found.next()
     }
 
-    /// Goes on with some ranks. The memory of all is touched first, so that the cache misses of
-    /// decoding them overlap.
+    /// Goes on with some ranks. All are fetched first, so that the cache misses of decoding them
+    /// overlap.
     fn take_batch(&mut self, found: Vec<u32>) {
-        let touched = found.iter().map(|rank| self.live.segment.touch(*rank));
-        std::hint::black_box(touched.fold(0, |all, byte| all ^ byte));
+        found
+            .iter()
+            .for_each(|rank| self.live.segment.prefetch(*rank));
         self.dead_in_batch = 0;
         self.batch_len = found.len() as u32;
         self.found = found.into_iter();

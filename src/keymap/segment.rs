@@ -123,11 +123,17 @@ impl Segment {
         self.keys.table()
     }
 
-    /// Reads what `find` reads first where the segment is large.
-    pub(super) fn touch_hash(&self, hash: u64) -> u8 {
-        match &self.lookup {
-            Lookup::Table(table) => table.touch(hash),
-            Lookup::Bloom(_) => 0,
+    /// Fetches what tells whether a key is here ahead of its use, where the segment is large.
+    pub(super) fn prefetch_fingerprints(&self, hash: u64) {
+        if let Lookup::Table(table) = &self.lookup {
+            table.prefetch_fingerprints(hash);
+        }
+    }
+
+    /// Fetches what leads to a rank ahead of its use, where the segment is large.
+    pub(super) fn prefetch_hash(&self, hash: u64) {
+        if let Lookup::Table(table) = &self.lookup {
+            table.prefetch(hash);
         }
     }
 
@@ -145,15 +151,15 @@ impl Segment {
     }
 
     /// The rank of `key`, whose hash is `hash`, dead or alive. One block is read, and for an absent
-    /// key mostly none.
-    pub(super) fn find(&self, key: &[u8], hash: u64) -> Option<u32> {
+    /// key mostly none. Where there is a table, `ahead` is given the slot that the key likely has
+    /// before its block is read.
+    pub(super) fn find(&self, key: &[u8], hash: u64, mut ahead: impl FnMut(u32)) -> Option<u32> {
         let look = |block: u32| {
             let (rank, found) = self.keys.lower_bound(block, key);
             found.then_some(rank)
         };
         let look_near = |rank: u32| {
-            // The slot is wanted next. Reading it now lets both cache misses overlap.
-            std::hint::black_box(self.slots.get(rank));
+            ahead(self.slots.get(rank));
             look(rank / BLOCK_KEYS)
         };
         match &self.lookup {
@@ -173,9 +179,14 @@ impl Segment {
         self.keys.key_at(rank, key);
     }
 
-    /// Lets the memory of a rank's key be fetched ahead of its use.
-    pub(super) fn touch(&self, rank: u32) -> u8 {
-        self.keys.touch(rank)
+    /// Fetches a rank's slot ahead of its use.
+    pub(super) fn prefetch_slot(&self, rank: u32) {
+        self.slots.prefetch(rank);
+    }
+
+    /// Fetches a rank's key ahead of its use.
+    pub(super) fn prefetch(&self, rank: u32) {
+        self.keys.prefetch(rank);
     }
 
     /// A walk over the keys from `rank` on.
@@ -381,7 +392,10 @@ mod tests {
                 let mut key = KeyBuffer::default();
                 written.key_at(rank, &mut key);
                 let key = key.as_slice();
-                assert_eq!(read.find(key, super::super::bloom::hash(key)), Some(rank));
+                assert_eq!(
+                    read.find(key, super::super::bloom::hash(key), |_| ()),
+                    Some(rank)
+                );
                 assert_eq!(read.slot(rank), rank);
                 assert_eq!(read.rank_at(read.reverse_rank(key)), rank);
             }

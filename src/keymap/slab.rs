@@ -104,12 +104,12 @@ impl Slab {
         }
     }
 
-    /// Lets the memory of a slot's value be fetched ahead of its use, whatever is in the slot. The
-    /// answer is of no meaning.
-    pub(super) fn touch(&self, slot: u32) -> u8 {
-        match self.places.look(slot) {
-            Some(place) if place & LARGE == 0 => self.records.touch(place),
-            Some(_) | None => 0,
+    /// Fetches a slot's value ahead of its use, whatever is in the slot.
+    pub(super) fn prefetch(&self, slot: u32) {
+        if let Some(place) = self.places.look(slot)
+            && place & LARGE == 0
+        {
+            self.records.prefetch(place);
         }
     }
 

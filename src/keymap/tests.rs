@@ -391,12 +391,12 @@ fn reading_ahead_is_safe_whatever_became_of_the_values() {
         map.set(&key(&format!("other:{number}")), value(number));
     }
     let all: Vec<Key> = (0..count + 100).map(name).collect();
-    for keys in all.chunks(TOUCH_MAX + 1) {
-        map.touch(keys.iter());
+    for keys in all.chunks(PREFETCH_MAX + 1) {
+        map.prefetch(keys.iter());
         let [one, ..] = keys else { continue };
-        map.touch(std::iter::once(one));
+        map.prefetch(std::iter::once(one));
     }
-    map.touch(std::iter::empty());
+    map.prefetch(std::iter::empty());
     for number in 0..count {
         let expected = match number % 6 {
             1 => Some(large(number)),

@@ -10,7 +10,7 @@ use super::message::{
 };
 use super::parked::{Answer, ParkedWrites};
 use super::waiting::{AnswerGets, Queued, WaitingGet, WaitingGets};
-use crate::keymap::{KeyMap, Room, TOUCH_MAX};
+use crate::keymap::{KeyMap, PREFETCH_MAX, Room};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
@@ -165,7 +165,7 @@ impl ShardActor {
         if gets.len() > 1 {
             // Were there a panic, it would be in each of the reads too, which answer it.
             let _ = self.guard(|shard| {
-                shard.map.touch(gets.iter().map(WaitingGet::key));
+                shard.map.prefetch(gets.iter().map(WaitingGet::key));
                 Ok(())
             });
         }
@@ -373,8 +373,8 @@ impl Handler<Admitted<Get>> for ShardActor {
     type Result = Queued;
 
     fn handle(&mut self, message: Admitted<Get>, _: &mut Self::Context) -> Self::Result {
-        // As many as are touched at once: those that come while a mailbox never empties wait no longer.
-        if self.gets.len() >= TOUCH_MAX {
+        // As many as are fetched at once: those that come while a mailbox never empties wait no longer.
+        if self.gets.len() >= PREFETCH_MAX {
             self.answer_gets();
         }
         self.gets.queue(message)

@@ -125,11 +125,11 @@ impl Chunks {
         &mut self.regions.chunk_mut(number)[start * GRAIN..]
     }
 
-    /// Lets the memory of a record be fetched ahead of its use. Of use only, but harmless, where
-    /// there is no such record any more.
-    pub(super) fn touch(&self, handle: Handle) -> u8 {
+    /// Fetches a record ahead of its use. Of use only, but harmless, where there is no such record any
+    /// more.
+    pub(super) fn prefetch(&self, handle: Handle) {
         let (number, start) = split(handle);
-        self.regions.touch(number, start * GRAIN)
+        self.regions.prefetch(number, start * GRAIN);
     }
 
     /// Bytes of memory.

@@ -7,6 +7,7 @@
 
 use super::chunks::CHUNK_BYTES;
 use crate::keymap::memory::{CACHE_LINE_BYTES, HUGE_PAGE_BYTES, Memory};
+use prefetch_index::prefetch_index;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -135,21 +136,20 @@ impl Regions {
         }
     }
 
-    /// Reads a byte of a chunk and one of the cache line after it, whatever is there now.
-    pub(super) fn touch(&self, number: u32, start: usize) -> u8 {
-        let memory = match place(number) {
-            Place::Single(at) => self.singles.get(at).and_then(Option::as_ref),
-            Place::Shared(at, _) => {
+    /// Fetches a byte of a chunk and the cache line after it ahead of their use, whatever is there now.
+    pub(super) fn prefetch(&self, number: u32, start: usize) {
+        let (memory, start) = match place(number) {
+            Place::Single(at) => (self.singles.get(at).and_then(Option::as_ref), start),
+            Place::Shared(at, within) => {
                 let region = self.regions.get(at).and_then(Option::as_ref);
-                region.map(|region| &region.memory)
+                let memory = region.map(|region| &region.memory);
+                (memory, within * CHUNK_BYTES + start)
             }
         };
-        let start = match place(number) {
-            Place::Single(_) => start,
-            Place::Shared(_, within) => within * CHUNK_BYTES + start,
-        };
-        let byte = |at| memory.and_then(|memory| memory.bytes().get(at));
-        byte(start).unwrap_or(&0) ^ byte(start + CACHE_LINE_BYTES).unwrap_or(&0)
+        if let Some(memory) = memory {
+            prefetch_index(memory.bytes(), start);
+            prefetch_index(memory.bytes(), start + CACHE_LINE_BYTES);
+        }
     }
 
     /// What the chunks take that share mappings, in bytes.
@@ -215,7 +215,7 @@ mod tests {
             let chunk = regions.chunk(number);
             assert_eq!(chunk.len(), CHUNK_BYTES);
             assert_eq!([chunk[0], chunk[CHUNK_BYTES - 1]], [number as u8; 2]);
-            regions.touch(number, CHUNK_BYTES - 1);
+            regions.prefetch(number, CHUNK_BYTES - 1);
         }
         let full = regions.shared_bytes();
         let two = 2 * REGION_CHUNKS as usize * CHUNK_BYTES;
@@ -231,11 +231,11 @@ mod tests {
         // The lowest are taken again first, and the last region goes.
         (SINGLE_CHUNKS..count).for_each(|number| regions.free(number));
         assert_eq!((regions.shared_bytes(), regions.vacant_bytes()), (0, 0));
-        regions.touch(count - 1, 0);
+        regions.prefetch(count - 1, 0);
         assert_eq!(regions.allocate(count), Some(SINGLE_CHUNKS));
         assert_eq!(regions.shared_bytes(), HUGE_PAGE_BYTES);
         regions.free(0);
-        regions.touch(0, 0);
+        regions.prefetch(0, 0);
         assert_eq!(regions.allocate(count), Some(0));
         assert_eq!(regions.chunk(0)[0], 0, "what was given back comes as zeros");
     }
