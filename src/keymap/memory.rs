@@ -7,8 +7,9 @@ use memmap2::{Advice, MmapMut};
 /// From so many bytes on they are a mapping of their own.
 pub(super) const MAPPED_BYTES_MIN: usize = 32 * 1024;
 
-/// From so many bytes on a mapping asks for huge pages, which take 2 MiB each even where less is written: searches touch it all
-/// over, and the addresses of small pages would not fit the processor's cache of these.
+/// From so many bytes on a mapping asks for huge pages, which take 2 MiB each even where less is
+/// written: searches touch it all over, and the addresses of small pages would not fit the
+/// processor's cache of these.
 const HUGE_BYTES_MIN: usize = 12 * 1024 * 1024;
 
 /// What a huge page takes.

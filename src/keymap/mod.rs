@@ -172,12 +172,6 @@ impl KeyMap {
         self.index.heap_bytes() + self.values.heap_bytes()
     }
 
-    /// What of [`heap_bytes`](Self::heap_bytes) new values of so many bytes take before there is more
-    /// of it: the room of values that were deleted.
-    pub fn reusable_bytes(&self, body_bytes: usize) -> usize {
-        self.values.reusable_bytes(body_bytes)
-    }
-
     /// What of [`heap_bytes`](Self::heap_bytes) running merges take, about.
     pub fn merging_bytes(&self) -> usize {
         self.index.merging_bytes()

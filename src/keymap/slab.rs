@@ -163,14 +163,6 @@ impl Slab {
         places + large + self.records.memory_bytes() + self.large_bytes
     }
 
-    /// What of [`heap_bytes`](Self::heap_bytes) new values of so many bytes take first.
-    pub(super) fn reusable_bytes(&self, body_bytes: usize) -> usize {
-        match u8::try_from(body_bytes) {
-            Ok(_) => self.records.reusable_bytes(grains_for(body_bytes)),
-            Err(_) => 0,
-        }
-    }
-
     /// Keeps a value, and returns where.
     fn store(&mut self, value: Value) -> u32 {
         if let Some(head) = self.head_for(&value)

@@ -161,7 +161,7 @@ impl ShardActor {
         }
         let mut gets = std::mem::take(&mut self.answering);
         self.gets.take(&mut gets);
-        // A single one waits for its memory the same either way.
+        // What a single one reads is fetched ahead while it is looked up.
         if gets.len() > 1 {
             // Were there a panic, it would be in each of the reads too, which answer it.
             let _ = self.guard(|shard| {
@@ -233,9 +233,7 @@ impl ShardActor {
         if held.saturating_add(new) <= bytes_max {
             return Ok(());
         }
-        // Near the bound it is worth looking what deletes have left room for, and what the value
-        // replaces.
-        let held = held.saturating_sub(self.map.reusable_bytes(body_bytes));
+        // Near the bound it is worth looking what the value replaces.
         let grows = match self.map.get(key) {
             Some(old) => body_bytes.saturating_sub(old.body.len()),
             None => new,

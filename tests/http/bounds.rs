@@ -1,6 +1,6 @@
 //! Bounds: over each, the client is told or cut off, and others are served.
 
-use crate::support::{JSON, LINES, Server, until};
+use crate::support::{LINES, Server, until};
 use std::time::{Duration, Instant};
 
 /// A server that gives up on slow clients after a second, by each of these settings.
@@ -225,30 +225,6 @@ fn a_full_store_gets_507_while_reads_and_deletes_go_on() {
         assert_eq!(server.delete(&format!("/delete/{number}")).status, 204);
     }
     assert_eq!(server.put("/set/again", &[], &value).status, 200);
-}
-
-#[test]
-fn what_was_deleted_from_a_full_store_makes_room_for_others() {
-    let server = Server::in_memory(&["--store-bytes-max", "3000000"]);
-    let value = "v".repeat(200);
-    let line = |key: usize| serde_json::json!({"key": key.to_string(), "value": value});
-    let lines: String = (0..20_000).map(|key| format!("{}\n", line(key))).collect();
-    let bulk = server.send("POST", "/set", &[LINES], lines.as_bytes());
-    bulk.assert_problem(507, "store_full", &["store_bytes_max"]);
-    let stored = server.get("/search?prefix=").keys();
-    assert!(stored.len() > 5_000);
-    // Every other one, so that no larger piece of memory falls empty.
-    for key in stored.iter().step_by(2) {
-        assert_eq!(server.delete(&format!("/delete/{key}")).status, 204);
-    }
-    // Nearly as many again: new keys take a little more until they are merged, and merges take room.
-    let body = format!("\"{value}\"");
-    for number in 0..stored.len() * 3 / 8 {
-        until("there is room", || {
-            let set = server.put(&format!("/set/new-{number}"), &[JSON], body.as_bytes());
-            (set.status == 200).then_some(())
-        });
-    }
 }
 
 #[test]

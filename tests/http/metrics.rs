@@ -142,6 +142,7 @@ fn every_request_is_counted_exactly() {
         again["{endpoint=\"/metrics\",method=\"GET\",status=\"200\"}"],
         1.0
     );
+    scrape_of(&server, 1.0);
 }
 
 #[test]

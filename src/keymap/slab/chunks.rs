@@ -38,8 +38,6 @@ pub(super) struct Chunks {
     chunks: Vec<Option<Chunk>>,
     /// For each size the chunks that have room.
     roomy: [Vec<u32>; GRAINS_MAX + 1],
-    /// For each size the freed records of its chunks.
-    freed: [usize; GRAINS_MAX + 1],
     /// What the chunks take that have mappings of their own, in bytes.
     single_bytes: usize,
 }
@@ -65,7 +63,6 @@ impl Default for Chunks {
             regions: Regions::default(),
             chunks: Vec::new(),
             roomy: [const { Vec::new() }; GRAINS_MAX + 1],
-            freed: [0; GRAINS_MAX + 1],
             single_bytes: 0,
         }
     }
@@ -82,7 +79,6 @@ impl Chunks {
         let chunk = self.chunks[number as usize].as_mut();
         let chunk = chunk.expect("a chunk that has room exists");
         let before = chunk.written_bytes();
-        self.freed[grains] -= usize::from(chunk.free != NONE);
         let start = chunk.take(self.regions.chunk(number));
         if Regions::is_single(number) {
             self.single_bytes += chunk.written_bytes() - before;
@@ -101,7 +97,6 @@ impl Chunks {
         let chunk = self.chunks[number as usize].as_mut();
         let chunk = chunk.expect("a record that is in use has a chunk");
         chunk.put(start as u32, self.regions.chunk_mut(number));
-        self.freed[chunk.grains as usize] += 1;
         let roomy = &mut self.roomy[chunk.grains as usize];
         match chunk.roomy_at {
             None => {
@@ -137,11 +132,6 @@ impl Chunks {
         self.single_bytes + self.regions.shared_bytes()
     }
 
-    /// What of [`memory_bytes`](Self::memory_bytes) new records of so many grains take first.
-    pub(super) fn reusable_bytes(&self, grains: usize) -> usize {
-        self.freed[grains] * grains * GRAIN + self.regions.vacant_bytes()
-    }
-
     fn add_chunk(&mut self, grains: usize) -> Option<u32> {
         let number = self.regions.allocate(CHUNKS_MAX)?;
         let at = number as usize;
@@ -167,7 +157,6 @@ impl Chunks {
         if Regions::is_single(number) {
             self.single_bytes -= chunk.written_bytes();
         }
-        self.freed[chunk.grains as usize] -= (chunk.fresh / chunk.grains) as usize;
         let roomy = &mut self.roomy[chunk.grains as usize];
         roomy.swap_remove(roomy_at);
         if let Some(moved) = roomy.get(roomy_at) {
@@ -247,12 +236,6 @@ mod tests {
             records.iter().for_each(|(handle, _)| chunks.free(*handle));
             let left = chunks.chunks.iter().flatten();
             prop_assert!(left.clone().all(|chunk| chunk.live == 0));
-            for grains in 1..=GRAINS_MAX {
-                let freed = left.clone().filter(|chunk| chunk.grains as usize == grains);
-                let freed: usize = freed.map(|chunk| chunk.fresh as usize * GRAIN).sum();
-                let vacant = chunks.regions.vacant_bytes();
-                prop_assert_eq!(chunks.reusable_bytes(grains), freed + vacant);
-            }
             prop_assert!(left.count() <= GRAINS_MAX, "one chunk of a size is kept");
         }
     }

@@ -28,8 +28,6 @@ pub(super) struct Regions {
     next: u32,
     /// What all regions take, in bytes.
     region_bytes: usize,
-    /// What of it no chunk in use does.
-    vacant_bytes: usize,
 }
 
 /// The memory of [`REGION_CHUNKS`] chunks.
@@ -74,14 +72,9 @@ impl Regions {
                     fresh: 0,
                 });
                 region.live += 1;
-                if within < region.fresh as usize {
-                    self.vacant_bytes -= CHUNK_BYTES;
-                } else {
-                    // Numbers are given out in turn, so that this is the only new one.
-                    self.region_bytes -= region.memory_bytes();
-                    region.fresh += 1;
-                    self.region_bytes += region.memory_bytes();
-                }
+                self.region_bytes -= region.memory_bytes();
+                region.fresh = region.fresh.max(within as u32 + 1);
+                self.region_bytes += region.memory_bytes();
             }
         }
         Some(number)
@@ -96,10 +89,8 @@ impl Regions {
                 let region = self.regions[at].as_mut();
                 let region = region.expect("a chunk in use has a region");
                 region.live -= 1;
-                self.vacant_bytes += CHUNK_BYTES;
                 if region.live == 0 {
                     self.region_bytes -= region.memory_bytes();
-                    self.vacant_bytes -= region.fresh as usize * CHUNK_BYTES;
                     self.regions[at] = None;
                 }
             }
@@ -155,11 +146,6 @@ impl Regions {
     /// What the chunks take that share mappings, in bytes.
     pub(super) fn shared_bytes(&self) -> usize {
         self.region_bytes
-    }
-
-    /// What of [`shared_bytes`](Self::shared_bytes) the next chunks take.
-    pub(super) fn vacant_bytes(&self) -> usize {
-        self.vacant_bytes
     }
 
     /// Whether a chunk has a mapping of its own.
@@ -220,17 +206,14 @@ mod tests {
         let full = regions.shared_bytes();
         let two = 2 * REGION_CHUNKS as usize * CHUNK_BYTES;
         assert_eq!(full, two + HUGE_PAGE_BYTES);
-        assert_eq!(regions.vacant_bytes(), 0);
         (SINGLE_CHUNKS..SINGLE_CHUNKS + 2).for_each(|number| regions.free(number));
         assert_eq!(regions.shared_bytes(), full, "the region is in use");
-        assert_eq!(regions.vacant_bytes(), 2 * CHUNK_BYTES);
         for number in SINGLE_CHUNKS..SINGLE_CHUNKS + 2 {
             assert_eq!(regions.allocate(count), Some(number));
         }
-        assert_eq!(regions.vacant_bytes(), 0);
         // The lowest are taken again first, and the last region goes.
         (SINGLE_CHUNKS..count).for_each(|number| regions.free(number));
-        assert_eq!((regions.shared_bytes(), regions.vacant_bytes()), (0, 0));
+        assert_eq!(regions.shared_bytes(), 0);
         regions.prefetch(count - 1, 0);
         assert_eq!(regions.allocate(count), Some(SINGLE_CHUNKS));
         assert_eq!(regions.shared_bytes(), HUGE_PAGE_BYTES);

@@ -282,6 +282,50 @@ fn a_bulk_load_fills_the_store_whatever_merges_take_meanwhile() {
     });
 }
 
+#[test]
+fn what_was_deleted_from_a_full_store_makes_room_for_others() {
+    const BYTES_MAX: usize = 16 << 20;
+    with_store(1, 1, PATIENT, |store| async move {
+        let bounded = Run(Box::new(|shard| shard.bytes_max = BYTES_MAX));
+        let admission = crate::store::Admission::Refuse;
+        store.ask(0, bounded, admission).await.unwrap();
+        let body = bytes::Bytes::from(vec![b'1'; 200]);
+        let large = |name: String| Mutation::set(key(&name), ContentType::JSON, body.clone());
+        let mut stored = 0;
+        loop {
+            let names = stored..stored + SET_MANY_MAX;
+            let mutations = names.map(|number| large(number.to_string())).collect();
+            let written = store.set_many(0, mutations).await.unwrap();
+            stored += written.created as usize;
+            if written.stopped.is_some() {
+                break;
+            }
+        }
+        assert!(stored > 30_000, "{stored} were stored");
+        // Every other one, so that no larger piece of memory falls empty.
+        for number in (0..stored).step_by(2) {
+            let deleted = store.delete(Mutation::delete(key(&number.to_string())));
+            assert!(deleted.await.unwrap().is_some());
+        }
+        // Half as many: new keys take more until they are merged, and merges take room while they run.
+        let begun = Instant::now();
+        for number in 0..stored / 4 {
+            while let Err(error) = store.set(large(format!("new{number}"))).await {
+                assert_eq!(
+                    error,
+                    StoreError::Full {
+                        bytes_max: BYTES_MAX
+                    }
+                );
+                assert!(begun.elapsed() < PATIENT, "{number} of {stored} fit again");
+            }
+        }
+        let stats = store.stats(PATIENT).await.unwrap();
+        let at_rest = stats.bytes - stats.counted.index.merging_bytes;
+        assert!(at_rest <= BYTES_MAX, "{at_rest} bytes, and merges done");
+    });
+}
+
 /// Adds keys to shard 0 and hands no job out, until so little room is left.
 async fn crowd(store: &Store, room: Room) {
     let crowd = Run(Box::new(move |shard| {
