@@ -11,6 +11,7 @@ mod remote;
 mod replica;
 mod search;
 mod shard;
+mod shared;
 mod waiting;
 
 pub use error::{EngineError, StoreError};
@@ -25,14 +26,15 @@ use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient};
 use futures_util::future::try_join_all;
 use message::{Admitted, Count, Counted, Delete, Get, ManyWritten, Search, Set, SetMany};
 use remote::Remote;
-use shard::{ShardActor, Shared};
+use shard::ShardActor;
+use shared::Shared;
 use siphasher::sip::SipHasher13;
 use std::cell::RefCell;
 use std::hash::Hasher;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -41,9 +43,6 @@ const BULK_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Changes in one message: so many take about 150 µs.
 pub const SET_MANY_MAX: usize = 64;
-
-/// How old a heartbeat may be before its actor counts as stuck.
-const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// How a store is set up.
 #[derive(Clone, Debug)]
@@ -159,20 +158,13 @@ impl Store {
                 admission: Arc::new(Semaphore::new(options.messages_in_flight_max)),
             })
             .collect();
-        let shared = Arc::new(Shared {
-            lifecycle,
-            merger: merger::Merger::start()?,
-            bytes: AtomicUsize::new(0),
-            merging_bytes: AtomicUsize::new(0),
-            heartbeats: (0..options.shards).map(|_| AtomicU64::new(0)).collect(),
-            started: Instant::now(),
-        });
+        let shared = Shared::new(options.shards, options.store_bytes_max, lifecycle)?;
         let remote = options.remote.clone();
         Ok(Self(Arc::new(Inner {
             remote: remote.map(|remote| Remote::new(remote, options.shards)),
             options,
             shards,
-            shared,
+            shared: Arc::new(shared),
             hosts: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             searches_aborted: AtomicU64::new(0),
@@ -189,17 +181,14 @@ impl Store {
     /// Outside an actix runtime, and where the system gives no random numbers.
     pub fn host(&self, threads: usize) {
         thread_local! {
-            static HOSTED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+            static HOSTED: RefCell<Vec<Weak<Inner>>> = const { RefCell::new(Vec::new()) };
         }
-        let identity = Arc::as_ptr(&self.0) as usize;
-        let is_new = HOSTED.with_borrow_mut(|hosted| {
-            let is_new = !hosted.contains(&identity);
-            hosted.push(identity);
-            is_new
-        });
-        if !is_new {
+        let this = Arc::downgrade(&self.0);
+        let is_hosted = HOSTED.with_borrow(|hosted| hosted.iter().any(|one| one.ptr_eq(&this)));
+        if is_hosted {
             return;
         }
+        HOSTED.with_borrow_mut(|hosted| hosted.push(this));
         let host = self.0.hosts.fetch_add(1, Ordering::AcqRel);
         if host >= threads {
             if self.is_stopping() {
@@ -218,7 +207,7 @@ impl Store {
     }
 
     fn host_shard(&self, shard: usize) -> Address {
-        let actor = ShardActor::new(shard, self.0.options.store_bytes_max, self.0.shared.clone());
+        let actor = ShardActor::new(shard, self.0.shared.clone());
         let actor = self.start(actor.expect("the system gives random numbers"));
         Address {
             search: actor.clone().recipient(),
@@ -338,8 +327,8 @@ impl Store {
         };
         Ok(StoreStats {
             counted,
-            bytes: self.0.shared.bytes.load(Ordering::Relaxed),
-            bytes_max: self.0.options.store_bytes_max,
+            bytes: self.0.shared.bytes(),
+            bytes_max: self.0.shared.bytes_max,
             messages_in_flight: self.0.shards.iter().map(waiting).sum(),
             messages_refused: self.0.refused.load(Ordering::Relaxed),
             searches_aborted: self.0.searches_aborted.load(Ordering::Relaxed),
@@ -350,12 +339,7 @@ impl Store {
     /// Whether all actors have shown within the last seconds that they are alive. Asks nobody, so
     /// that overload does not look like death.
     pub fn is_alive(&self) -> bool {
-        let shared = &self.0.shared;
-        let now = shared.started.elapsed();
-        shared.heartbeats.iter().all(|beat| {
-            let beat = Duration::from_millis(beat.load(Ordering::Relaxed));
-            now.saturating_sub(beat) < HEARTBEAT_AGE_MAX
-        })
+        self.0.shared.is_alive()
     }
 
     /// Whether requests can be served. Asks nobody.

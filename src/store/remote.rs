@@ -6,7 +6,7 @@
 use super::message::{ManyWritten, Stopped};
 use super::replica::{Follower, FollowerOptions, ReplicaActor, ReplicaStats, ReplicaStatus};
 use super::replica::{Known, Suspect, share_of};
-use super::shard::Fit;
+use super::shared::Fit;
 use super::{Address, Admission, BULK_PATIENCE, Keeper, Readiness, Store, StoreError};
 use crate::model::{Key, Mutation, Revision, Value, Written};
 use crate::valkey::{Client, Engine, EngineError, Place};
@@ -248,8 +248,7 @@ impl Store {
         deadline: Instant,
     ) -> Result<usize, StoreError> {
         // What merges take for a while is no reason to refuse: bulk bodies have waited for it.
-        let bytes_max = self.0.options.store_bytes_max;
-        if self.0.shared.fit(index_bytes(some), bytes_max) != Fit::Never {
+        if self.0.shared.fit(index_bytes(some)) != Fit::Never {
             return Ok(some.len());
         }
         let keys = some.iter().map(|mutation| mutation.key.clone()).collect();
@@ -268,15 +267,15 @@ impl Store {
 
     /// Waits while it is merges that leave no room for some changes.
     async fn wait_for_merges(&self, some: &[Mutation]) {
-        let (bytes, bytes_max) = (index_bytes(some), self.0.options.store_bytes_max);
+        let bytes = index_bytes(some);
         let patience = Instant::now() + BULK_PATIENCE;
-        while self.0.shared.fit(bytes, bytes_max) == Fit::AfterMerges && Instant::now() < patience {
+        while self.0.shared.fit(bytes) == Fit::AfterMerges && Instant::now() < patience {
             sleep(ROOM_PAUSE).await;
         }
     }
 
     fn full(&self) -> StoreError {
-        let bytes_max = self.0.options.store_bytes_max;
+        let bytes_max = self.0.shared.bytes_max;
         StoreError::Full { bytes_max }
     }
 

@@ -4,23 +4,19 @@
 //! message is caught there: handlers change the map last, so that no key is lost.
 
 use super::StoreError;
-use super::merger::{JobDone, Merger};
+use super::merger::JobDone;
 use super::message::{
     Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Stopped, Total,
 };
 use super::parked::{Answer, ParkedWrites};
+use super::shared::{Fit, HEARTBEAT, Held, Shared};
 use super::waiting::{AnswerGets, Queued, WaitingGet, WaitingGets};
 use crate::keymap::{KeyMap, PREFETCH_MAX, Room};
-use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-/// How often an actor shows that it is alive.
-pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// For how long an actor works off searches and bulk writes before it lets the connections of its
 /// thread have a turn.
@@ -31,50 +27,6 @@ const ENTRY_BYTES: usize = 100;
 
 /// What room a message of a bulk body is given, in bytes. One with larger values may find less.
 const BULK_BYTES: usize = 64 * 1024;
-
-/// What the shards of a store share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) lifecycle: Arc<Lifecycle>,
-    pub(super) merger: Merger,
-    /// Bytes that all key maps take together.
-    pub(super) bytes: AtomicUsize,
-    /// What of `bytes` running merges take.
-    pub(super) merging_bytes: AtomicUsize,
-    /// When each shard last showed that it is alive, in milliseconds since `started`.
-    pub(super) heartbeats: Vec<AtomicU64>,
-    pub(super) started: Instant,
-}
-
-impl Shared {
-    pub(super) fn beat(&self, shard: usize) {
-        let now = u64::try_from(self.started.elapsed().as_millis());
-        let now = now.expect("a process runs for less than 2^64 ms");
-        self.heartbeats[shard].store(now, Ordering::Relaxed);
-    }
-
-    /// Whether so many bytes more are within a bound on all.
-    pub(super) fn fit(&self, bytes: usize, bytes_max: usize) -> Fit {
-        let held = self.bytes.load(Ordering::Relaxed);
-        let merging = self.merging_bytes.load(Ordering::Relaxed);
-        if held.saturating_add(bytes) <= bytes_max {
-            Fit::Now
-        } else if held.saturating_sub(merging).saturating_add(bytes) <= bytes_max {
-            Fit::AfterMerges
-        } else {
-            Fit::Never
-        }
-    }
-}
-
-/// Whether something is within the bound on the memory of all shards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
-    Now,
-    /// Not while merges take what they do.
-    AfterMerges,
-    Never,
-}
 
 /// Owns one share of the keys.
 #[derive(Debug)]
@@ -93,12 +45,7 @@ pub(super) struct ShardActor {
     parked_single: ParkedWrites,
     /// Whether a turn was asked for in which the next of them is made.
     is_unparking: bool,
-    /// What of `Shared::bytes` is this shard's.
-    counted_bytes: usize,
-    /// What of `Shared::merging_bytes` is this shard's.
-    counted_merging_bytes: usize,
-    /// The bound on the bytes of all shards.
-    bytes_max: usize,
+    held: Held,
     shared: Arc<Shared>,
 }
 
@@ -107,11 +54,7 @@ impl ShardActor {
     ///
     /// # Errors
     /// Where the system gives no random number.
-    pub(super) fn new(
-        shard: usize,
-        bytes_max: usize,
-        shared: Arc<Shared>,
-    ) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(shard: usize, shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
         Ok(Self {
             shard,
             map: KeyMap::default(),
@@ -122,9 +65,7 @@ impl ShardActor {
             parked_bulk: ParkedWrites::default(),
             parked_single: ParkedWrites::default(),
             is_unparking: false,
-            counted_bytes: 0,
-            counted_merging_bytes: 0,
-            bytes_max,
+            held: Held::default(),
             shared,
         })
     }
@@ -227,8 +168,8 @@ impl ShardActor {
 
     /// Whether the store has room for a value of `body_bytes`. What does not grow it always fits.
     fn check_room_for(&self, key: &Key, body_bytes: usize) -> Result<(), StoreError> {
-        let bytes_max = self.bytes_max;
-        let held = self.shared.bytes.load(Ordering::Relaxed);
+        let bytes_max = self.shared.bytes_max;
+        let held = self.shared.bytes();
         let new = key.as_bytes().len() + body_bytes + ENTRY_BYTES;
         if held.saturating_add(new) <= bytes_max {
             return Ok(());
@@ -259,11 +200,11 @@ impl ShardActor {
 
     /// What follows every change: count the bytes, and hand out jobs.
     fn changed(&mut self, context: &mut Context<Self>) {
-        let bytes = self.map.heap_bytes();
-        recount(&self.shared.bytes, &mut self.counted_bytes, bytes);
-        let merging = self.map.merging_bytes();
-        let counted = &mut self.counted_merging_bytes;
-        recount(&self.shared.merging_bytes, counted, merging);
+        let now = Held {
+            bytes: self.map.heap_bytes(),
+            merging_bytes: self.map.merging_bytes(),
+        };
+        self.shared.recount(&mut self.held, now);
         self.hand_out_jobs(context);
     }
 
@@ -277,9 +218,7 @@ impl ShardActor {
     /// merges under way.
     fn room(&self) -> Room {
         match self.map.room() {
-            Room::Open if self.shared.fit(BULK_BYTES, self.bytes_max) == Fit::AfterMerges => {
-                Room::Crowded
-            }
+            Room::Open if self.shared.fit(BULK_BYTES) == Fit::AfterMerges => Room::Crowded,
             room => room,
         }
     }
@@ -331,16 +270,6 @@ impl ShardActor {
     }
 }
 
-/// Adjusts a shard's part of a sum.
-pub(super) fn recount(sum: &AtomicUsize, counted: &mut usize, now: usize) {
-    let before = std::mem::replace(counted, now);
-    if now >= before {
-        sum.fetch_add(now - before, Ordering::Relaxed);
-    } else {
-        sum.fetch_sub(before - now, Ordering::Relaxed);
-    }
-}
-
 impl Actor for ShardActor {
     type Context = Context<Self>;
 
@@ -357,13 +286,10 @@ impl Actor for ShardActor {
     }
 }
 
-/// An actor is dropped when its thread or it itself ends. Before the process is told to stop that
-/// means that its keys are gone, which nothing here can mend; an orchestrator restarts us.
+/// Its keys are gone with it.
 impl Drop for ShardActor {
     fn drop(&mut self) {
-        if self.shared.lifecycle.stage() < Stage::Stopping {
-            super::abort(&format!("shard {} ended while serving", self.shard));
-        }
+        self.shared.end(self.shard);
     }
 }
 

@@ -5,12 +5,11 @@
 
 use super::Waiting;
 use crate::keymap::{KeyIndex, Room};
-use crate::lifecycle::Stage;
 use crate::model::Key;
 use crate::store::StoreError;
 use crate::store::merger::JobDone;
 use crate::store::message::{Admitted, Count, Counted, Found, Search, Total};
-use crate::store::shard::{HEARTBEAT, Shared, recount};
+use crate::store::shared::{HEARTBEAT, Held, Shared};
 use crate::valkey::{EngineError, PARTITIONS, Step};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -75,8 +74,7 @@ pub(in crate::store) struct ReplicaActor {
     keys: Vec<usize>,
     /// Keys of the share by its heads.
     head_keys: usize,
-    counted_bytes: usize,
-    counted_merging_bytes: usize,
+    held: Held,
     /// How long a search waits for a round.
     patience: Duration,
     waiting: Rc<Waiting>,
@@ -95,8 +93,7 @@ impl ReplicaActor {
             index: KeyIndex::default(),
             keys: vec![0; PARTITIONS],
             head_keys: 0,
-            counted_bytes: 0,
-            counted_merging_bytes: 0,
+            held: Held::default(),
             patience,
             waiting: waiting.clone(),
             shared,
@@ -169,11 +166,11 @@ impl ReplicaActor {
     }
 
     fn changed(&mut self, context: &mut Context<Self>) {
-        let bytes = self.index.heap_bytes();
-        recount(&self.shared.bytes, &mut self.counted_bytes, bytes);
-        let merging = self.index.merging_bytes();
-        let counted = &mut self.counted_merging_bytes;
-        recount(&self.shared.merging_bytes, counted, merging);
+        let now = Held {
+            bytes: self.index.heap_bytes(),
+            merging_bytes: self.index.merging_bytes(),
+        };
+        self.shared.recount(&mut self.held, now);
         self.hand_out_jobs(context);
     }
 
@@ -193,13 +190,11 @@ impl Actor for ReplicaActor {
     }
 }
 
-/// As for the memory engine, but that no key is lost with it: the engine has them all. Without its
-/// index the server is of no use all the same.
+/// No key is lost with it, since the engine has them all; without its index the server is of no use
+/// all the same.
 impl Drop for ReplicaActor {
     fn drop(&mut self) {
-        if self.shared.lifecycle.stage() < Stage::Stopping {
-            crate::store::abort(&format!("shard {} ended while serving", self.shard));
-        }
+        self.shared.end(self.shard);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store by its handle and its messages, on threads of its own.
 
 use super::*;
+use crate::lifecycle::Stage;
 use crate::model::{ContentType, Filter, Query};
 use crate::store::{Readiness, SET_MANY_MAX, Store, StoreOptions};
 use actix::{Arbiter, Message, System};
@@ -17,16 +18,28 @@ fn set(text: &str) -> Mutation {
     Mutation::set(key(text), ContentType::JSON, "1".into())
 }
 
-/// A store of `shards` shards on `threads` threads, and these threads.
-fn store(shards: usize, threads: usize, request_timeout: Duration) -> (Store, Vec<Arbiter>) {
-    let options = StoreOptions {
-        shards,
+/// What stores are set up with that no test asks for something else.
+fn options() -> StoreOptions {
+    StoreOptions {
+        shards: 1,
         messages_in_flight_max: 64,
         store_bytes_max: usize::MAX,
-        request_timeout,
+        request_timeout: PATIENT,
         hash_key: [1, 2],
         remote: None,
-    };
+    }
+}
+
+/// The same with a bound on the memory of all keys and values.
+fn bounded(store_bytes_max: usize) -> StoreOptions {
+    StoreOptions {
+        store_bytes_max,
+        ..options()
+    }
+}
+
+/// A store on `threads` threads, and these threads.
+fn store(threads: usize, options: StoreOptions) -> (Store, Vec<Arbiter>) {
     let store = Store::new(options, Arc::default()).unwrap();
     let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
     let (sender, receiver) = mpsc::channel();
@@ -51,8 +64,22 @@ fn with_store<F: Future>(
     request_timeout: Duration,
     test: impl FnOnce(Store) -> F,
 ) -> F::Output {
+    let options = StoreOptions {
+        shards,
+        request_timeout,
+        ..options()
+    };
+    with_store_of(threads, options, test)
+}
+
+/// As [`with_store`], set up in another way.
+fn with_store_of<F: Future>(
+    threads: usize,
+    options: StoreOptions,
+    test: impl FnOnce(Store) -> F,
+) -> F::Output {
     System::new().block_on(async {
-        let (store, arbiters) = store(shards, threads, request_timeout);
+        let (store, arbiters) = store(threads, options);
         let output = test(store.clone()).await;
         store.0.shared.lifecycle.advance(Stage::Stopping);
         for arbiter in arbiters {
@@ -148,15 +175,7 @@ fn reads_that_are_answered_together_see_what_was_asked_for_before_them_and_no_mo
 #[test]
 fn many_searches_in_a_row_let_others_of_the_thread_have_a_turn() {
     System::new().block_on(async {
-        let options = StoreOptions {
-            shards: 1,
-            messages_in_flight_max: 64,
-            store_bytes_max: usize::MAX,
-            request_timeout: PATIENT,
-            hash_key: [1, 2],
-            remote: None,
-        };
-        let store = Store::new(options, Arc::default()).unwrap();
+        let store = Store::new(options(), Arc::default()).unwrap();
         store.host(1);
         let keys: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
         for keys in keys.chunks(SET_MANY_MAX) {
@@ -252,12 +271,7 @@ fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
 #[test]
 fn a_bulk_load_fills_the_store_whatever_merges_take_meanwhile() {
     const BYTES_MAX: usize = 8 << 20;
-    with_store(1, 1, PATIENT, |store| async move {
-        let bounded = Run(Box::new(|shard| shard.bytes_max = BYTES_MAX));
-        store
-            .ask(0, bounded, crate::store::Admission::Refuse)
-            .await
-            .unwrap();
+    with_store_of(1, bounded(BYTES_MAX), |store| async move {
         let mut number = 0;
         let stopped = loop {
             let names = number..number + SET_MANY_MAX;
@@ -285,10 +299,7 @@ fn a_bulk_load_fills_the_store_whatever_merges_take_meanwhile() {
 #[test]
 fn what_was_deleted_from_a_full_store_makes_room_for_others() {
     const BYTES_MAX: usize = 16 << 20;
-    with_store(1, 1, PATIENT, |store| async move {
-        let bounded = Run(Box::new(|shard| shard.bytes_max = BYTES_MAX));
-        let admission = crate::store::Admission::Refuse;
-        store.ask(0, bounded, admission).await.unwrap();
+    with_store_of(1, bounded(BYTES_MAX), |store| async move {
         let body = bytes::Bytes::from(vec![b'1'; 200]);
         let large = |name: String| Mutation::set(key(&name), ContentType::JSON, body.clone());
         let mut stored = 0;
@@ -439,7 +450,7 @@ impl Handler<Busy> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, message: Busy, context: &mut Self::Context) {
-        let beat = self.shared.heartbeats[self.shard].load(Ordering::Relaxed);
+        let beat = self.shared.last_beat(self.shard);
         let first_beat = message.first_beat.unwrap_or_else(|| {
             // More futures than a turn that is ended early has time for.
             (0..3).for_each(|_| {
@@ -484,7 +495,12 @@ fn an_actor_that_is_lost_aborts_the_process() {
     if std::env::var_os(CHILD).is_some() {
         env_logger::init();
         System::new().block_on(async {
-            let (_store, mut arbiters) = store(2, 2, PATIENT);
+            let shards = 2;
+            let options = StoreOptions {
+                shards,
+                ..options()
+            };
+            let (_store, mut arbiters) = store(2, options);
             let lost = arbiters.swap_remove(0);
             lost.stop();
             let _ = lost.join();
