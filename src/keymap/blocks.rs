@@ -188,6 +188,12 @@ impl Blocks {
         }
     }
 
+    /// Fetches where a rank's block begins ahead of its use.
+    pub(super) fn prefetch_start(&self, rank: u32) {
+        let at = (rank / BLOCK_KEYS) as usize * size_of::<u32>();
+        prefetch_index(&self.starts[..], at);
+    }
+
     /// Fetches the first two cache lines of a rank's block ahead of their use, and no more: where many
     /// keys are to be decoded, they are fetched at once. Most blocks of short keys are within.
     pub(super) fn prefetch(&self, rank: u32) {

@@ -240,9 +240,14 @@ impl KeyIndex {
         for (place, key) in hashes.iter_mut().zip(keys) {
             *place = hash(key);
             count += 1;
-            // Their ranks are waited for together, so that only those are read that are needed.
             for live in &self.segments {
                 live.segment.prefetch_fingerprints(*place);
+            }
+        }
+        // This round and those after it read only what the one before fetched.
+        for hash in &hashes[..count] {
+            for live in &self.segments {
+                live.segment.prefetch_likely_rank(*hash);
             }
         }
         let mut ranks = [None; PREFETCH_MAX];
@@ -250,11 +255,15 @@ impl KeyIndex {
             *place = self.segments.iter().find_map(|live| {
                 let rank = live.segment.likely_rank(*hash)?;
                 live.segment.prefetch_slot(rank);
-                live.segment.prefetch(rank);
                 Some((&live.segment, rank))
             });
         }
-        ranks.map(|place| place.map(|(segment, rank)| segment.slot(rank)))
+        ranks.map(|place| {
+            place.map(|(segment, rank)| {
+                segment.prefetch(rank);
+                segment.slot(rank)
+            })
+        })
     }
 
     /// Adds a key that is not in the index.

@@ -85,6 +85,9 @@ impl KeyMap {
         if self.index.is_large() {
             let slots = self.index.prefetch(keys.map(Key::as_bytes));
             let slots = slots.iter().flatten();
+            slots
+                .clone()
+                .for_each(|slot| self.values.prefetch_place(*slot));
             slots.for_each(|slot| self.values.prefetch(*slot));
         }
     }

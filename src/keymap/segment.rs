@@ -142,6 +142,14 @@ impl Segment {
         matches!(self.lookup, Lookup::Table(_))
     }
 
+    /// Fetches the rank that the key of a hash mostly has, if it is here and the segment is large,
+    /// ahead of its use.
+    pub(super) fn prefetch_likely_rank(&self, hash: u64) {
+        if let Lookup::Table(table) = &self.lookup {
+            table.prefetch_likely_rank(hash);
+        }
+    }
+
     /// The rank that the key of a hash mostly has, if it is here and the segment is large.
     pub(super) fn likely_rank(&self, hash: u64) -> Option<u32> {
         match &self.lookup {
@@ -179,9 +187,10 @@ impl Segment {
         self.keys.key_at(rank, key);
     }
 
-    /// Fetches a rank's slot ahead of its use.
+    /// Fetches a rank's slot, and where its key is, ahead of their use.
     pub(super) fn prefetch_slot(&self, rank: u32) {
         self.slots.prefetch(rank);
+        self.keys.prefetch_start(rank);
     }
 
     /// Fetches a rank's key ahead of its use.

@@ -104,6 +104,11 @@ impl Slab {
         }
     }
 
+    /// Fetches where a slot's value is ahead of its use.
+    pub(super) fn prefetch_place(&self, slot: u32) {
+        self.places.prefetch(slot);
+    }
+
     /// Fetches a slot's value ahead of its use, whatever is in the slot.
     pub(super) fn prefetch(&self, slot: u32) {
         if let Some(place) = self.places.look(slot)

@@ -233,6 +233,15 @@ impl Table {
         prefetch_index(&self.entries[..], group * GROUP_BYTES);
     }
 
+    /// Fetches the rank that the key of a hash mostly has, if it is here, ahead of its use.
+    pub(super) fn prefetch_likely_rank(&self, hash: u64) {
+        let group = self.layout.first_group(hash);
+        let fingerprints = self.layout.group(&self.entries, group);
+        if let Some(entry) = Equal::to(fingerprint(hash), fingerprints).next() {
+            prefetch_index(&self.entries[..], self.layout.rank_start(group, entry));
+        }
+    }
+
     /// Fetches all that leads to the rank of a key ahead of its use.
     pub(super) fn prefetch(&self, hash: u64) {
         let group = self.layout.first_group(hash);

@@ -3,6 +3,7 @@
 
 use crate::keymap::memory::HUGE_PAGE_BYTES;
 use crate::keymap::scratch::Scratch;
+use prefetch_index::prefetch_index;
 
 /// Numbers of a small piece: of each only the pages that are written take memory.
 const SMALL: usize = 16 * 1024;
@@ -51,6 +52,18 @@ impl Places {
     /// The number at any index; `None` where there is none.
     pub(super) fn look(&self, index: u32) -> Option<u32> {
         ((index as usize) < self.len).then(|| self.get(index))
+    }
+
+    /// Fetches the number at any index ahead of its use.
+    pub(super) fn prefetch(&self, index: u32) {
+        let index = index as usize;
+        let (pieces, at, size) = match index.checked_sub(LARGE_START) {
+            None => (&self.small, index, SMALL),
+            Some(index) => (&self.large, index, LARGE),
+        };
+        if let Some(piece) = pieces.get(at / size) {
+            prefetch_index(&piece[..], at % size);
+        }
     }
 
     pub(super) fn get_mut(&mut self, index: u32) -> &mut u32 {
