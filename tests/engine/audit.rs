@@ -59,7 +59,7 @@ pub fn write_during(server: &Server, name: &str, loss: Loss, during: impl FnOnce
 }
 
 /// Tells the writers to end when it is dropped.
-struct Ending<'a>(&'a AtomicBool);
+pub struct Ending<'a>(pub &'a AtomicBool);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {

@@ -1,9 +1,12 @@
 //! An engine that refuses, is full, is gone or hangs.
 
+use crate::audit::Ending;
+use crate::proxy::{Proxy, Weather};
 use crate::redis::Redis;
 use crate::support::until;
 use crate::{metric, server};
 use rustix::process::Signal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -197,6 +200,50 @@ fn an_engine_that_is_gone_and_back_is_used_again_within_two_seconds() {
     );
     assert_eq!(server.get("/readyz").status, 200);
     assert!(metric(&server, "kvstore_engine_reconnects_total") >= 1.0);
+}
+
+/// Whoever finds no connection makes one, for which all others of its thread wait: also a scrub, which
+/// must go on while searches are asked without pause.
+#[test]
+fn a_link_that_was_cut_is_used_again_at_once_whoever_connects() {
+    const OUTAGES: usize = 20;
+    let redis = Redis::start(&[]);
+    let proxy = Proxy::to(redis.port());
+    let limits = ["--workers", "1", "--request-timeout-ms", "5000"];
+    let scrub = ["--engine-scrub-interval-ms", "1"];
+    let server = server(&proxy.url(), &[limits.as_slice(), &scrub].concat());
+    server.fill(["a"]);
+    let done = AtomicBool::new(false);
+    let longest = std::thread::scope(|scope| {
+        let ending = Ending(&done);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut connection = server.connect();
+                while !done.load(Ordering::Relaxed) {
+                    connection.request("GET", "/search?prefix=", &[], b"");
+                }
+            });
+        }
+        let mut longest = Duration::ZERO;
+        for _ in 0..OUTAGES {
+            proxy.set(Weather::Cut);
+            until("reads are refused", || {
+                (server.get("/get/a").status != 200).then_some(())
+            });
+            // So that others come while one connects.
+            proxy.set(Weather::Slow(Duration::from_millis(5)));
+            let back = Instant::now();
+            for path in ["/get/a", "/search?prefix="] {
+                until("it is answered again", || {
+                    (server.get(path).status == 200).then_some(())
+                });
+            }
+            longest = longest.max(back.elapsed());
+        }
+        drop(ending);
+        longest
+    });
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
 }
 
 #[test]

@@ -71,8 +71,13 @@ impl Follower {
     fn read(&mut self, partition: usize) {
         self.being_read.insert(partition);
         let (client, patience) = (self.options.client.clone(), self.options.patience);
+        // A task of its own: it may be the one that connects to the engine, for which all others wait,
+        // and here it would stand still for as long as a round takes.
+        let reading = actix::spawn(Reading::read(client, partition, patience));
         self.readings.push(Box::pin(async move {
-            (partition, Reading::read(client, partition, patience).await)
+            // A panic, which the hook has logged, is a failure as others are.
+            let read = reading.await.unwrap_or(Err(EngineError::Other));
+            (partition, read)
         }));
     }
 
