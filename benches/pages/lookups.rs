@@ -1,8 +1,9 @@
-//! Key to value, against a hash table in the same loop, and how many blocks that takes.
+//! Key to value, against a hash table in the same loop, and for how many keys an exact table of a large
+//! segment leads to as few blocks as can be: one where the key is there, and none where it is not.
 
 use crate::shapes::{Shape, random};
-use crate::{REPEATS_MAX, median_us};
-use kvstore::keymap::KeyMap;
+use crate::{Merges, REPEATS_MAX, build, median_us};
+use kvstore::keymap::{KeyIndex, KeyMap};
 use kvstore::model::{ContentType, Key, Revision, Value};
 use std::collections::HashMap;
 
@@ -58,7 +59,16 @@ pub fn report(shape: &Shape) {
         .iter()
         .map(|keys| keys.iter().map(changed).collect())
         .collect();
+    let index = build(&shape.keys, Merges::AllDone);
+    let has_tables = index.stats().segment_bytes.table > 0;
     for (what, probes, found) in [("hit", hits, PROBES), ("miss", misses, 0)] {
+        let least = found / PROBES;
+        let percent = percent_with(&index, least, probes.iter().flatten());
+        let share = if has_tables {
+            format!("{percent:.1}")
+        } else {
+            String::new()
+        };
         let mut turn = probes.iter().cycle();
         let ours = median_us(|| {
             let keys = turn.next().expect("a cycle has no end").iter();
@@ -79,7 +89,7 @@ pub fn report(shape: &Shape) {
             );
         });
         println!(
-            "| {} {} | {what} | {:.2} | {:.2} | {:.1} |",
+            "| {} {} | {what} | {:.2} | {:.2} | {:.1} | {share} |",
             map.len(),
             shape.name,
             ours / PROBES as f64,
@@ -87,4 +97,19 @@ pub fn report(shape: &Shape) {
             ours / theirs
         );
     }
+}
+
+/// For how many of some keys so many blocks are read, in percent of those that tables decide on.
+fn percent_with<'a>(index: &KeyIndex, blocks: usize, keys: impl Iterator<Item = &'a Key>) -> f64 {
+    let (mut as_many, mut all) = (0, 0);
+    for key in keys {
+        let mut read = 0;
+        let found = index.find_with(key.as_bytes(), |_| read += 1);
+        // A key that was found without was in a small segment or a tree.
+        if found.is_none() || read > 0 {
+            as_many += usize::from(read == blocks);
+            all += 1;
+        }
+    }
+    as_many as f64 * 100.0 / all as f64
 }

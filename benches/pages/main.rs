@@ -89,7 +89,8 @@ fn main() {
         }
     }
     if !any_part || asks("lookups") {
-        let head = "| keys | | kvstore µs | hash table µs | ratio |\n|---|---|--:|--:|--:|";
+        let head = "| keys | | kvstore µs | hash table µs | ratio | as few blocks as can be, % |\n\
+                    |---|---|--:|--:|--:|--:|";
         each("Lookups", head, &lookups::report);
     }
     if asks("deletes") {

@@ -64,7 +64,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All of them.
+    /// All of them, in the order of their declaration.
     pub const ALL: [Self; 5] = [Self::Get, Self::Set, Self::Delete, Self::Sync, Self::Reload];
 
     /// The label in metrics.
