@@ -58,7 +58,7 @@ pub fn write_during(server: &Server, name: &str, loss: Loss, during: impl FnOnce
     })
 }
 
-/// Tells the writers to end when it is dropped.
+/// Tells other threads to end when it is dropped.
 pub struct Ending<'a>(pub &'a AtomicBool);
 
 impl Drop for Ending<'_> {
