@@ -3,9 +3,43 @@
 --   share method path-format body-format
 -- A key has a number of eight digits: {8} in a format is that number, {first6} its first six digits, {last5} its last
 -- five, and so on. The share of each request is in percent.
+--
+-- A request is put together once, and then only its numbers are filled in: wrk shares the machine with what it measures.
+
+local DIGITS = 8
 
 local requests = {}
 local keys, is_new, next_key
+
+-- A request's text as a format, and how its numbers are made of the key's.
+local function compile(method, path, body)
+   local numbers = {}
+   local function place(divisor, modulus, length)
+      table.insert(numbers, { divisor = divisor, modulus = modulus, length = length })
+      -- Of the number's length, so that the content's is right.
+      return string.rep(string.char(#numbers), length)
+   end
+   local function mark(format)
+      format = format:gsub("{8}", function() return place(1, 10 ^ DIGITS, DIGITS) end)
+      format = format:gsub("{first(%d)}", function(length) return place(10 ^ (DIGITS - length), 10 ^ length, tonumber(length)) end)
+      return (format:gsub("{last(%d)}", function(length) return place(1, 10 ^ length, tonumber(length)) end))
+   end
+   local headers = {}
+   if body ~= "" then
+      headers["Content-Type"] = "application/json"
+   end
+   local text = wrk.format(method, mark(path), headers, body ~= "" and mark(body) or nil):gsub("%%", "%%%%")
+   -- Those of a format are filled in in the order in which they stand in it.
+   local ordered = {}
+   text = text:gsub("[%z\1-\8]+", function(run)
+      local number = numbers[run:byte()]
+      table.insert(ordered, number)
+      return "%0" .. number.length .. "d"
+   end)
+   assert(#ordered <= 2, "a request has two numbers at the most")
+   local one = { divisor = 1, modulus = 1 }
+   return { text = text, first = ordered[1] or one, second = ordered[2] or one }
+end
 
 function init(args)
    is_new = args[1] == "new"
@@ -14,18 +48,16 @@ function init(args)
    next_key = keys + (os.time() % 100000) * 1000000
    for first = 3, #args, 4 do
       local share = tonumber(args[first])
+      local it = compile(args[first + 1], args[first + 2], args[first + 3])
       for _ = 1, share do
-         table.insert(requests, { method = args[first + 1], path = args[first + 2], body = args[first + 3] })
+         table.insert(requests, it)
       end
    end
    math.randomseed(os.time())
 end
 
-local function fill(format, number)
-   local digits = string.format("%08d", number)
-   format = format:gsub("{8}", digits)
-   format = format:gsub("{first(%d)}", function(length) return digits:sub(1, tonumber(length)) end)
-   return (format:gsub("{last(%d)}", function(length) return digits:sub(-tonumber(length)) end))
+local function part(number, of)
+   return math.floor(number / of.divisor) % of.modulus
 end
 
 function request()
@@ -37,13 +69,7 @@ function request()
    else
       number = math.random(0, keys - 1)
    end
-   local headers = {}
-   local body
-   if it.body ~= "" then
-      body = fill(it.body, number)
-      headers["Content-Type"] = "application/json"
-   end
-   return wrk.format(it.method, fill(it.path, number), headers, body)
+   return string.format(it.text, part(number, it.first), part(number, it.second))
 end
 
 function done(summary, latency, _)
