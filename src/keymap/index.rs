@@ -37,9 +37,6 @@ const FROZEN_MAX: usize = 2;
 /// and at rest there are far fewer.
 const SEGMENTS_MAX: usize = 12;
 
-/// How many keys' memory is fetched ahead at a time: as many misses as processors keep under way.
-pub const PREFETCH_MAX: usize = 16;
-
 /// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
 const TREE_ENTRY_BYTES: usize = 40;
 
@@ -49,7 +46,7 @@ pub struct KeyIndex {
     fresh: Fresh,
     frozen: Vec<Frozen>,
     /// From the largest on.
-    segments: Vec<Live>,
+    pub(super) segments: Vec<Live>,
     jobs: Vec<Running>,
     last_id: u64,
     len: usize,
@@ -220,49 +217,6 @@ impl KeyIndex {
         self.segments.iter().find_map(|live| {
             let rank = live.segment.find(key, hash, &mut ahead)?;
             (!live.dead.contains(rank)).then(|| live.segment.slot(rank))
-        })
-    }
-
-    /// Whether a lookup reads memory that is worth fetching ahead.
-    pub fn is_large(&self) -> bool {
-        self.segments.iter().any(|live| live.segment.has_table())
-    }
-
-    /// Fetches what [`find`](Self::find) of these keys will read in large segments, of the first
-    /// [`PREFETCH_MAX`] of them, so that their cache misses overlap. Returns the slots that they mostly
-    /// have; a hint and no more.
-    pub fn prefetch<'a>(
-        &self,
-        keys: impl Iterator<Item = &'a [u8]>,
-    ) -> [Option<u32>; PREFETCH_MAX] {
-        let mut hashes = [0; PREFETCH_MAX];
-        let mut count = 0;
-        for (place, key) in hashes.iter_mut().zip(keys) {
-            *place = hash(key);
-            count += 1;
-            for live in &self.segments {
-                live.segment.prefetch_fingerprints(*place);
-            }
-        }
-        // This round and those after it read only what the one before fetched.
-        for hash in &hashes[..count] {
-            for live in &self.segments {
-                live.segment.prefetch_likely_rank(*hash);
-            }
-        }
-        let mut ranks = [None; PREFETCH_MAX];
-        for (place, hash) in ranks.iter_mut().zip(&hashes[..count]) {
-            *place = self.segments.iter().find_map(|live| {
-                let rank = live.segment.likely_rank(*hash)?;
-                live.segment.prefetch_slot(rank);
-                Some((&live.segment, rank))
-            });
-        }
-        ranks.map(|place| {
-            place.map(|(segment, rank)| {
-                segment.prefetch(rank);
-                segment.slot(rank)
-            })
         })
     }
 

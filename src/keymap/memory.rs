@@ -10,7 +10,7 @@ pub(super) const MAPPED_BYTES_MIN: usize = 32 * 1024;
 /// From so many bytes on a mapping asks for huge pages, which take 2 MiB each even where less is
 /// written: searches touch it all over, and the addresses of small pages would not fit the
 /// processor's cache of these.
-const HUGE_BYTES_MIN: usize = 12 * 1024 * 1024;
+const HUGE_BYTES_MIN: usize = 4 * 1024 * 1024;
 
 /// What a huge page takes.
 pub(super) const HUGE_PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -21,10 +21,19 @@ pub(super) const PAGE_BYTES: usize = 4096;
 /// What the processor fetches at a time, in bytes.
 pub(super) const CACHE_LINE_BYTES: usize = 64;
 
+/// What the memory of a mapping of so many bytes is taken from the system by, in bytes.
+pub(super) fn page_bytes(mapping_bytes: usize) -> usize {
+    if mapping_bytes >= HUGE_BYTES_MIN {
+        HUGE_PAGE_BYTES
+    } else {
+        PAGE_BYTES
+    }
+}
+
 /// A mapping of so many zeros; `None` where the system gives none.
 pub(super) fn map(bytes: usize) -> Option<MmapMut> {
     let mapping = MmapMut::map_anon(bytes).ok()?;
-    if bytes >= HUGE_BYTES_MIN {
+    if page_bytes(bytes) == HUGE_PAGE_BYTES {
         // Where huge pages are turned off, all works as well, only slower.
         let _ = mapping.advise(Advice::HugePage);
     }

@@ -6,6 +6,7 @@
 //!
 //! # Layout
 //! - `index`: the parts of an index and the rules by which keys move between them
+//! - `ahead`: many lookups at a time
 //! - `page`: one page of a search over all parts
 //! - `policy`: which segments to merge next; `job` and `merge`: how; `descending`: streams in order
 //! - `segment`: an immutable set of keys in both orders, made of
@@ -24,6 +25,7 @@
 //! A search of many pages runs beside writes and merges. A key that is present from the first page
 //! to the last appears exactly once and in order; one that is never present never appears.
 
+mod ahead;
 mod blocks;
 mod bloom;
 mod dead;
@@ -46,7 +48,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use index::{Finish, IndexStats, KeyIndex, PREFETCH_MAX, Room};
+pub use ahead::{AHEAD_MAX, LookAhead};
+pub use index::{Finish, IndexStats, KeyIndex, Room};
 pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
@@ -77,19 +80,6 @@ impl KeyMap {
     pub fn get(&self, key: &Key) -> Option<Value> {
         let slot = self.find(key)?;
         Some(self.values.get(slot))
-    }
-
-    /// Fetches what [`get`](Self::get) of these keys will read, of the first [`PREFETCH_MAX`] of them,
-    /// so that their cache misses overlap: with keys by the million a read is mostly these.
-    pub fn prefetch<'a>(&self, keys: impl Iterator<Item = &'a Key>) {
-        if self.index.is_large() {
-            let slots = self.index.prefetch(keys.map(Key::as_bytes));
-            let slots = slots.iter().flatten();
-            slots
-                .clone()
-                .for_each(|slot| self.values.prefetch_place(*slot));
-            slots.for_each(|slot| self.values.prefetch(*slot));
-        }
     }
 
     /// Makes `key` name `value` and returns whether it named nothing before.

@@ -5,7 +5,7 @@
 //! changes again. Large ones lie in mappings of their own, so that their memory is back with the
 //! system as soon as they are dropped, whatever the allocator keeps.
 
-use super::memory::{MAPPED_BYTES_MIN, Memory, PAGE_BYTES};
+use super::memory::{MAPPED_BYTES_MIN, Memory, page_bytes};
 use bytes::Bytes;
 use memmap2::MmapMut;
 use std::fmt;
@@ -51,8 +51,10 @@ pub(super) struct Part {
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Heap,
-    /// A mapping of their own.
-    Mapping,
+    /// A mapping of their own, with pages of so many bytes.
+    Mapping {
+        page_bytes: usize,
+    },
 }
 
 /// Why a byte string is not a part.
@@ -119,7 +121,7 @@ impl Part {
     /// Bytes of memory.
     pub(super) fn heap_bytes(&self) -> usize {
         match self.place {
-            Place::Mapping => self.stored.len().next_multiple_of(PAGE_BYTES),
+            Place::Mapping { page_bytes } => self.stored.len().next_multiple_of(page_bytes),
             Place::Heap => self.stored.len(),
         }
     }
@@ -215,11 +217,12 @@ impl Buffer {
                 (Bytes::from(bytes), Place::Heap)
             }
             Memory::Mapping(mapping) => {
+                let page_bytes = page_bytes(mapping.len());
                 let owner = Sealed {
                     mapping,
                     len: self.len,
                 };
-                (Bytes::from_owner(owner), Place::Mapping)
+                (Bytes::from_owner(owner), Place::Mapping { page_bytes })
             }
         };
         Part {

@@ -123,13 +123,6 @@ impl Segment {
         self.keys.table()
     }
 
-    /// Fetches what tells whether a key is here ahead of its use, where the segment is large.
-    pub(super) fn prefetch_fingerprints(&self, hash: u64) {
-        if let Lookup::Table(table) = &self.lookup {
-            table.prefetch_fingerprints(hash);
-        }
-    }
-
     /// Fetches what leads to a rank ahead of its use, where the segment is large.
     pub(super) fn prefetch_hash(&self, hash: u64) {
         if let Lookup::Table(table) = &self.lookup {
@@ -140,14 +133,6 @@ impl Segment {
     /// Whether there is a table, and memory to be fetched ahead.
     pub(super) fn has_table(&self) -> bool {
         matches!(self.lookup, Lookup::Table(_))
-    }
-
-    /// Fetches the rank that the key of a hash mostly has, if it is here and the segment is large,
-    /// ahead of its use.
-    pub(super) fn prefetch_likely_rank(&self, hash: u64) {
-        if let Lookup::Table(table) = &self.lookup {
-            table.prefetch_likely_rank(hash);
-        }
     }
 
     /// The rank that the key of a hash mostly has, if it is here and the segment is large.
@@ -175,6 +160,11 @@ impl Segment {
             Lookup::Bloom(bloom) if bloom.may_contain(hash) => look(self.forward.floor(key)),
             Lookup::Bloom(_) => None,
         }
+    }
+
+    /// Whether a rank's key is `key`.
+    pub(super) fn is_at(&self, rank: u32, key: &[u8]) -> bool {
+        self.keys.lower_bound(rank / BLOCK_KEYS, key) == (rank, true)
     }
 
     /// The slot of a rank.

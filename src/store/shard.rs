@@ -11,7 +11,7 @@ use super::message::{
 use super::parked::{Answer, ParkedWrites};
 use super::shared::{Fit, HEARTBEAT, Held, Shared};
 use super::waiting::{AnswerGets, Queued, WaitingGet, WaitingGets};
-use crate::keymap::{KeyMap, PREFETCH_MAX, Room};
+use crate::keymap::{AHEAD_MAX, KeyMap, Room};
 use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,17 +102,20 @@ impl ShardActor {
         }
         let mut gets = std::mem::take(&mut self.answering);
         self.gets.take(&mut gets);
-        // What a single one reads is fetched ahead while it is looked up.
-        if gets.len() > 1 {
-            // Were there a panic, it would be in each of the reads too, which answer it.
-            let _ = self.guard(|shard| {
-                shard.map.prefetch(gets.iter().map(WaitingGet::key));
-                Ok(())
-            });
-        }
+        // Were there a panic, it would be in each of the reads too, which answer it. A single one
+        // fetches ahead by itself what it reads.
+        let keys = gets.iter().map(WaitingGet::key);
+        let ahead = match gets.len() {
+            1 => None,
+            _ => caught(|| Ok(self.map.look_ahead(keys))).ok(),
+        };
         // Whoever gave up is told nothing, and costs nothing.
-        for get in gets.drain(..).filter(|get| !get.is_abandoned()) {
-            let answer = self.guard(|shard| Ok(shard.map.get(get.key())));
+        let wanted = gets.drain(..).enumerate();
+        for (at, get) in wanted.filter(|(_, get)| !get.is_abandoned()) {
+            let answer = caught(|| match &ahead {
+                Some(ahead) => Ok(ahead.get(at, get.key())),
+                None => Ok(self.map.get(get.key())),
+            });
             get.answer(answer);
         }
         self.answering = gets;
@@ -195,7 +198,7 @@ impl ShardActor {
         &mut self,
         handler: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        catch_unwind(AssertUnwindSafe(|| handler(self))).unwrap_or(Err(StoreError::Panicked))
+        caught(|| handler(self))
     }
 
     /// What follows every change: count the bytes, and hand out jobs.
@@ -270,6 +273,11 @@ impl ShardActor {
     }
 }
 
+/// Runs what may panic.
+fn caught<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(StoreError::Panicked))
+}
+
 impl Actor for ShardActor {
     type Context = Context<Self>;
 
@@ -298,7 +306,7 @@ impl Handler<Admitted<Get>> for ShardActor {
 
     fn handle(&mut self, message: Admitted<Get>, _: &mut Self::Context) -> Self::Result {
         // As many as are fetched at once: those that come while a mailbox never empties wait no longer.
-        if self.gets.len() >= PREFETCH_MAX {
+        if self.gets.len() >= AHEAD_MAX {
             self.answer_gets();
         }
         self.gets.queue(message)
