@@ -1,15 +1,13 @@
 -- What wrk sends: requests for random keys, or for keys that are new.
 -- Arguments: how a key is found (random, new), number of keys, then one or more of
 --   share method path-format body-format
--- A key has a number of eight digits: {8} in a format is that number, {first6} its first six digits, {last5} its last
--- five, and so on. The share of each request is in percent.
+-- A key has a number of eight digits, of twelve where it is new: {8} in a format is that number, {first6} its first six
+-- digits, {last5} its last five, and so on. The share of each request is in percent.
 --
 -- A request is put together once, and then only its numbers are filled in: wrk shares the machine with what it measures.
 
-local DIGITS = 8
-
 local requests = {}
-local keys, is_new, next_key
+local keys, is_new, next_key, digits
 
 -- A request's text as a format, and how its numbers are made of the key's.
 local function compile(method, path, body)
@@ -20,8 +18,8 @@ local function compile(method, path, body)
       return string.rep(string.char(#numbers), length)
    end
    local function mark(format)
-      format = format:gsub("{8}", function() return place(1, 10 ^ DIGITS, DIGITS) end)
-      format = format:gsub("{first(%d)}", function(length) return place(10 ^ (DIGITS - length), 10 ^ length, tonumber(length)) end)
+      format = format:gsub("{8}", function() return place(1, 10 ^ digits, digits) end)
+      format = format:gsub("{first(%d)}", function(length) return place(10 ^ (digits - length), 10 ^ length, tonumber(length)) end)
       return (format:gsub("{last(%d)}", function(length) return place(1, 10 ^ length, tonumber(length)) end))
    end
    local headers = {}
@@ -43,6 +41,7 @@ end
 
 function init(args)
    is_new = args[1] == "new"
+   digits = is_new and 12 or 8
    keys = tonumber(args[2])
    -- Above all keys of the rounds before, which began at least a second earlier.
    next_key = keys + (os.time() % 100000) * 1000000

@@ -22,11 +22,11 @@ pub struct LookAhead<'a> {
 
 /// Where a key is, if it is where keys of its hash mostly are.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Likely {
-    /// Which of the index' segments, rank and slot.
-    pub(super) segment: usize,
-    pub(super) rank: u32,
-    pub(super) slot: u32,
+struct Likely {
+    /// Which of the index' segments.
+    segment: usize,
+    rank: u32,
+    slot: u32,
 }
 
 impl KeyMap {
