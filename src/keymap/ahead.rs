@@ -6,7 +6,7 @@
 //! Source: group prefetching, Chen, Ailamaki, Gibbons and Mowry, "Improving Hash Join Performance
 //! through Prefetching" (2004).
 
-use super::bloom::hash;
+use super::hash::hash;
 use super::{KeyIndex, KeyMap};
 use crate::model::{Key, Value};
 
@@ -56,9 +56,7 @@ impl KeyIndex {
     /// Where the first [`AHEAD_MAX`] of some keys likely are; what is there is on its way.
     fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> [Option<Likely>; AHEAD_MAX] {
         let mut likely = [None; AHEAD_MAX];
-        // Only large segments are looked up by hash, and the first is the largest.
-        let largest = self.segments.first();
-        if !largest.is_some_and(|live| live.segment.has_table()) {
+        if self.segments.is_empty() {
             return likely;
         }
         let mut hashes = [0; AHEAD_MAX];

@@ -5,7 +5,7 @@
 //! there are [`GRAVES_MIN`] of them the background folds them into a [`DeadIndex`]; a grave stays
 //! in the scan until its fold is in place.
 
-use super::bloom::hash;
+use super::hash::hash;
 use super::matrix::WaveletMatrix;
 use super::segment::Segment;
 use std::ops::Range;

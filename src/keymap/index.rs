@@ -10,9 +10,10 @@ mod jobs;
 
 pub use jobs::Finish;
 
-use super::bloom::{BloomBuilder, hash};
+use super::bloom::Bloom;
 use super::dead::{Dead, Grave};
 use super::fsst::SymbolTable;
+use super::hash::hash;
 use super::merge::Tree;
 use super::page::{Asked, Page, Request, Source, merge_page, scan_tree};
 use super::policy;
@@ -69,7 +70,7 @@ pub struct KeyIndex {
 struct Fresh {
     keys: Tree,
     /// Most keys that are looked for are elsewhere, and looking in a tree is not cheap.
-    filter: BloomBuilder,
+    filter: Bloom,
     /// Bytes on the heap; the filter's few thousand are left out.
     bytes: usize,
 }
@@ -78,7 +79,7 @@ impl Default for Fresh {
     fn default() -> Self {
         Self {
             keys: Tree::new(),
-            filter: BloomBuilder::with_capacity(FRESH_KEYS),
+            filter: Bloom::with_capacity(FRESH_KEYS),
             bytes: 0,
         }
     }
@@ -88,7 +89,7 @@ impl Default for Fresh {
 #[derive(Debug)]
 struct Frozen {
     keys: Arc<Tree>,
-    filter: BloomBuilder,
+    filter: Bloom,
     bytes: usize,
     dead: BTreeSet<Box<[u8]>>,
     job: Option<u64>,
@@ -193,7 +194,7 @@ impl KeyIndex {
         self.find_with(key, |_| ())
     }
 
-    /// As [`find`](Self::find). In a large segment `ahead` is given the slot as soon as it is likely,
+    /// As [`find`](Self::find). In a segment `ahead` is given the slot as soon as it is likely,
     /// before the key is compared: what is read there overlaps with that.
     pub fn find_with(&self, key: &[u8], mut ahead: impl FnMut(u32)) -> Option<u32> {
         let hash = hash(key);

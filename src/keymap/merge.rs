@@ -165,8 +165,8 @@ fn train(inputs: &[Input]) -> SymbolTable {
 #[cfg(test)]
 mod tests {
     use super::super::blocks::KeyBuffer;
-    use super::super::bloom::hash;
     use super::super::dead::{Dead, DeadBits};
+    use super::super::hash::hash;
     use super::*;
     use crate::model::Filter;
     use proptest::prelude::*;

@@ -13,10 +13,10 @@
 //!   - `blocks`: the keys, front-coded, and `fsst`, by which they are compressed
 //!   - `separators`: which block a key is in
 //!   - `matrix`: rectangles of prefix and suffix
-//!   - `bloom`, in small segments: which keys are surely absent; `table`, in large ones: which
-//!     rank a key has, by hash
+//!   - `table`: which rank a key has, by hash
 //!   - `packed`: its arrays of numbers
 //!   - `part`: the memory of all these, which is what could be stored
+//! - `bloom`: which keys are surely not in a tree; `hash`: of a key
 //! - `scratch`: arrays of numbers; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
@@ -31,6 +31,7 @@ mod bloom;
 mod dead;
 mod descending;
 mod fsst;
+mod hash;
 mod index;
 mod job;
 mod matrix;

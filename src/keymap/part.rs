@@ -34,8 +34,7 @@ pub(super) enum PartKind {
     Permutation = 6,
     Matrix = 7,
     Slots = 8,
-    Bloom = 9,
-    Table = 10,
+    Table = 9,
 }
 
 /// An immutable byte string with a header.

@@ -12,7 +12,6 @@ pub(super) use builder::{SegmentBuilder, SegmentSize};
 pub use bytes::PartBytes;
 
 use super::blocks::{BLOCK_KEYS, Blocks, KeyBuffer, Walk};
-use super::bloom::Bloom;
 use super::dead::Dead;
 use super::fsst::SymbolTable;
 use super::matrix::WaveletMatrix;
@@ -42,7 +41,8 @@ pub(super) struct Segment {
     matrix: WaveletMatrix,
     /// Rank to slot.
     slots: Packed,
-    lookup: Lookup,
+    /// From the hash of a key to its rank.
+    by_hash: Table,
     key_bytes: u64,
 }
 
@@ -56,13 +56,6 @@ pub(super) enum Matches {
     Listed(Vec<u32>),
     /// The ranks that are in the first range and whose reverse ranks are in the second.
     Rectangle(Range<u32>, Range<u32>),
-}
-
-/// Whether and where a key is, by its hash.
-#[derive(Clone, Debug)]
-enum Lookup {
-    Bloom(Bloom),
-    Table(Table),
 }
 
 impl Segment {
@@ -91,10 +84,6 @@ impl Segment {
 
     /// All that there is to store of a segment but for its number of keys and their bytes.
     fn parts(&self) -> impl Iterator<Item = (PartKind, &Part)> {
-        let lookup = match &self.lookup {
-            Lookup::Bloom(bloom) => (PartKind::Bloom, bloom.part()),
-            Lookup::Table(table) => (PartKind::Table, table.part()),
-        };
         let symbols = self
             .keys
             .table()
@@ -105,7 +94,7 @@ impl Segment {
             (PartKind::Permutation, self.permutation.part()),
             (PartKind::Matrix, self.matrix.part()),
             (PartKind::Slots, self.slots.part()),
-            lookup,
+            (PartKind::Table, self.by_hash.part()),
         ];
         self.keys.parts().into_iter().chain(others).chain(symbols)
     }
@@ -123,43 +112,23 @@ impl Segment {
         self.keys.table()
     }
 
-    /// Fetches what leads to a rank ahead of its use, where the segment is large.
+    /// Fetches what leads to a rank ahead of its use.
     pub(super) fn prefetch_hash(&self, hash: u64) {
-        if let Lookup::Table(table) = &self.lookup {
-            table.prefetch(hash);
-        }
+        self.by_hash.prefetch(hash);
     }
 
-    /// Whether there is a table, and memory to be fetched ahead.
-    pub(super) fn has_table(&self) -> bool {
-        matches!(self.lookup, Lookup::Table(_))
-    }
-
-    /// The rank that the key of a hash mostly has, if it is here and the segment is large.
+    /// A rank that the key of a hash may have, and mostly has.
     pub(super) fn likely_rank(&self, hash: u64) -> Option<u32> {
-        match &self.lookup {
-            Lookup::Table(table) => table.likely_rank(hash),
-            Lookup::Bloom(_) => None,
-        }
+        self.by_hash.find(hash, Some)
     }
 
     /// The rank of `key`, whose hash is `hash`, dead or alive. One block is read, and for an absent
-    /// key mostly none. Where there is a table, `ahead` is given the slot that the key likely has
-    /// before its block is read.
+    /// key mostly none. `ahead` is given the slot that the key likely has before its block is read.
     pub(super) fn find(&self, key: &[u8], hash: u64, mut ahead: impl FnMut(u32)) -> Option<u32> {
-        let look = |block: u32| {
-            let (rank, found) = self.keys.lower_bound(block, key);
-            found.then_some(rank)
-        };
-        let look_near = |rank: u32| {
+        self.by_hash.find(hash, |rank| {
             ahead(self.slots.get(rank));
-            look(rank / BLOCK_KEYS)
-        };
-        match &self.lookup {
-            Lookup::Table(table) => table.find(hash, look_near),
-            Lookup::Bloom(bloom) if bloom.may_contain(hash) => look(self.forward.floor(key)),
-            Lookup::Bloom(_) => None,
-        }
+            self.is_at(rank, key).then_some(rank)
+        })
     }
 
     /// Whether a rank's key is `key`.
@@ -356,22 +325,14 @@ mod tests {
             permutation: packed(PartKind::Permutation, &segment.permutation),
             matrix: WaveletMatrix::open(open(PartKind::Matrix, segment.matrix.part()), len, len),
             slots: packed(PartKind::Slots, &segment.slots),
-            lookup: match &segment.lookup {
-                Lookup::Bloom(bloom) => {
-                    Lookup::Bloom(Bloom::open(open(PartKind::Bloom, bloom.part())))
-                }
-                Lookup::Table(table) => {
-                    let table = open(PartKind::Table, table.part());
-                    Lookup::Table(Table::open(table, len))
-                }
-            },
+            by_hash: Table::open(open(PartKind::Table, segment.by_hash.part()), len),
             key_bytes: segment.key_bytes,
         }
     }
 
     #[test]
     fn a_stored_segment_answers_as_the_one_in_memory_does() {
-        // Without and with a symbol table of its own, and with a Bloom filter and a table.
+        // Without and with a symbol table of its own.
         for keys in [1, 100, 70_000, 300_000] {
             let written = segment(keys);
             let read = reopened(&written);
@@ -392,7 +353,7 @@ mod tests {
                 written.key_at(rank, &mut key);
                 let key = key.as_slice();
                 assert_eq!(
-                    read.find(key, super::super::bloom::hash(key), |_| ()),
+                    read.find(key, super::super::hash::hash(key), |_| ()),
                     Some(rank)
                 );
                 assert_eq!(read.slot(rank), rank);

@@ -1,4 +1,4 @@
-//! An exact lookup by hash for large segments: which rank a key has, in one probe.
+//! An exact lookup by hash: which rank a key has, in one probe.
 //!
 //! Groups of 12 entries, each in a cache line: a byte for each entry, a fingerprint of the key's hash
 //! or 0 where the entry is free, and then the ranks. The keys that find their group full go on to the
@@ -234,15 +234,6 @@ impl Table {
         self.layout.prefetch(&self.entries, group);
     }
 
-    /// A rank that the key of a hash may have, by its first group alone, and mostly has.
-    pub(super) fn likely_rank(&self, hash: u64) -> Option<u32> {
-        let layout = self.layout;
-        let group = layout.first_group(hash);
-        let fingerprints = layout.head(&self.entries, group);
-        Equal::to(fingerprint(hash), fingerprints)
-            .find_map(|entry| layout.rank(&self.entries, group, entry, hash))
-    }
-
     /// The first answer of `look` among the ranks that the key of a hash may have. Mostly one rank
     /// for a key that is there, and none for one that is not.
     pub(super) fn find<T>(&self, hash: u64, mut look: impl FnMut(u32) -> Option<T>) -> Option<T> {
@@ -263,7 +254,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bloom::hash;
+    use super::super::hash::hash;
     use super::*;
 
     /// Whether the first group of a hash has the entry for a rank.
@@ -298,7 +289,7 @@ mod tests {
             assert!(looks <= keys + vain_max, "{looks} blocks for {keys} keys");
             let in_first = (0..keys).filter(|number| holds(&table, hash(*number), *number));
             let in_first = in_first.count() as u32;
-            let likely = (0..keys).filter(|n| table.likely_rank(hash(*n)) == Some(*n));
+            let likely = (0..keys).filter(|n| table.find(hash(*n), Some) == Some(*n));
             let likely = likely.count() as u32;
             // The hash has a seed, so that few keys may be unlucky.
             let often = keys - keys / 20;

@@ -1,31 +1,23 @@
 //! Writes a segment: first its keys in byte order, then the reverse order.
 
-use super::{Lookup, Segment};
+use super::Segment;
 use crate::keymap::blocks::{BLOCK_KEYS, Blocks, BlocksBuilder};
-use crate::keymap::bloom::{BloomBuilder, hash};
 use crate::keymap::fsst::SymbolTable;
+use crate::keymap::hash::hash;
 use crate::keymap::matrix::WaveletMatrix;
 use crate::keymap::packed::{Packed, PackedBuilder};
 use crate::keymap::part::PartKind;
 use crate::keymap::separators::{Separators, SeparatorsBuilder};
-use crate::keymap::table::TableBuilder;
+use crate::keymap::table::{Table, TableBuilder};
 use std::sync::Arc;
-
-/// From so many keys on a segment has an exact table rather than a Bloom filter.
-const TABLE_KEYS_MIN: usize = 256 * 1024;
 
 /// Takes the keys of a segment in byte order.
 pub(in crate::keymap) struct SegmentBuilder {
     keys: BlocksBuilder,
     forward: SeparatorsBuilder,
     slots: PackedBuilder,
-    lookup: LookupBuilder,
+    by_hash: TableBuilder,
     key_bytes: u64,
-}
-
-enum LookupBuilder {
-    Bloom(BloomBuilder),
-    Table(TableBuilder),
 }
 
 /// What a segment is made for.
@@ -44,7 +36,7 @@ pub(in crate::keymap) struct HalfSegment {
     pub(in crate::keymap) keys: Blocks,
     forward: Separators,
     slots: Packed,
-    lookup: Lookup,
+    by_hash: Table,
     key_bytes: u64,
 }
 
@@ -52,17 +44,12 @@ impl SegmentBuilder {
     /// A builder which compresses the keys by `table`, where there is one.
     pub(in crate::keymap) fn new(size: &SegmentSize, table: Option<Arc<SymbolTable>>) -> Self {
         let blocks = size.keys.div_ceil(BLOCK_KEYS as usize);
-        let lookup = if size.keys < TABLE_KEYS_MIN {
-            LookupBuilder::Bloom(BloomBuilder::with_capacity(size.keys))
-        } else {
-            let keys = u32::try_from(size.keys).expect("a segment has fewer than 2^32 keys");
-            LookupBuilder::Table(TableBuilder::with_capacity(keys))
-        };
+        let keys = u32::try_from(size.keys).expect("a segment has fewer than 2^32 keys");
         Self {
             keys: BlocksBuilder::new(size.keys, size.key_bytes, table),
             forward: SeparatorsBuilder::with_capacity(blocks),
             slots: PackedBuilder::new(size.keys, size.slot_max),
-            lookup,
+            by_hash: TableBuilder::with_capacity(keys),
             key_bytes: 0,
         }
     }
@@ -75,11 +62,7 @@ impl SegmentBuilder {
         }
         self.keys.push(key);
         self.slots.push(slot);
-        let hash = hash(key);
-        match &mut self.lookup {
-            LookupBuilder::Bloom(bloom) => bloom.insert(hash),
-            LookupBuilder::Table(table) => table.insert(hash, rank),
-        }
+        self.by_hash.insert(hash(key), rank);
         self.key_bytes += key.len() as u64;
         rank
     }
@@ -89,10 +72,7 @@ impl SegmentBuilder {
             keys: self.keys.finish(),
             forward: self.forward.finish(PartKind::Separators),
             slots: self.slots.finish(PartKind::Slots),
-            lookup: match self.lookup {
-                LookupBuilder::Bloom(bloom) => Lookup::Bloom(bloom.finish()),
-                LookupBuilder::Table(table) => Lookup::Table(table.finish()),
-            },
+            by_hash: self.by_hash.finish(),
             key_bytes: self.key_bytes,
         }
     }
@@ -116,7 +96,7 @@ impl HalfSegment {
             reversed: reversed.finish(PartKind::ReverseSeparators),
             permutation,
             slots: self.slots,
-            lookup: self.lookup,
+            by_hash: self.by_hash,
             key_bytes: self.key_bytes,
         }
     }

@@ -15,9 +15,7 @@ pub struct PartBytes {
     pub matrix: usize,
     /// Where the values are.
     pub slots: usize,
-    /// Which keys are surely absent, in small segments.
-    pub filter: usize,
-    /// Which block a key is in, by hash, in large segments.
+    /// Which rank a key has, by hash.
     pub table: usize,
     /// Which keys are deleted.
     pub dead: usize,
@@ -25,14 +23,13 @@ pub struct PartBytes {
 
 impl PartBytes {
     /// Each part's name and bytes.
-    pub fn by_part(&self) -> [(&'static str, usize); 8] {
+    pub fn by_part(&self) -> [(&'static str, usize); 7] {
         [
             ("keys", self.keys),
             ("separators", self.separators),
             ("permutation", self.permutation),
             ("matrix", self.matrix),
             ("slots", self.slots),
-            ("filter", self.filter),
             ("table", self.table),
             ("dead", self.dead),
         ]
@@ -46,7 +43,6 @@ impl PartBytes {
             PartKind::Permutation => &mut self.permutation,
             PartKind::Matrix => &mut self.matrix,
             PartKind::Slots => &mut self.slots,
-            PartKind::Bloom => &mut self.filter,
             PartKind::Table => &mut self.table,
         }
     }
@@ -64,7 +60,6 @@ impl std::ops::AddAssign for PartBytes {
         self.permutation += other.permutation;
         self.matrix += other.matrix;
         self.slots += other.slots;
-        self.filter += other.filter;
         self.table += other.table;
         self.dead += other.dead;
     }
