@@ -1,0 +1,124 @@
+//! What is refused, and when.
+
+use super::*;
+
+#[test]
+fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
+    with_store(1, 1, Duration::from_millis(100), |store| async move {
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
+        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        let given_up = async {
+            let answer = store.set(set("k")).await;
+            assert!(matches!(answer, Err(StoreError::Timeout(_))), "{answer:?}");
+        };
+        let (blocked, ()) = futures_util::future::join(block, given_up).await;
+        assert!(matches!(blocked, Err(StoreError::Timeout(_))));
+        drop(release);
+        let read = tokio::time::timeout(PATIENT, async {
+            loop {
+                if let Ok(read) = store.get(key("k")).await {
+                    return read;
+                }
+            }
+        });
+        assert_eq!(read.await.unwrap(), None);
+    });
+}
+
+#[test]
+fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
+    with_store(1, 1, PATIENT, |store| async move {
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
+        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        let waiting = futures_util::future::join_all((0..63).map(|_| store.get(key("k"))));
+        let others = async {
+            // Runs after those above were polled once, so that all places are taken.
+            assert_eq!(store.get(key("k")).await, Err(StoreError::Overloaded));
+            assert_eq!(
+                store.search(everything(None)).await.unwrap_err(),
+                StoreError::Overloaded
+            );
+            assert!(store.is_alive());
+            let unanswered = store.stats(Duration::from_millis(10)).await;
+            assert!(matches!(unanswered, Err(StoreError::Timeout(_))));
+            drop(release);
+            let stats = store.stats(PATIENT).await.unwrap();
+            assert_eq!(stats.messages_refused, 2);
+        };
+        let (block, (waiting, ())) =
+            futures_util::future::join(block, futures_util::future::join(waiting, others)).await;
+        assert_eq!(block, Ok(()));
+        assert!(waiting.into_iter().all(|answer| answer == Ok(None)));
+    });
+}
+
+#[test]
+fn a_bulk_load_fills_the_store_whatever_merges_take_meanwhile() {
+    const BYTES_MAX: usize = 8 << 20;
+    with_store_of(1, bounded(BYTES_MAX), |store| async move {
+        let mut number = 0;
+        let stopped = loop {
+            let names = number..number + SET_MANY_MAX;
+            number += SET_MANY_MAX;
+            let mutations = names.map(|number| set(&number.to_string())).collect();
+            let written = store.set_many(0, mutations).await.unwrap();
+            if let Some(Stopped { error, .. }) = written.stopped {
+                break error;
+            }
+            assert!(number < 1_000_000, "the store is bounded");
+        };
+        assert_eq!(
+            stopped,
+            StoreError::Full {
+                bytes_max: BYTES_MAX
+            }
+        );
+        let stats = store.stats(PATIENT).await.unwrap();
+        assert!(stats.bytes <= BYTES_MAX * 5 / 4, "{} bytes", stats.bytes);
+        let at_rest = stats.bytes - stats.counted.index.merging_bytes;
+        assert!(at_rest > BYTES_MAX / 2, "{at_rest} bytes, and merges done");
+    });
+}
+
+#[test]
+fn what_was_deleted_from_a_full_store_makes_room_for_others() {
+    const BYTES_MAX: usize = 16 << 20;
+    with_store_of(1, bounded(BYTES_MAX), |store| async move {
+        let body = bytes::Bytes::from(vec![b'1'; 200]);
+        let large = |name: String| Mutation::set(key(&name), ContentType::JSON, body.clone());
+        let mut stored = 0;
+        loop {
+            let names = stored..stored + SET_MANY_MAX;
+            let mutations = names.map(|number| large(number.to_string())).collect();
+            let written = store.set_many(0, mutations).await.unwrap();
+            stored += written.created as usize;
+            if written.stopped.is_some() {
+                break;
+            }
+        }
+        assert!(stored > 30_000, "{stored} were stored");
+        // Every other one, so that no larger piece of memory falls empty.
+        for number in (0..stored).step_by(2) {
+            let deleted = store.delete(Mutation::delete(key(&number.to_string())));
+            assert!(deleted.await.unwrap().is_some());
+        }
+        // Half as many: new keys take more until they are merged, and merges take room while they run.
+        let begun = Instant::now();
+        for number in 0..stored / 4 {
+            while let Err(error) = store.set(large(format!("new{number}"))).await {
+                assert_eq!(
+                    error,
+                    StoreError::Full {
+                        bytes_max: BYTES_MAX
+                    }
+                );
+                assert!(begun.elapsed() < PATIENT, "{number} of {stored} fit again");
+            }
+        }
+        let stats = store.stats(PATIENT).await.unwrap();
+        let at_rest = stats.bytes - stats.counted.index.merging_bytes;
+        assert!(at_rest <= BYTES_MAX, "{at_rest} bytes, and merges done");
+    });
+}

@@ -1,0 +1,152 @@
+//! The order in which an actor answers, and that it lets others have their turns.
+
+use super::*;
+
+#[test]
+fn reads_that_are_answered_together_see_what_was_asked_for_before_them_and_no_more() {
+    let (blocked, found, total) = with_store(1, 1, PATIENT, |store| async move {
+        let store = &store;
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
+        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        // All of these are in the mailbox before the first is handled.
+        let asked = async {
+            let get = || async { store.get(key("k")).await.unwrap().map(|value| value.body) };
+            let put = |body: &'static str| async move {
+                let mutation = Mutation::set(key("k"), ContentType::JSON, body.into());
+                store.set(mutation).await.unwrap()
+            };
+            let remove = async { store.delete(Mutation::delete(key("k"))).await.unwrap() };
+            let many = store.set_many(0, vec![set("k")]);
+            let query = Query {
+                filter: Filter::default(),
+                after: Vec::new(),
+                limit: None,
+            };
+            let total = async { store.search(query).await.unwrap().total };
+            let (first, _, second, third, _, fourth, _, fifth, many, sixth, total, seventh, ()) = tokio::join!(
+                biased;
+                get(),
+                put("1"),
+                get(),
+                get(),
+                put("2"),
+                get(),
+                remove,
+                get(),
+                many,
+                get(),
+                total,
+                get(),
+                async { drop(release) }
+            );
+            many.unwrap();
+            let found = [first, second, third, fourth, fifth, sixth, seventh];
+            (found, total)
+        };
+        let (blocked, (found, total)) = futures_util::future::join(block, asked).await;
+        (blocked, found, total)
+    });
+    let body = |text: &'static str| Some(bytes::Bytes::from_static(text.as_bytes()));
+    let (one, two) = (body("1"), body("2"));
+    let expected = [None, one.clone(), one.clone(), two, None, one.clone(), one];
+    assert_eq!((blocked, total), (Ok(()), 1));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn many_searches_in_a_row_let_others_of_the_thread_have_a_turn() {
+    System::new().block_on(async {
+        let store = Store::new(options(), Arc::default()).unwrap();
+        store.host(1);
+        let keys: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
+        for keys in keys.chunks(SET_MANY_MAX) {
+            let mutations = keys.iter().map(|key| set(key)).collect();
+            store.set_many(0, mutations).await.unwrap();
+        }
+        // How often another task had its turn when each search was answered.
+        let turns = std::rc::Rc::new(std::cell::Cell::new(0));
+        let counted = turns.clone();
+        let other = actix::spawn(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        let searches = (0..64).map(|_| {
+            let (store, turns) = (store.clone(), turns.clone());
+            actix::spawn(async move {
+                let query = Query {
+                    filter: Filter::default(),
+                    after: Vec::new(),
+                    limit: Some(500),
+                };
+                store.search(query).await.unwrap();
+                turns.get()
+            })
+        });
+        let answered = futures_util::future::join_all(searches).await;
+        other.abort();
+        let answered: Vec<i32> = answered.into_iter().map(Result::unwrap).collect();
+        let (first, last) = (answered.iter().min(), answered.iter().max());
+        let between = last.unwrap() - first.unwrap();
+        store.0.shared.lifecycle.advance(Stage::Stopping);
+        assert!(
+            between >= 3,
+            "{between} turns between the first and the last"
+        );
+    });
+}
+
+/// Takes a whole turn and sends itself again, until the actor shows that it is alive.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Busy {
+    begun: Instant,
+    /// The heartbeat that the first of them saw.
+    first_beat: Option<u64>,
+    is_alive: mpsc::Sender<bool>,
+}
+
+impl Handler<Busy> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Busy, context: &mut Self::Context) {
+        let beat = self.shared.last_beat(self.shard);
+        let first_beat = message.first_beat.unwrap_or_else(|| {
+            // More futures than a turn that is ended early has time for.
+            (0..3).for_each(|_| {
+                context.spawn(std::future::pending().into_actor(self));
+            });
+            beat
+        });
+        if beat != first_beat || message.begun.elapsed() > PATIENT {
+            message.is_alive.send(beat != first_beat).unwrap();
+            return;
+        }
+        self.begin_long();
+        while self.turn_began.is_some_and(|began| began.elapsed() <= TURN) {}
+        context.address().do_send(Busy {
+            first_beat: Some(first_beat),
+            ..message
+        });
+        self.end_long(context);
+    }
+}
+
+#[test]
+fn an_actor_whose_mailbox_is_never_empty_shows_that_it_is_alive() {
+    with_store(1, 1, PATIENT, |store| async move {
+        let address = store.0.shards[0].address.get().unwrap();
+        let crate::store::Keeper::Memory(actor) = &address.keeper else {
+            unreachable!("the store is in memory");
+        };
+        let (sender, receiver) = mpsc::channel();
+        actor.do_send(Busy {
+            begun: Instant::now(),
+            first_beat: None,
+            is_alive: sender,
+        });
+        assert_eq!(receiver.recv(), Ok(true));
+    });
+}
