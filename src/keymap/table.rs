@@ -29,6 +29,9 @@ const GROUP_BYTES: usize = HEAD_BYTES + ENTRIES * RANK_BYTES;
 /// Bytes of a rank, and of more of the key's hash in the bits that the ranks leave over.
 const RANK_BYTES: usize = size_of::<u32>();
 
+/// The fingerprint of an entry that is free.
+const FREE: u8 = 0;
+
 /// How many keys are put into their groups at a time.
 const BATCH: usize = 32;
 
@@ -119,9 +122,9 @@ impl Layout {
     }
 }
 
-/// A byte of the hash that has no part in choosing the group; never 0.
+/// A byte of the hash that has no part in choosing the group; never [`FREE`].
 fn fingerprint(hash: u64) -> u8 {
-    (hash as u8).max(1)
+    (hash as u8).max(FREE + 1)
 }
 
 /// The mark that a key of a hash leaves in a group that was full.
@@ -192,9 +195,9 @@ impl TableBuilder {
         let entries = self.entries.bytes_mut();
         let mut group = layout.first_group(hash);
         let free = loop {
-            let fingerprints = &mut entries[group * GROUP_BYTES..][..HEAD_BYTES];
-            let is_free = |fingerprint: &u8| *fingerprint == 0;
-            if let Some(free) = fingerprints[..ENTRIES].iter().position(is_free) {
+            let free = Equal::to(FREE, layout.head(entries, group)).next();
+            let fingerprints = &mut entries[group * GROUP_BYTES..];
+            if let Some(free) = free {
                 fingerprints[free] = fingerprint(hash);
                 break free;
             }
