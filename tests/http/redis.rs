@@ -3,11 +3,12 @@
 
 use crate::support::until;
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 /// A running `redis-server`, killed when dropped or when the test's process ends.
 pub struct Redis {
@@ -20,21 +21,27 @@ pub struct Redis {
 impl Redis {
     /// A node that keeps nothing on disk.
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_at(free_port(), arguments)
+        until("a redis-server starts", || {
+            Self::try_start_at(free_port(), arguments)
+        })
     }
 
     pub fn start_at(port: u16, arguments: &[&str]) -> Self {
+        Self::try_start_at(port, arguments).expect("the port is free")
+    }
+
+    /// `None` where it ends at once: one of its ports was taken since it was found free.
+    fn try_start_at(port: u16, arguments: &[&str]) -> Option<Self> {
         let folder = new_folder();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let child = spawn(port, &folder, &arguments);
-        let redis = Self {
+        let mut redis = Self {
             port,
             folder,
             arguments,
             child,
         };
-        redis.wait();
-        redis
+        redis.wait().then_some(redis)
     }
 
     pub fn port(&self) -> u16 {
@@ -63,17 +70,23 @@ impl Redis {
     /// Starts it again at its port, with what it had on disk.
     pub fn restart(&mut self) {
         self.kill();
-        self.child = spawn(self.port, &self.folder, &self.arguments);
-        self.wait();
+        until("the redis-server starts again", || {
+            self.child = spawn(self.port, &self.folder, &self.arguments);
+            self.wait().then_some(())
+        });
     }
 
-    fn wait(&self) {
+    /// Waits until it answers, or has ended. Returns whether it answers.
+    fn wait(&mut self) -> bool {
         until("redis-server answers", || {
+            if self.child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
             TcpStream::connect(("127.0.0.1", self.port)).ok()?;
             let pong = self.run(&["ping"]);
             (pong.contains("PONG") || pong.contains("NOAUTH") || pong.contains("unknown"))
-                .then_some(())
-        });
+                .then_some(true)
+        })
     }
 }
 
@@ -144,9 +157,18 @@ pub fn new_folder() -> PathBuf {
     folder
 }
 
+/// A port that is free and that no other test was given. Some connection may take it before a server
+/// does.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let port = || {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let mut given = GIVEN.lock().unwrap();
+    std::iter::repeat_with(port)
+        .find(|port| given.insert(*port))
+        .expect("there are thousands of ports")
 }
 
 /// A master, its replica, and three Sentinels that watch them.
@@ -170,9 +192,13 @@ impl Sentinels {
             let says = replica.run(&["info", "replication"]);
             says.contains("master_link_status:up").then_some(())
         });
-        let sentinels = (0..3).map(|_| Redis::start_sentinel(master.port(), password));
+        let sentinel = |_| {
+            until("a Sentinel starts", || {
+                Redis::try_start_sentinel(master.port(), password)
+            })
+        };
         let all = Self {
-            sentinels: sentinels.collect(),
+            sentinels: (0..3).map(sentinel).collect(),
             nodes: vec![master, replica],
             password,
         };
@@ -206,8 +232,8 @@ impl Sentinels {
 }
 
 impl Redis {
-    /// A Sentinel that watches a master.
-    fn start_sentinel(master: u16, password: Option<&str>) -> Self {
+    /// A Sentinel that watches a master; `None` where its port was taken.
+    fn try_start_sentinel(master: u16, password: Option<&str>) -> Option<Self> {
         let port = free_port();
         let folder = new_folder();
         let file = folder.join("sentinel.conf");
@@ -225,14 +251,13 @@ impl Redis {
             .args(["--sentinel", "--port", &port.to_string()])
             .args(["--bind", "127.0.0.1", "--dir"])
             .arg(&folder);
-        let redis = Self {
+        let mut redis = Self {
             port,
             folder,
             arguments: Vec::new(),
             child: spawn_tied(command),
         };
-        redis.wait();
-        redis
+        redis.wait().then_some(redis)
     }
 }
 
@@ -251,21 +276,24 @@ impl Cluster {
     pub fn start() -> Self {
         let nodes: Vec<Redis> = (0..9)
             .map(|_| {
-                let bus = free_port().to_string();
-                Redis::start(&[
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-port",
-                    &bus,
-                    "--cluster-node-timeout",
-                    "2000",
-                    "--cluster-allow-replica-migration",
-                    "no",
-                    "--cluster-replica-validity-factor",
-                    "0",
-                    "--repl-diskless-sync-delay",
-                    "0",
-                ])
+                until("a node starts", || {
+                    let bus = free_port().to_string();
+                    let arguments = [
+                        "--cluster-enabled",
+                        "yes",
+                        "--cluster-port",
+                        &bus,
+                        "--cluster-node-timeout",
+                        "2000",
+                        "--cluster-allow-replica-migration",
+                        "no",
+                        "--cluster-replica-validity-factor",
+                        "0",
+                        "--repl-diskless-sync-delay",
+                        "0",
+                    ];
+                    Redis::try_start_at(free_port(), &arguments)
+                })
             })
             .collect();
         let addresses: Vec<String> = nodes
