@@ -1,4 +1,4 @@
-//! Key to value, against a hash table in the same loop, and for how many keys an exact table of a large
+//! Key to value, against a hash table in the same loop, and for how many keys the exact table of a
 //! segment leads to as few blocks as can be: one where the key is there, and none where it is not.
 
 use crate::shapes::{Shape, random};
@@ -60,15 +60,9 @@ pub fn report(shape: &Shape) {
         .map(|keys| keys.iter().map(changed).collect())
         .collect();
     let index = build(&shape.keys, Merges::AllDone);
-    let has_tables = index.stats().segment_bytes.table > 0;
     for (what, probes, found) in [("hit", hits, PROBES), ("miss", misses, 0)] {
         let least = found / PROBES;
         let percent = percent_with(&index, least, probes.iter().flatten());
-        let share = if has_tables {
-            format!("{percent:.1}")
-        } else {
-            String::new()
-        };
         let mut turn = probes.iter().cycle();
         let ours = median_us(|| {
             let keys = turn.next().expect("a cycle has no end").iter();
@@ -89,7 +83,7 @@ pub fn report(shape: &Shape) {
             );
         });
         println!(
-            "| {} {} | {what} | {:.2} | {:.2} | {:.1} | {share} |",
+            "| {} {} | {what} | {:.2} | {:.2} | {:.1} | {percent:.1} |",
             map.len(),
             shape.name,
             ours / PROBES as f64,
@@ -105,7 +99,7 @@ fn percent_with<'a>(index: &KeyIndex, blocks: usize, keys: impl Iterator<Item = 
     for key in keys {
         let mut read = 0;
         let found = index.find_with(key.as_bytes(), |_| read += 1);
-        // A key that was found without was in a small segment or a tree.
+        // A key that was found without was in a tree.
         if found.is_none() || read > 0 {
             as_many += usize::from(read == blocks);
             all += 1;

@@ -22,7 +22,6 @@ pub(super) struct Packed {
 #[derive(Debug)]
 pub(super) struct PackedBuilder {
     numbers: Buffer,
-    count: usize,
     width: usize,
 }
 
@@ -36,7 +35,6 @@ impl PackedBuilder {
         };
         Self {
             numbers: Buffer::with_capacity(count * width),
-            count: 0,
             width,
         }
     }
@@ -44,16 +42,19 @@ impl PackedBuilder {
     /// Appends a number.
     pub(super) fn push(&mut self, number: u32) {
         self.numbers.extend(&number.to_le_bytes()[..self.width]);
-        self.count += 1;
     }
 
     pub(super) fn finish(self, kind: PartKind) -> Packed {
-        Packed::open(self.numbers.seal(kind), self.count)
+        Packed {
+            numbers: self.numbers.seal(kind),
+            width: self.width,
+        }
     }
 }
 
 impl Packed {
     /// The list of `count` numbers that a part holds.
+    #[cfg(test)]
     pub(super) fn open(numbers: Part, count: usize) -> Self {
         let width = numbers.len().checked_div(count);
         Self {
@@ -94,22 +95,19 @@ impl Packed {
         // One loop for each width, so that all are free of branches on it.
         match self.width {
             0 => range.map(|_| 0).filter(|number| test(*number)).collect(),
-            NARROW_BYTES => {
-                let numbers = bytes.as_chunks::<NARROW_BYTES>().0.iter();
-                numbers
-                    .map(|bytes| read(bytes))
-                    .filter(|number| test(*number))
-                    .collect()
-            }
-            _ => {
-                let numbers = bytes.as_chunks::<WIDE_BYTES>().0.iter();
-                numbers
-                    .map(|bytes| read(bytes))
-                    .filter(|number| test(*number))
-                    .collect()
-            }
+            NARROW_BYTES => passing::<NARROW_BYTES>(bytes, test),
+            _ => passing::<WIDE_BYTES>(bytes, test),
         }
     }
+}
+
+/// The numbers of so many bytes each that pass a test.
+fn passing<const BYTES: usize>(bytes: &[u8], test: impl Fn(u32) -> bool) -> Vec<u32> {
+    let numbers = bytes.as_chunks::<BYTES>().0.iter();
+    numbers
+        .map(|bytes| read(bytes))
+        .filter(|number| test(*number))
+        .collect()
 }
 
 /// A number of three or four bytes, or none.
