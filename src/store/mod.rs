@@ -82,6 +82,9 @@ struct Inner {
 struct Shard {
     address: OnceLock<Address>,
     admission: Arc<Semaphore>,
+    /// Whom bulk bodies ask before: they take half of the places at the most, since they wait for
+    /// them, and keep them while they wait for merges.
+    bulk: Arc<Semaphore>,
 }
 
 /// Whom a shard's messages go to.
@@ -156,6 +159,7 @@ impl Store {
             .map(|_| Shard {
                 address: OnceLock::new(),
                 admission: Arc::new(Semaphore::new(options.messages_in_flight_max)),
+                bulk: Arc::new(Semaphore::new((options.messages_in_flight_max / 2).max(1))),
             })
             .collect();
         let shared = Shared::new(options.shards, options.store_bytes_max, lifecycle)?;
@@ -274,6 +278,11 @@ impl Store {
         mutations: Vec<Mutation>,
     ) -> Result<ManyWritten, StoreError> {
         debug_assert!(mutations.len() <= SET_MANY_MAX);
+        let bulk = self.0.shards[shard].bulk.clone().acquire_owned();
+        let _place = match timeout(BULK_PATIENCE, bulk).await {
+            Ok(place) => place.expect("the semaphore is never closed"),
+            Err(_) => return Err(StoreError::Timeout(BULK_PATIENCE)),
+        };
         if let Some(remote) = &self.0.remote {
             return Box::pin(self.set_many_remote(remote, shard, mutations)).await;
         }
