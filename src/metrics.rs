@@ -38,9 +38,39 @@ struct EngineMetrics {
     partitions_behind: IntGauge,
 }
 
+/// Why a request came to no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The parser took its head for none.
+    Head,
+    /// There was a raw `#` in its target.
+    Fragment,
+    /// No route takes its method.
+    Method,
+    /// No route takes its path.
+    Path,
+}
+
+impl Refusal {
+    const ALL: [Self; 4] = [Self::Head, Self::Fragment, Self::Method, Self::Path];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Fragment => "fragment",
+            Self::Method => "method",
+            Self::Path => "path",
+        }
+    }
+}
+
 /// What the server is and has at a scrape, beside its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerStats {
+    /// Bytes of bodies and answers in flight.
+    pub buffers_bytes: usize,
+    /// The bound on these.
+    pub buffers_bytes_max: usize,
     /// Requests that are not wholly answered.
     pub requests_in_flight: usize,
     /// Whether `/readyz` would say so.
@@ -65,6 +95,8 @@ pub struct Metrics {
     index_merged_keys: IntCounter,
     index_merge_seconds: Counter,
     index_bytes: IntGaugeVec,
+    buffers_bytes: IntGauge,
+    buffers_bytes_max: IntGauge,
     requests_in_flight: IntGauge,
     ready: IntGauge,
     requests_refused: IntCounterVec,
@@ -153,6 +185,16 @@ impl Metrics {
                     &["part"],
                 ),
             )?,
+            buffers_bytes: gauge(
+                &registry,
+                "buffers_bytes",
+                "Memory set aside for bodies and answers in flight, in bytes",
+            )?,
+            buffers_bytes_max: gauge(
+                &registry,
+                "buffers_bytes_max",
+                "Bound on kvstore_buffers_bytes, past which requests wait and then get 503",
+            )?,
             requests_in_flight: gauge(
                 &registry,
                 "http_requests_in_flight",
@@ -162,8 +204,9 @@ impl Metrics {
             requests_refused: counter_by_reason(
                 &registry,
                 "http_requests_refused_total",
-                "Requests refused before routing, by what was wrong with them: their method, or their path",
-                ["method", "path"],
+                "Requests refused before routing, by what was wrong with them: their head, a raw # in \
+                 their target (fragment), their method, or their path",
+                Refusal::ALL.map(Refusal::label),
             )?,
             connections: gauge(&registry, "http_connections", "Open connections")?,
             connections_cut: counter_by_reason(
@@ -226,6 +269,8 @@ impl Metrics {
             (&self.index_fresh_keys, index.fresh_keys),
             (&self.index_dead_keys, index.dead_keys),
             (&self.index_merges_running, index.merges_running),
+            (&self.buffers_bytes, server.buffers_bytes),
+            (&self.buffers_bytes_max, server.buffers_bytes_max),
             (&self.requests_in_flight, server.requests_in_flight),
             (&self.ready, usize::from(server.is_ready)),
         ] {
@@ -278,9 +323,10 @@ impl Metrics {
         self.connections_cut.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a request that was refused before routing; `reason` is `method` or `path`.
-    pub fn refused(&self, reason: &'static str) {
-        self.requests_refused.with_label_values(&[reason]).inc();
+    /// Counts a request that was refused before routing.
+    pub fn refused(&self, refusal: Refusal) {
+        let label = refusal.label();
+        self.requests_refused.with_label_values(&[label]).inc();
     }
 }
 
@@ -369,11 +415,11 @@ fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, pr
 }
 
 /// A counter with one label from a closed set, all of whose series are there from the start.
-fn counter_by_reason(
+fn counter_by_reason<const N: usize>(
     registry: &Registry,
     name: &str,
     help: &str,
-    reasons: [&str; 2],
+    reasons: [&str; N],
 ) -> Result<IntCounterVec, prometheus::Error> {
     let counter = IntCounterVec::new(options(name, help), &["reason"]);
     let counter = registered(registry, counter)?;

@@ -7,16 +7,24 @@
 //! shards along. A second signal stops at once.
 
 use crate::config::Config;
-use crate::http::{self, ConnectionLimits, Connections, State};
+use crate::http::{self, Buffers, ConnectionLimits, Connections, State, Stream};
 use crate::lifecycle::{Lifecycle, Stage};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Refusal};
 use crate::model::ContentTypes;
 use crate::store::{OpenError, RemoteOptions, Store, StoreOptions};
 use crate::valkey::Engine;
-use actix_web::dev::ServerHandle;
-use actix_web::{HttpServer, rt};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol as HttpProtocol};
+use actix_server::{GracefulShutdownSignal, ServerHandle};
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config,
+};
+use actix_web::dev::AppConfig;
+use actix_web::rt::{self, net::TcpStream};
+use actix_web_prom::PrometheusMetrics;
 use log::{info, warn};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -114,29 +122,27 @@ impl Server {
             write: config.write_timeout,
         };
         let workers = config.workers;
+        let builder = actix_server::Server::build()
+            .workers(workers)
+            .max_concurrent_connections(config.connections_max.div_ceil(workers))
+            .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
+            .disable_signals();
+        let stopping = builder.graceful_shutdown_signal();
+        let timeouts = (config.keep_alive, config.head_timeout);
         let factory_state = state.clone();
-        let factory_limits = limits.clone();
-        let connect_metrics = state.metrics.clone();
         let factory = move || {
             let state = factory_state.clone();
             state.store.host(workers);
-            watch_connections(&factory_limits, &state.metrics);
-            http::app(state, metrics.clone())
+            watch_connections(&limits, &state.metrics);
+            connections(
+                state,
+                metrics.clone(),
+                limits.clone(),
+                timeouts,
+                stopping.clone(),
+            )
         };
-        let server = HttpServer::new(factory)
-            .workers(workers)
-            .keep_alive(config.keep_alive)
-            .client_request_timeout(config.head_timeout)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .max_connections(config.connections_max.div_ceil(workers))
-            .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
-            .disable_signals()
-            .on_connect(move |connection, extensions| {
-                http::on_connect(connection, extensions, &limits, &connect_metrics);
-            })
-            .listen(self.listener)?
-            .run();
+        let server = builder.listen("http", self.listener, factory)?.run();
         let handle = server.handle();
         let running = rt::spawn(server);
         info!(
@@ -171,6 +177,45 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// What serves the connections of a worker: the framework's HTTP over our streams. As
+/// `actix_web::HttpServer` would, which takes sockets only.
+fn connections(
+    state: Arc<State>,
+    metrics: PrometheusMetrics,
+    limits: ConnectionLimits,
+    (keep_alive, head_timeout): (Duration, Duration),
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
+{
+    let buffers = state.buffers.clone();
+    let own_metrics = state.metrics.clone();
+    let refusals = own_metrics.clone();
+    let app = http::app(state, metrics).into_factory();
+    let app = app.map_err(|error: actix_web::Error| error.error_response());
+    let http = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(keep_alive)
+        .client_request_timeout(head_timeout)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .on_connect_ext(http::on_connect)
+        .finish(map_config(app, |()| AppConfig::default()))
+        .map_err(move |error| {
+            if matches!(error, DispatchError::Parse(_)) {
+                refusals.refused(Refusal::Head);
+            }
+            error
+        });
+    fn_service(move |socket: TcpStream| {
+        let peer = socket.peer_addr().ok();
+        let stream = Stream::new(socket, &limits, &buffers, &own_metrics);
+        ready(Ok((stream, HttpProtocol::Http1, peer)))
+    })
+    .and_then(http)
 }
 
 /// Opens the store. Comes to an end only where that cannot be done.
@@ -216,6 +261,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
     Ok(State {
         store: Store::new(options, lifecycle.clone())?,
         limits: config.limits.clone(),
+        buffers: Buffers::new(config.limits.buffers_bytes_max, config.limits.body_timeout),
         content_types: ContentTypes::default(),
         metrics,
         lifecycle,

@@ -75,6 +75,8 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Refused", "Requests refused with 503 since too many wait, and before routing, by what was wrong with them.", "reqps",
               {"too many wait": f"sum(rate(kvstore_messages_refused_total{{{POD}}}[$__rate_interval]))",
                "{{reason}}": rate("kvstore_http_requests_refused_total", "reason")}),
+        Panel("Bodies and answers in flight", "Memory set aside for them, and the bound past which requests wait and then get 503.", "bytes",
+              {"{{pod}}": f"kvstore_buffers_bytes{{{POD}}}", "bound": f"min(kvstore_buffers_bytes_max{{{POD}}})"}),
         Panel("Connections", "Open connections, and those cut a second since nothing came or nothing was read.", "short",
               {"open {{pod}}": f"kvstore_http_connections{{{POD}}}",
                "cut, {{reason}}": rate("kvstore_http_connections_cut_total", "reason")}),

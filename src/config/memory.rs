@@ -8,9 +8,18 @@ const UNKNOWN_BYTES: usize = 1024 * 1024 * 1024;
 /// The default of `store_bytes_max`: 60 % of the memory limit in force, which is the control
 /// group's or the machine's.
 pub(super) fn default_bound() -> usize {
+    limit() / 10 * 6
+}
+
+/// The default of `buffers_bytes_max`: an eighth of the memory limit in force, and 64 MiB at least.
+pub(super) fn default_buffers() -> usize {
+    (limit() / 8).max(64 * 1024 * 1024)
+}
+
+/// The memory limit in force, in bytes.
+fn limit() -> usize {
     let limits = [group_limit(), legacy_group_limit(), machine_memory()];
-    let limit = limits.into_iter().flatten().min().unwrap_or(UNKNOWN_BYTES);
-    limit / 10 * 6
+    limits.into_iter().flatten().min().unwrap_or(UNKNOWN_BYTES)
 }
 
 /// The least limit of this process' control group and those around it (version 2).

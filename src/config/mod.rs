@@ -18,6 +18,10 @@ use std::time::Duration;
 /// The longest key that may be allowed, in bytes: a key must fit a request's head.
 const KEY_BYTES_LIMIT: usize = 32 * 1024;
 
+/// The least for bodies and answers in flight, in bytes: with less, single requests would wait for
+/// each other.
+const BUFFERS_BYTES_LEAST: usize = 1024 * 1024;
+
 /// What the server runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -140,6 +144,13 @@ impl Config {
             value_bytes_max: at_least_one("value_bytes_max", settings.value_bytes_max)?,
             body_bytes_max: at_least_one("body_bytes_max", settings.body_bytes_max)?,
             line_bytes_max: at_least_one("line_bytes_max", settings.line_bytes_max)?,
+            buffers_bytes_max: at_least(
+                "buffers_bytes_max",
+                settings
+                    .buffers_bytes_max
+                    .unwrap_or_else(memory::default_buffers),
+                BUFFERS_BYTES_LEAST,
+            )?,
             page_keys_max: at_least_one("page_keys_max", settings.page_keys_max)?,
             body_timeout: duration("body_timeout_ms", settings.body_timeout_ms)?,
         };
@@ -273,6 +284,14 @@ fn at_least_one(setting: &'static str, value: usize) -> Result<usize, ConfigErro
         0 => Err(out_of_range(setting, "0", "give a number from 1 on")),
         _ => Ok(value),
     }
+}
+
+fn at_least(setting: &'static str, value: usize, least: usize) -> Result<usize, ConfigError> {
+    if value < least {
+        let remedy = format!("give a number from {least} on");
+        return Err(out_of_range(setting, &value.to_string(), &remedy));
+    }
+    Ok(value)
 }
 
 fn at_most(setting: &'static str, value: usize, most: usize) -> Result<usize, ConfigError> {

@@ -122,6 +122,8 @@ settings! {
         "Who we are to the Sentinels, where they ask [default: their default user]";
     engine_sentinel_password_file: PathBuf, "KVSTORE_ENGINE_SENTINEL_PASSWORD_FILE",
         "A file whose first line is the Sentinels' own password; KVSTORE_ENGINE_SENTINEL_PASSWORD is the password itself [default: none]";
+    buffers_bytes_max: usize, "KVSTORE_BUFFERS_BYTES_MAX",
+        "Memory of bodies and answers in flight, in bytes; past it requests wait, then get 503 [default: an eighth of the memory limit in force, and 64 MiB at least]";
     store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",
         "Memory of keys and values, or of the index of an engine's keys, in bytes, past which sets get 507 [default: 60 % of the memory limit in force]";
     }

@@ -1,5 +1,7 @@
 //! Request bodies: what they are said to be, and reading them within bounds of size and time.
 
+use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
+use super::connection::Connection;
 use super::problem::{Code, Problem};
 use super::{Limits, State};
 use crate::model::ContentType;
@@ -9,8 +11,12 @@ use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
+
+/// Bodies of up to so many bytes fit what a connection may read ahead anyway.
+const UNCOUNTED_BYTES: usize = 8 * 1024;
 
 /// A bound on a body and how a client is told of it.
 #[derive(Clone, Copy, Debug)]
@@ -71,20 +77,43 @@ pub(super) fn content_type(
     Ok(Some(state.content_types.parse(text)?))
 }
 
-/// Reads a whole body, within the bound and the time for a body.
+/// A whole body, and what it takes of the budget.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    /// Kept until the store has what the body says.
+    pub(super) charge: Charge,
+}
+
+/// Reads a whole body, within the bound, the time for a body and the budget. `copies` is how often what
+/// comes of it is in memory until the store has it.
 ///
 /// # Errors
-/// Where it is too large, too slow or breaks off.
+/// Where it is too large, too slow or breaks off, and where there is no room for it.
 pub(super) async fn read(
     request: &HttpRequest,
     mut payload: Payload,
     bound: Bound,
-    limits: &Limits,
-) -> Result<Bytes, Problem> {
+    copies: usize,
+    state: &State,
+) -> Result<Body, Problem> {
+    let limits = &state.limits;
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > bound.bytes_max as u64) {
         return Err(bound.exceeded("the body"));
+    }
+    let mut charge = Charge::default();
+    // What is announced is taken at once: bodies that each wait for their rest would wait for each
+    // other.
+    let mut room = announced.map_or(0, |length| length as usize);
+    if room > UNCOUNTED_BYTES {
+        let bytes = room * copies + room.min(READ_AHEAD_BYTES);
+        state
+            .buffers
+            .grow(&mut charge, Purpose::Other, bytes)
+            .await?;
+        read_ahead(request);
     }
     let deadline = Instant::now() + limits.body_timeout;
     let mut body = Bytes::new();
@@ -94,23 +123,56 @@ pub(super) async fn read(
         .map_err(|_| too_slow(limits.body_timeout))?
     {
         let chunk = chunk.map_err(|error| incomplete(&error))?;
-        if body.len() + joined.len() + chunk.len() > bound.bytes_max {
+        let len = body.len() + joined.len() + chunk.len();
+        if len > bound.bytes_max {
             return Err(bound.exceeded("the body"));
         }
         if body.is_empty() && joined.is_empty() {
             body = chunk;
-        } else {
-            if joined.is_empty() {
-                joined.extend_from_slice(&std::mem::take(&mut body));
-            }
-            joined.extend_from_slice(&chunk);
+            continue;
         }
+        if len > room.max(UNCOUNTED_BYTES) {
+            room = (2 * len).min(bound.bytes_max);
+            let bytes = room * copies + READ_AHEAD_BYTES;
+            state
+                .buffers
+                .grow(&mut charge, Purpose::Other, bytes)
+                .await?;
+            read_ahead(request);
+        }
+        if joined.capacity() < room.max(len) {
+            // Of just the size that it will have, where that is known.
+            let mut larger = BytesMut::with_capacity(room.max(len));
+            larger.extend_from_slice(&std::mem::take(&mut body));
+            larger.extend_from_slice(&joined);
+            joined = larger;
+        }
+        joined.extend_from_slice(&chunk);
     }
-    Ok(if joined.is_empty() {
+    let bytes = if joined.is_empty() {
         body
     } else {
         joined.freeze()
-    })
+    };
+    charge.shrink_to(bytes.len() * copies);
+    Ok(Body { bytes, charge })
+}
+
+/// Has the rest of a body read as it comes.
+fn read_ahead(request: &HttpRequest) {
+    if let Some(connection) = request.conn_data::<Rc<Connection>>() {
+        connection.reads_body();
+    }
+}
+
+/// Takes from the budget what a bulk body takes at the least, and has it read as it comes.
+///
+/// # Errors
+/// Where there is no room for it.
+pub(super) async fn begin_bulk(request: &HttpRequest, state: &State) -> Result<Charge, Problem> {
+    let charge = state.buffers.take(Purpose::Bulk, READ_AHEAD_BYTES).await?;
+    read_ahead(request);
+    Ok(charge)
 }
 
 /// The next part of a body that has no bound on its whole; `None` at its end.

@@ -5,21 +5,30 @@
 //! only when the one before it was answered, so that lines of one key apply in their order.
 
 use super::State;
-use super::body::next_chunk;
+use super::body::{begin_bulk, next_chunk};
+use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
 use super::lines::{self, Form};
 use super::problem::{Code, Problem, Progress};
 use crate::model::Mutation;
 use crate::store::message::Stopped;
 use crate::store::{SET_MANY_MAX, StoreError};
-use actix_web::HttpResponse;
 use actix_web::dev::Payload;
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Buf, BytesMut};
 use futures_util::future::join_all;
 use memchr::memchr;
 use serde_json::json;
 
-pub(super) async fn handle(mut payload: Payload, state: &State) -> Result<HttpResponse, Problem> {
-    let mut bulk = Bulk::new(state);
+/// Changes are sent once their values take so many bytes.
+const PENDING_BYTES_MAX: usize = 64 * 1024;
+
+pub(super) async fn handle(
+    request: &HttpRequest,
+    mut payload: Payload,
+    state: &State,
+) -> Result<HttpResponse, Problem> {
+    let charge = begin_bulk(request, state).await?;
+    let mut bulk = Bulk::new(state, charge);
     let mut buffer = BytesMut::new();
     loop {
         let chunk = match next_chunk(&mut payload, state.limits.body_timeout).await {
@@ -27,6 +36,7 @@ pub(super) async fn handle(mut payload: Payload, state: &State) -> Result<HttpRe
             Err(problem) => return Err(bulk.fail(problem, bulk.lines + 1)),
         };
         let Some(chunk) = chunk else { break };
+        bulk.reserve(buffer.len() + chunk.len()).await?;
         buffer.extend_from_slice(&chunk);
         let mut searched = buffer.len() - chunk.len();
         while let Some(at) = memchr(b'\n', &buffer[searched..]) {
@@ -39,6 +49,10 @@ pub(super) async fn handle(mut payload: Payload, state: &State) -> Result<HttpRe
         }
         // What came is applied before more is waited for.
         bulk.flush().await?;
+        if buffer.is_empty() {
+            buffer = BytesMut::new();
+            bulk.charge.shrink_to(READ_AHEAD_BYTES);
+        }
     }
     bulk.take(&buffer).await?;
     bulk.flush().await?;
@@ -55,18 +69,40 @@ struct Bulk<'a> {
     lines: u64,
     /// Changes to send, by shard, each with its line.
     pending: Vec<Vec<(u64, Mutation)>>,
+    /// What the values of these take, in bytes.
+    pending_bytes: usize,
     progress: Progress,
+    /// What the body takes of the budget.
+    charge: Charge,
 }
 
 impl<'a> Bulk<'a> {
-    fn new(state: &'a State) -> Self {
+    fn new(state: &'a State, charge: Charge) -> Self {
         let shards = state.store.shards();
         Self {
             state,
             lines: 0,
             pending: (0..shards).map(|_| Vec::new()).collect(),
+            pending_bytes: 0,
             progress: Progress::default(),
+            charge,
         }
+    }
+
+    /// Makes room for so much of a line that is not whole yet, which may be in memory three times: as it
+    /// came, with room to grow, and as a value.
+    async fn reserve(&mut self, line_bytes: usize) -> Result<(), Problem> {
+        if line_bytes <= PENDING_BYTES_MAX / 4 {
+            return Ok(());
+        }
+        let bytes = READ_AHEAD_BYTES + PENDING_BYTES_MAX + 4 * line_bytes;
+        let grown = self
+            .state
+            .buffers
+            .grow(&mut self.charge, Purpose::Bulk, bytes);
+        grown
+            .await
+            .map_err(|problem| self.fail(problem, self.lines + 1))
     }
 
     /// Takes a line in, without its line feed. Where it is bad, the lines before it are applied
@@ -90,9 +126,10 @@ impl<'a> Bulk<'a> {
         };
         match parsed {
             Ok(mutation) => {
+                self.pending_bytes += mutation.body_bytes();
                 let shard = &mut self.pending[self.state.store.owner(&mutation.key)];
                 shard.push((self.lines, mutation));
-                if shard.len() == SET_MANY_MAX {
+                if shard.len() == SET_MANY_MAX || self.pending_bytes > PENDING_BYTES_MAX {
                     self.flush().await?;
                 }
                 Ok(())
@@ -108,6 +145,7 @@ impl<'a> Bulk<'a> {
     /// Sends what is pending to all shards at once and counts what they did.
     async fn flush(&mut self) -> Result<(), Problem> {
         let store = &self.state.store;
+        self.pending_bytes = 0;
         let pending = self.pending.iter_mut().enumerate();
         let sent = pending.filter(|(_, changes)| !changes.is_empty());
         let answers = join_all(sent.map(|(shard, changes)| {

@@ -2,18 +2,27 @@
 //!
 //! The framework times only the head of a connection's first request. A second head that stays
 //! half sent, a client that does not read, or one that says nothing at all would hold a connection
-//! for ever. So every worker keeps its connections' sockets and looks them over from time to time.
+//! for ever. So every worker knows its connections and looks them over from time to time. What is
+//! cut sees an error at its next read or write, for which it is woken.
 
+use super::buffers::{Buffers, Charge};
+use super::framing::Framing;
 use crate::metrics::Metrics;
-use actix_web::dev::Extensions;
-use actix_web::rt::net::TcpStream;
 use prometheus::IntGauge;
-use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::rc::{Rc, Weak};
+use std::task::{Context, Waker};
 use std::time::Duration;
+
+/// How far the framework may read ahead of the requests that it has begun, in bytes.
+const AHEAD_BYTES: usize = 16 * 1024;
+
+/// The longest head that the framework takes, in bytes. What a head takes over
+/// [`AHEAD_BYTES`] comes from the budget.
+const HEAD_BYTES: usize = 128 * 1024;
+
+/// How many requests that came at once are answered before more are read.
+const PIPELINED_MAX: u64 = 16;
 
 /// How long a connection may do nothing.
 #[derive(Clone, Debug)]
@@ -39,18 +48,34 @@ enum Turn {
     Request,
     /// Ours.
     Answer,
-    /// The client's: to read what we wrote.
-    Read,
 }
 
 /// One connection of this worker.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: std::net::TcpStream,
     turn: Cell<Turn>,
-    /// The look at which the turn was passed. Counting looks costs a request nothing; reading the
-    /// clock would.
+    /// Whether the client does not take what is written to it.
+    is_blocked: Cell<bool>,
+    /// The look at which the turn was passed, or the last byte left. Counting looks costs a request
+    /// nothing; reading the clock would.
     since: Cell<u64>,
+    is_cut: Cell<bool>,
+    /// Wakes the connection's task.
+    waker: RefCell<Option<Waker>>,
+    /// Whether it wanted to read and might not.
+    is_held_up: Cell<bool>,
+    pub(super) framing: RefCell<Framing>,
+    /// Requests that began and that ended.
+    begun: Cell<u64>,
+    ended: Cell<u64>,
+    /// Bytes that were read since the last request began or ended, and how many may be.
+    ahead: Cell<usize>,
+    ahead_max: Cell<usize>,
+    buffers: Buffers,
+    /// What a long head takes of the budget.
+    head: RefCell<Option<Charge>>,
+    /// What an answer takes of it that is not wholly sent.
+    answer: RefCell<Option<Charge>>,
     open: IntGauge,
 }
 
@@ -62,41 +87,6 @@ thread_local! {
     /// How often this worker's connections were looked over.
     static LOOKS: Cell<u64> = const { Cell::new(0) };
     static CONNECTIONS: RefCell<Vec<Weak<Connection>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Takes a new connection in: for the server's `on_connect`, on the worker's thread.
-pub fn on_connect(
-    connection: &dyn Any,
-    extensions: &mut Extensions,
-    limits: &ConnectionLimits,
-    metrics: &Metrics,
-) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
-        return;
-    };
-    // Ends what a cut connection still had to send, and clients that vanish without a word. Later
-    // than our own limit, so that it is we who cut and count.
-    let option = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limits.write * 2));
-    if let Err(error) = option {
-        log::debug!("TCP_USER_TIMEOUT is not set: {error}");
-    }
-    let socket = match stream.as_fd().try_clone_to_owned() {
-        Ok(socket) => socket.into(),
-        Err(error) => {
-            log::warn!("a connection goes unwatched: {error}");
-            return;
-        }
-    };
-    let open = metrics.connections();
-    open.inc();
-    let connection = Rc::new(Connection {
-        socket,
-        turn: Cell::new(Turn::Request),
-        since: Cell::new(LOOKS.get()),
-        open,
-    });
-    CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
-    extensions.insert(connection);
 }
 
 impl Connections {
@@ -120,24 +110,130 @@ impl Connections {
 }
 
 impl Connection {
-    /// A request's head came.
-    pub(super) fn request_began(&self) {
-        self.pass(Turn::Answer);
+    /// Takes a new connection in, on its worker's thread.
+    pub(super) fn begin(buffers: Buffers, metrics: &Metrics) -> Rc<Self> {
+        let open = metrics.connections();
+        open.inc();
+        let connection = Rc::new(Self {
+            turn: Cell::new(Turn::Request),
+            is_blocked: Cell::new(false),
+            since: Cell::new(LOOKS.get()),
+            is_cut: Cell::new(false),
+            waker: RefCell::new(None),
+            is_held_up: Cell::new(false),
+            framing: RefCell::default(),
+            begun: Cell::new(0),
+            ended: Cell::new(0),
+            ahead: Cell::new(0),
+            ahead_max: Cell::new(AHEAD_BYTES),
+            buffers,
+            head: RefCell::new(None),
+            answer: RefCell::new(None),
+            open,
+        });
+        CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
+        connection
     }
 
-    /// A part of the answer was handed over to be sent.
-    pub(super) fn wrote(&self) {
-        self.pass(Turn::Read);
+    /// A request's head came. Returns whether its target held a raw `#`, of which the framework
+    /// shows nothing.
+    pub(super) fn request_began(&self) -> bool {
+        let request = self.begun.get();
+        self.begun.set(request + 1);
+        self.ahead.set(0);
+        self.head.take();
+        self.pass(Turn::Answer);
+        self.framing.borrow_mut().had_fragment(request)
     }
 
-    /// The client took what was written, and the rest of the answer is not there yet.
-    pub(super) fn waits(&self) {
-        self.pass(Turn::Answer);
+    /// The body of the request may be read as it comes: there is room for it.
+    pub(super) fn reads_body(&self) {
+        self.ahead_max.set(usize::MAX);
+        self.go_on();
+    }
+
+    /// The answer takes so much of the budget until it has left.
+    pub(super) fn sends(&self, charge: Charge) {
+        self.answer.replace(Some(charge));
     }
 
     /// The answer was handed over whole.
     pub(super) fn request_ended(&self) {
+        self.ended.set(self.ended.get() + 1);
+        self.ahead.set(0);
+        self.ahead_max.set(AHEAD_BYTES);
         self.pass(Turn::Request);
+        self.go_on();
+    }
+
+    /// Whether the connection was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
+    /// Remembers whom to wake.
+    pub(super) fn waits(&self, context: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        match &mut *waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => *waker = Some(context.waker().clone()),
+        }
+    }
+
+    /// How many more requests may be read now; `None` where nothing may. Then whatever ends that
+    /// wakes the task.
+    pub(super) fn may_read(&self) -> Option<u64> {
+        let heads = self.room();
+        self.is_held_up.set(heads.is_none());
+        heads
+    }
+
+    fn room(&self) -> Option<u64> {
+        if self.is_blocked.get() {
+            return None;
+        }
+        if self.ahead.get() >= self.ahead_max.get() {
+            let is_head = self.turn.get() == Turn::Request;
+            if !is_head {
+                return None;
+            }
+            if self.head.borrow().is_none() {
+                *self.head.borrow_mut() = Some(self.buffers.try_take(HEAD_BYTES)?);
+            }
+        }
+        let unanswered = self.framing.borrow().heads() - self.ended.get();
+        match PIPELINED_MAX.saturating_sub(unanswered) {
+            0 if self.turn.get() == Turn::Answer && self.ahead_max.get() == usize::MAX => Some(1),
+            0 => None,
+            some => Some(some),
+        }
+    }
+
+    /// So many bytes were read.
+    pub(super) fn read(&self, bytes: usize) {
+        self.ahead.set(self.ahead.get().saturating_add(bytes));
+    }
+
+    /// Bytes left.
+    pub(super) fn wrote(&self) {
+        self.since.set(LOOKS.get());
+        if self.is_blocked.replace(false) {
+            self.go_on();
+        }
+    }
+
+    /// The client does not take more at the moment.
+    pub(super) fn is_not_read(&self) {
+        if !self.is_blocked.replace(true) {
+            self.since.set(LOOKS.get());
+        }
+    }
+
+    /// All that was written has left.
+    pub(super) fn flushed(&self) {
+        if self.turn.get() == Turn::Request {
+            self.answer.take();
+        }
     }
 
     fn pass(&self, turn: Turn) {
@@ -145,20 +241,32 @@ impl Connection {
         self.since.set(LOOKS.get());
     }
 
+    /// Wakes the task if it wanted to read.
+    fn go_on(&self) {
+        if self.is_held_up.replace(false) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
     fn check(&self, limits: &ConnectionLimits, metrics: &Metrics) {
         let (limit, reason) = match self.turn.get() {
+            _ if self.is_blocked.get() => (limits.write, "stalled"),
             Turn::Request => (limits.idle, "idle"),
-            Turn::Read => (limits.write, "stalled"),
             Turn::Answer => return,
         };
+        // A long head waits for its share of the budget.
+        self.go_on();
         let looks = limit.div_duration_f64(limits.period()).ceil() as u64;
-        if LOOKS.get() - self.since.get() > looks {
+        if LOOKS.get() - self.since.get() > looks && !self.is_cut.replace(true) {
             log::debug!("a connection is cut: {reason}");
             metrics.connection_cut(reason);
-            // It may be gone already.
-            let _ = self.socket.shutdown(Shutdown::Both);
-            // Once is enough; the worker drops the connection as soon as it sees the end.
-            self.turn.set(Turn::Answer);
+            self.wake();
         }
     }
 }

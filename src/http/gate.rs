@@ -1,12 +1,15 @@
 //! What happens around every request, outside of the metrics: it is counted as in flight until the
 //! last byte of its answer is handed over, and logged then if that is wanted; methods that nobody
 //! takes are refused; and while the server drains, the client is told to go elsewhere next time.
+//! Answers leave in pieces, since the framework copies each whole.
 //!
 //! The access log is ours, since the framework's costs a layer of every body even when it is off.
 
 use super::connection::Connection;
+use super::problem::Problem;
 use super::{State, routes};
 use crate::lifecycle::{InFlight, Stage};
+use crate::metrics::Refusal;
 use actix_web::Error;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
@@ -20,6 +23,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+/// How much of an answer is handed over at a time, in bytes: the framework copies as much again.
+pub(super) const PIECE_BYTES: usize = 32 * 1024;
+
 /// Lets a request through: for `wrap_fn`, as the outermost layer.
 pub(super) fn gate<S, B>(
     state: &Arc<State>,
@@ -31,15 +37,19 @@ where
     B: MessageBody,
 {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
-    if let Some(connection) = &connection {
-        connection.request_began();
-    }
+    let has_fragment = connection
+        .as_ref()
+        .is_some_and(|connection| connection.request_began());
     let mut guard = Guard {
         _in_flight: state.lifecycle.begin_request(),
         connection,
         access: state.access_log.then(|| Box::new(Access::of(&request))),
     };
-    let refused = routes::refuse(request.method(), request.uri().path());
+    let refused = if has_fragment {
+        Some((Refusal::Fragment, Problem::fragment()))
+    } else {
+        routes::refuse(request.method(), request.uri().path())
+    };
     let answered = match refused {
         Some((reason, problem)) => {
             state.metrics.refused(reason);
@@ -60,7 +70,11 @@ where
         if let Some(access) = &mut guard.access {
             access.status = response.status().as_u16();
         }
-        Ok(response.map_body(|_, body| Guarded { body, guard }))
+        Ok(response.map_body(|_, body| Guarded {
+            body,
+            rest: Bytes::new(),
+            guard,
+        }))
     }
 }
 
@@ -111,10 +125,12 @@ impl Drop for Guard {
 }
 
 pin_project! {
-    /// A body that keeps its request in flight and notes whose turn it is on the connection.
+    /// A body that keeps its request in flight, and is handed over piece by piece.
     pub(super) struct Guarded<B> {
         #[pin]
         body: B,
+        // What of it came and was not handed over yet.
+        rest: Bytes,
         guard: Guard,
     }
 }
@@ -131,13 +147,13 @@ impl<B: MessageBody> MessageBody for Guarded<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
-        let polled = this.body.poll_next(context);
-        if let Some(connection) = &this.guard.connection {
-            match &polled {
-                Poll::Ready(_) => connection.wrote(),
-                Poll::Pending => connection.waits(),
+        if this.rest.is_empty() {
+            match this.body.poll_next(context) {
+                Poll::Ready(Some(Ok(chunk))) if chunk.len() > PIECE_BYTES => *this.rest = chunk,
+                polled => return polled,
             }
         }
-        polled
+        let piece = this.rest.split_to(PIECE_BYTES.min(this.rest.len()));
+        Poll::Ready(Some(Ok(piece)))
     }
 }

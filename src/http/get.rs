@@ -1,5 +1,6 @@
 //! `GET /get/{key}`: the value, byte for byte as it was stored.
 
+use super::buffers::Held;
 use super::problem::{Code, Problem};
 use super::{State, parameters, path_key};
 use crate::model::Revision;
@@ -35,7 +36,11 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
     if !value.content_type.is_json() {
         response.insert_header((CONTENT_SECURITY_POLICY, SANDBOX));
     }
-    Ok(response.body(value.body))
+    let shared = state.buffers.share(&value.body).await?;
+    Ok(match shared {
+        None => response.body(value.body),
+        Some(charge) => response.body(Held::new(value.body, charge)),
+    })
 }
 
 /// A revision as an entity tag.

@@ -15,6 +15,8 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
     let stats = state.store.stats(PATIENCE).await;
     let stats = stats.map_err(|error| Problem::unscraped(&error))?;
     let server = ServerStats {
+        buffers_bytes: state.buffers.held(),
+        buffers_bytes_max: state.buffers.bytes_max(),
         requests_in_flight: state.lifecycle.in_flight(),
         is_ready: health::unready(state).is_none(),
     };

@@ -6,19 +6,24 @@
 //! # Layout
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
 //! - `get`, `set`, `bulk`, `delete`, `search`, `metrics`, `health`: a file for each route
-//! - `parameters`, `percent`, `body`, `lines`: what a request is made of
+//! - `parameters`, `percent`, `body`, `lines`: what a request is made of; `listing`: what an answer is
 //! - `problem`: the errors, in one table
 //! - `gate`: what happens around every request
-//! - `connection`: what is known of a connection, and when it is cut
+//! - `buffers`: what bodies and answers in flight may take
+//! - `stream`: a connection as the framework sees it; `connection`: what is known of it, and when it
+//!   is cut; `framing`: where its requests begin and end
 
 mod body;
+mod buffers;
 mod bulk;
 mod connection;
 mod delete;
+mod framing;
 mod gate;
 mod get;
 mod health;
 mod lines;
+mod listing;
 mod metrics;
 mod parameters;
 mod percent;
@@ -26,15 +31,18 @@ mod problem;
 mod routes;
 mod search;
 mod set;
+mod stream;
 
-pub use connection::{ConnectionLimits, Connections, on_connect};
+pub use buffers::Buffers;
+pub use connection::{ConnectionLimits, Connections};
+pub use stream::Stream;
 
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::model::{ContentTypes, Key};
 use crate::store::Store;
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::web::{Data, to};
 use actix_web::{App, Error, HttpRequest};
 use actix_web_prom::PrometheusMetrics;
@@ -50,6 +58,8 @@ pub struct State {
     pub store: Store,
     /// The bounds on requests.
     pub limits: Limits,
+    /// What bodies and answers in flight may take.
+    pub buffers: Buffers,
     /// The content types that values share.
     pub content_types: ContentTypes,
     /// What is measured.
@@ -71,6 +81,8 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// The longest line of a bulk body, in bytes.
     pub line_bytes_max: usize,
+    /// What bodies and answers in flight may take together, in bytes.
+    pub buffers_bytes_max: usize,
     /// The largest page of a search, in keys.
     pub page_keys_max: usize,
     /// How long a body may take, and how long a bulk body may pause.
@@ -97,6 +109,11 @@ pub fn app(
         .default_service(to(routes::unmatched))
         .wrap(metrics)
         .wrap_fn(move |request, service| gate(&gate_state, request, service))
+}
+
+/// Makes what is known of a connection known to its requests: for the framework's `on_connect`.
+pub fn on_connect(stream: &Stream, extensions: &mut Extensions) {
+    extensions.insert(stream.connection().clone());
 }
 
 /// The key that the path names after `prefix`, decoded strictly and once. The framework's own

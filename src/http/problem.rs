@@ -192,6 +192,14 @@ impl Problem {
         )
     }
 
+    /// The target holds a raw `#`. What stands behind one is no part of a target (RFC 9112, 3.2), and
+    /// what stands before it may be another key.
+    pub(super) fn fragment() -> Self {
+        let detail =
+            "the request's target holds a # as it is; a # of a key or filter is written %23";
+        Self::new(Code::InvalidEncoding, detail)
+    }
+
     /// The method is not one of the path's; `allow` lists these.
     pub(super) fn method_not_allowed(allow: String) -> Self {
         let detail = format!("the path does not take this method; it takes {allow}");
@@ -205,6 +213,11 @@ impl Problem {
     pub(super) fn unscraped(error: &StoreError) -> Self {
         let detail = format!("the metrics could not be taken: {error}");
         Self::new(Code::Unscraped, detail)
+    }
+
+    /// What is wrong and what to do about it.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Says of a bulk body how far it came.

@@ -1,7 +1,11 @@
 //! The one table of routes: the router, `Allow` and the metrics' endpoint labels come from it.
 
+use super::buffers::{Purpose, SENDING_BYTES};
+use super::connection::Connection;
 use super::problem::{Code, Problem};
 use super::{State, delete, get, health, metrics, search, set};
+use crate::metrics::Refusal;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
     AppService, HttpServiceFactory, Payload, ResourceDef, ServiceRequest, ServiceResponse,
     fn_service,
@@ -11,6 +15,10 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+/// Answers of up to so many bytes fit what a connection takes anyway.
+const UNCOUNTED_BYTES: usize = 4 * 1024;
 
 /// A path, the methods that it takes, and who answers.
 #[derive(Debug)]
@@ -102,14 +110,14 @@ pub(super) async fn unmatched(request: HttpRequest) -> HttpResponse {
 
 /// Why a request is not let through to the router and its metrics, whose labels must stay a
 /// closed set: no route takes its method, or no route takes its path and it is not a `GET`.
-pub(super) fn refuse(method: &Method, path: &str) -> Option<(&'static str, Problem)> {
+pub(super) fn refuse(method: &Method, path: &str) -> Option<(Refusal, Problem)> {
     let is_served = ROUTES.iter().any(|route| route.methods.contains(method));
     let route = ROUTES.iter().find(|route| route.takes(path));
     match route {
         None if method == Method::GET => None,
-        None => Some(("path", Problem::no_such_path(path))),
+        None => Some((Refusal::Path, Problem::no_such_path(path))),
         Some(_) if is_served => None,
-        Some(route) => Some(("method", Problem::method_not_allowed(allow(route)))),
+        Some(route) => Some((Refusal::Method, Problem::method_not_allowed(allow(route)))),
     }
 }
 
@@ -143,8 +151,39 @@ impl HttpServiceFactory for Registered {
 /// Handles a request.
 async fn answer(route: &Route, request: ServiceRequest) -> Result<ServiceResponse, Error> {
     let (request, payload) = request.into_parts();
-    let response = caught(dispatch(route, &request, payload)).await;
+    let mut response = caught(dispatch(route, &request, payload)).await;
+    let sent = match response.body().size() {
+        BodySize::None => 0,
+        BodySize::Sized(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        BodySize::Stream => usize::MAX,
+    };
+    if sent > UNCOUNTED_BYTES
+        && let Err(problem) = Box::pin(reserve_sending(&request, sent)).await
+    {
+        response = problem.into_response();
+    }
     Ok(ServiceResponse::new(request, response))
+}
+
+/// Takes from the budget what a connection takes while it sends a large answer.
+async fn reserve_sending(request: &HttpRequest, bytes: usize) -> Result<(), Problem> {
+    let Some(connection) = request.conn_data::<Rc<Connection>>() else {
+        return Ok(());
+    };
+    let buffers = &state(request).buffers;
+    let purpose = if bytes > SENDING_BYTES {
+        Purpose::Large
+    } else {
+        Purpose::Other
+    };
+    let charge = buffers.take(purpose, bytes.min(SENDING_BYTES)).await?;
+    connection.sends(charge);
+    Ok(())
+}
+
+fn state(request: &HttpRequest) -> &Data<State> {
+    let state = request.app_data::<Data<State>>();
+    state.expect("the app is built with its state")
 }
 
 /// The response that a handler comes to; a problem becomes its response, a panic an opaque 500.
@@ -170,8 +209,7 @@ async fn dispatch(
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let state = request.app_data::<Data<State>>();
-    let state = state.expect("the app is built with its state");
+    let state = state(request);
     // The router's prefix takes the endpoint without a key too.
     let path = request.uri().path();
     if !route.takes(path) {

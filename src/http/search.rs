@@ -1,19 +1,22 @@
 //! `GET /search`: keys by prefix, by suffix and by both, in byte order.
 
+use super::buffers::{Charge, Held, Purpose};
+use super::listing::{Format, Listing};
 use super::problem::{Code, Problem};
 use super::{Limits, State, parameters};
 use crate::model::{Filter, KeyList, Query};
 use crate::store::{Pages, Searched, StoreError};
 use actix_web::body::BodyStream;
 use actix_web::http::Method;
-use actix_web::http::header::{Accept, Header, HeaderName, HeaderValue, LINK, VARY};
+use actix_web::http::header::{HeaderName, HeaderValue, LINK, VARY};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// How many keys a streamed answer sends at a time.
-const STREAM_KEYS: usize = 1024;
+/// How many keys are fetched at a time.
+const FETCHED_KEYS: usize = 1024;
 
 const X_TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
@@ -24,19 +27,35 @@ const RESERVED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+pub(super) async fn handle(
+    request: &HttpRequest,
+    state: &Data<State>,
+) -> Result<HttpResponse, Problem> {
     let asked = Asked::parse(request, &state.limits)?;
     let format = Format::of(request);
     if !asked.can_match(&state.limits) {
         let mut response = begin(format, 0);
-        return Ok(response.body(format.whole(&KeyList::default())));
+        return Ok(response.body(Listing::new(format, KeyList::default())));
     }
+    let fetched = |keys: usize| {
+        let key_bytes_max = state.limits.key_bytes_max;
+        state
+            .store
+            .page_bytes_max(keys.min(FETCHED_KEYS), key_bytes_max)
+    };
+    let first = fetched(
+        asked
+            .limit
+            .map_or(FETCHED_KEYS, |limit| limit.saturating_add(1)),
+    );
+    let mut charge = state.buffers.take(Purpose::Other, first).await?;
     let Searched { total, mut pages } = state.store.search(asked.query()).await?;
     let mut response = begin(format, total);
     let Some(limit) = asked.limit else {
-        let keys = pages.next(STREAM_KEYS).await?;
+        let keys = pages.next(FETCHED_KEYS).await?;
+        charge.shrink_to(keys.memory_bytes() + pages.memory_bytes());
         if pages.is_done() {
-            return Ok(response.body(format.whole(&keys)));
+            return Ok(response.body(Held::new(Listing::new(format, keys), charge)));
         }
         if request.method() == Method::HEAD {
             let nothing = stream::empty::<Result<Bytes, StoreError>>();
@@ -44,18 +63,36 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         }
         let streamed = Streamed {
             pages,
-            format,
-            next: Next::First(keys),
+            listing: Some(Listing::begun(format, keys)),
+            state: state.clone(),
+            fetched: fetched(FETCHED_KEYS),
+            charge,
         };
-        return Ok(response.body(streamed.into_body(state)));
+        return Ok(response.body(streamed.into_body()));
     };
     // One key more than is shown tells whether there are more.
-    let mut keys = pages.next(limit + 1).await?;
+    let wanted = limit.saturating_add(1);
+    let mut keys = KeyList::default();
+    while keys.len() < wanted {
+        let some = FETCHED_KEYS.min(wanted - keys.len());
+        let bytes = keys.memory_bytes() + pages.memory_bytes() + fetched(some);
+        state
+            .buffers
+            .grow(&mut charge, Purpose::Other, bytes)
+            .await?;
+        let more = pages.next(some).await?;
+        if more.is_empty() {
+            break;
+        }
+        keys.append(&more);
+    }
+    drop(pages);
+    charge.shrink_to(keys.memory_bytes());
     if keys.len() > limit {
         keys.truncate(limit);
         response.insert_header((LINK, asked.next_page(limit, &keys)));
     }
-    Ok(response.body(format.whole(&keys)))
+    Ok(response.body(Held::new(Listing::new(format, keys), charge)))
 }
 
 fn begin(format: Format, total: usize) -> HttpResponseBuilder {
@@ -107,7 +144,7 @@ impl Asked {
                 suffix: bytes(&self.suffix),
             },
             after: self.after.clone().into_bytes(),
-            limit: self.limit.map(|limit| limit + 1),
+            limit: self.limit.map(|limit| limit.saturating_add(1)),
         }
     }
 
@@ -140,141 +177,64 @@ fn parse_limit(text: &str, page_keys_max: usize) -> Result<usize, Problem> {
     })
 }
 
-/// How keys are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    /// One array.
-    Json,
-    /// A string a line.
-    Lines,
-}
-
-impl Format {
-    /// Lines where the client prefers them to an array.
-    fn of(request: &HttpRequest) -> Self {
-        let Ok(Accept(accepted)) = Accept::parse(request) else {
-            return Self::Json;
-        };
-        let quality = |name: &str| {
-            let items = accepted
-                .iter()
-                .filter(|item| item.item.essence_str() == name);
-            items.map(|item| item.quality).max()
-        };
-        match (quality("application/x-ndjson"), quality("application/json")) {
-            (Some(lines), json) if lines > actix_web::http::header::Quality::ZERO => {
-                if json.is_some_and(|json| json > lines) {
-                    Self::Json
-                } else {
-                    Self::Lines
-                }
-            }
-            _ => Self::Json,
-        }
-    }
-
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Lines => "application/x-ndjson",
-        }
-    }
-
-    fn whole(self, keys: &KeyList) -> Vec<u8> {
-        let mut body = Vec::new();
-        self.open(&mut body);
-        self.write(keys, Position::First, &mut body);
-        self.close(&mut body);
-        body
-    }
-
-    fn open(self, body: &mut Vec<u8>) {
-        if self == Self::Json {
-            body.push(b'[');
-        }
-    }
-
-    fn close(self, body: &mut Vec<u8>) {
-        if self == Self::Json {
-            body.push(b']');
-        }
-    }
-
-    fn write(self, keys: &KeyList, position: Position, body: &mut Vec<u8>) {
-        for (index, key) in keys.iter().enumerate() {
-            if self == Self::Json && (index > 0 || position == Position::Later) {
-                body.push(b',');
-            }
-            serde_json::to_writer(&mut *body, text(key)).expect("text is JSON");
-            if self == Self::Lines {
-                body.push(b'\n');
-            }
-        }
-    }
-}
-
-/// Whether keys are the first of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Position {
-    First,
-    Later,
-}
-
 /// An answer that is sent as it is found.
 struct Streamed {
     pages: Pages,
-    format: Format,
-    next: Next,
-}
-
-enum Next {
-    First(KeyList),
-    Later,
-    Nothing,
+    /// The keys that are being sent; `None` once all are, or the search failed.
+    listing: Option<Listing>,
+    state: Data<State>,
+    /// What the next keys may take, in bytes.
+    fetched: usize,
+    charge: Charge,
 }
 
 impl Streamed {
     /// A body that, where the search fails half-way, breaks off without its end, so that a client
     /// cannot take it for whole.
-    fn into_body(
-        self,
-        state: &State,
-    ) -> BodyStream<impl stream::Stream<Item = Result<Bytes, StoreError>> + use<>> {
-        let store = state.store.clone();
-        BodyStream::new(stream::unfold(self, move |mut streamed| {
-            let store = store.clone();
-            async move {
-                let chunk = streamed.next_chunk().await.transpose()?;
-                if let Err(error) = &chunk {
-                    log::warn!("a search ended before its last key: {error}");
-                    store.search_aborted();
-                    streamed.next = Next::Nothing;
-                }
-                Some((chunk, streamed))
+    fn into_body(self) -> BodyStream<impl stream::Stream<Item = Result<Bytes, Broken>>> {
+        BodyStream::new(stream::unfold(self, move |mut streamed| async move {
+            let piece = streamed.next_piece().await.transpose()?;
+            if let Err(Broken(why)) = &piece {
+                log::warn!("a search ended before its last key: {why}");
+                streamed.state.store.search_aborted();
+                streamed.listing = None;
             }
+            Some((piece, streamed))
         }))
     }
 
-    async fn next_chunk(&mut self) -> Result<Option<Bytes>, StoreError> {
-        let mut chunk = Vec::new();
-        match std::mem::replace(&mut self.next, Next::Later) {
-            Next::First(keys) => {
-                self.format.open(&mut chunk);
-                self.format.write(&keys, Position::First, &mut chunk);
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Broken> {
+        loop {
+            let Some(listing) = &mut self.listing else {
+                return Ok(None);
+            };
+            if let Some(piece) = listing.next_piece() {
+                return Ok(Some(piece));
             }
-            Next::Later => {
-                let keys = self.pages.next(STREAM_KEYS).await?;
-                self.format.write(&keys, Position::Later, &mut chunk);
+            if self.pages.is_done() {
+                let end = listing.end();
+                self.listing = None;
+                return Ok(Some(end).filter(|end| !end.is_empty()));
             }
-            Next::Nothing => return Ok(None),
+            let buffers = &self.state.buffers;
+            let bytes = self.pages.memory_bytes() + self.fetched;
+            let grown = buffers.grow(&mut self.charge, Purpose::Other, bytes);
+            grown
+                .await
+                .map_err(|problem| Broken(problem.detail().into()))?;
+            let keys = self.pages.next(FETCHED_KEYS).await;
+            let keys = keys.map_err(|error| Broken(error.to_string()))?;
+            self.charge
+                .shrink_to(keys.memory_bytes() + self.pages.memory_bytes());
+            listing.go_on(keys);
         }
-        if self.pages.is_done() {
-            self.format.close(&mut chunk);
-            self.next = Next::Nothing;
-        }
-        Ok(Some(chunk.into()))
     }
 }
+
+/// Why a streamed answer broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Broken(String);
 
 fn text(key: &[u8]) -> &str {
     std::str::from_utf8(key).expect("keys are text by construction")

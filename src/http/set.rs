@@ -1,6 +1,6 @@
 //! `POST /set` and `PUT /set/{key}`: upserts of one key.
 
-use super::body::{self, Bound};
+use super::body::{self, Body, Bound};
 use super::get::entity_tag;
 use super::lines::{self, Form};
 use super::problem::{Code, Problem};
@@ -27,14 +27,15 @@ pub(super) async fn post(
     let [] = parameters::parse(request, [])?;
     match body_form(request, state)? {
         BodyForm::Json => {
-            let body = body::read(request, payload, Bound::body(&state.limits), &state.limits);
-            let body = body.await?;
-            let mutation = lines::parse(&body, Form::Body, &state.limits, &state.content_types)?;
+            let bound = Bound::body(&state.limits);
+            let Body { bytes, mut charge } = body::read(request, payload, bound, 2, state).await?;
+            let mutation = lines::parse(&bytes, Form::Body, &state.limits, &state.content_types)?;
             // The body may be a slice of a larger read buffer; the value is a copy by now.
-            drop(body);
+            charge.shrink_to(bytes.len());
+            drop(bytes);
             apply(mutation, state).await
         }
-        BodyForm::Lines => bulk::handle(payload, state).await,
+        BodyForm::Lines => bulk::handle(request, payload, state).await,
     }
 }
 
@@ -47,10 +48,14 @@ pub(super) async fn put(
     let [] = parameters::parse(request, [])?;
     let key = path_key(request, "/set/", &state.limits)?;
     let content_type = body::content_type(request, state)?.unwrap_or(ContentType::OCTET_STREAM);
-    let body = body::read(request, payload, Bound::value(&state.limits), &state.limits).await?;
+    let bound = Bound::value(&state.limits);
+    let Body { bytes, charge } = body::read(request, payload, bound, 2, state).await?;
     // A copy of the right size, so that the store does not hold on to read buffers.
-    let body = Bytes::copy_from_slice(&body);
-    apply(Mutation::set(key, content_type, body), state).await
+    let value = Bytes::copy_from_slice(&bytes);
+    drop(bytes);
+    let response = apply(Mutation::set(key, content_type, value), state).await;
+    drop(charge);
+    response
 }
 
 /// What the body of a `POST` is.

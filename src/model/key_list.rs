@@ -15,6 +15,18 @@ impl KeyList {
         self.ends.push(self.bytes.len());
     }
 
+    /// Appends the keys of another list.
+    pub fn append(&mut self, other: &Self) {
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.ends.extend(other.ends.iter().map(|end| before + end));
+    }
+
+    /// What the list takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -54,6 +54,14 @@ pub struct Written {
 }
 
 impl Mutation {
+    /// How long the value is that it sets, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        match &self.change {
+            Change::Set { body, .. } => body.len(),
+            Change::Delete => 0,
+        }
+    }
+
     /// An upsert.
     pub fn set(key: Key, content_type: ContentType, body: Bytes) -> Self {
         Self {

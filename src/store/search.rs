@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// The most keys that one message asks a shard for: so many take about 100 µs.
 const SHARD_KEYS_MAX: usize = 512;
 
+/// The most that a page of one shard takes, in bytes: it ends once its keys have used its steps up.
+const SHARD_BYTES_MAX: usize = 576 * 1024;
+
 /// A search that has begun: its exact total and its keys.
 #[derive(Debug)]
 pub struct Searched {
@@ -39,6 +42,13 @@ struct Share {
 }
 
 impl Store {
+    /// What fetching so many keys may take at the most, in bytes: of each shard, and once more
+    /// merged.
+    pub fn page_bytes_max(&self, keys: usize, key_bytes_max: usize) -> usize {
+        let share = share_of(keys, self.shards());
+        2 * self.shards() * (share * (key_bytes_max + size_of::<usize>())).min(SHARD_BYTES_MAX)
+    }
+
     /// Begins a search: fetches the total and the first keys of every shard.
     ///
     /// # Errors
@@ -70,6 +80,12 @@ impl Store {
 }
 
 impl Pages {
+    /// What was fetched and not given yet takes, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let shares = self.shares.iter();
+        shares.map(|share| share.keys.memory_bytes()).sum()
+    }
+
     /// Some more keys, at most `limit`; none at the end. Fetches only from shards that ran dry, and
     /// waits for admission where a new search would be refused.
     ///

@@ -117,9 +117,10 @@ def resources(manifests: Manifests, facts: Facts) -> Iterator[str]:
         yield f"{requested / MIB:.0f} MiB are requested, and an idle process takes {facts.idle_bytes / MIB:.0f}"
     where = "engine" if shares_engine(manifests) else "memory"
     keys_bytes = sized_for(manifests) * facts.bytes_per_key[where]
-    needed = 2 * keys_bytes + facts.idle_bytes + KEPT_BYTES
+    buffers_bytes = int(variable(container, "KVSTORE_BUFFERS_BYTES_MAX") or max(limit / 8, 64 * MIB))
+    needed = 2 * keys_bytes + facts.idle_bytes + KEPT_BYTES + buffers_bytes
     if limit < needed:
-        yield f"the memory limit of {limit / MIB:.0f} MiB is below the {needed / MIB:.0f} that its keys need"
+        yield f"the memory limit of {limit / MIB:.0f} MiB is below the {needed / MIB:.0f} that its keys and what is in flight need"
     if where == "memory" and limit * 0.6 < keys_bytes:
         yield "store_bytes_max, 60 % of the limit, is below what the keys take"
     if quantity(given["requests"].get("cpu", 0)) < 0.1:

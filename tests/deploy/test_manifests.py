@@ -43,6 +43,10 @@ def limit_of_20_mib(manifests: list[dict]) -> None:
     kvstore(manifests)["resources"] = {"requests": {"cpu": "250m", "memory": "20Mi"}, "limits": {"memory": "20Mi"}}
 
 
+def all_memory_for_what_is_in_flight(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].append({"name": "KVSTORE_BUFFERS_BYTES_MAX", "value": "600000000"})
+
+
 def readiness_on_metrics(manifests: list[dict]) -> None:
     kvstore(manifests)["readinessProbe"]["httpGet"]["path"] = "/metrics"
 
@@ -153,6 +157,7 @@ def all_at_once(manifests: list[dict]) -> None:
 DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (listen_elsewhere, "no container port is 8000"),
     (limit_of_20_mib, "memory limit of 20 MiB"),
+    (all_memory_for_what_is_in_flight, "what is in flight need"),
     (readiness_on_metrics, "readinessProbe asks /metrics"),
     (scale_at_a_hundredth, "aims at 10 %"),
     (scale_low, "adds servers from 70m"),

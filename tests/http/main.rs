@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod bounds;
+mod buffers;
 mod bulk;
 mod command;
 mod engine;
 mod errors;
+mod framing;
 mod keys;
 mod metrics;
 mod original;
