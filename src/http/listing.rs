@@ -1,10 +1,11 @@
 //! Keys as the text of an answer: in which format, and piece by piece, so that a page takes no
 //! more memory as text than the piece that is being sent.
 
+use super::buffers::{Charge, Held};
 use super::gate::PIECE_BYTES;
 use crate::model::KeyList;
 use actix_web::HttpRequest;
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{Accept, Header};
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -53,6 +54,10 @@ impl Format {
     }
 }
 
+/// Keys that take no more than this are less than a piece as text, six bytes for each of theirs at the
+/// most.
+const SMALL_BYTES: usize = PIECE_BYTES / 8;
+
 /// Keys that are being written. As a body it is one whole answer, of known length.
 #[derive(Debug)]
 pub(super) struct Listing {
@@ -77,11 +82,17 @@ enum Part {
 }
 
 impl Listing {
-    /// A whole answer.
-    pub(super) fn new(format: Format, keys: KeyList) -> Self {
+    /// A whole answer, which holds `charge` until it is handed over.
+    pub(super) fn whole(format: Format, keys: KeyList, charge: Charge) -> BoxBody {
         let mut listing = Self::begun(format, keys);
+        if listing.keys.memory_bytes() <= SMALL_BYTES {
+            // Written at once rather than counted first.
+            let mut text: Vec<u8> = listing.next_piece().unwrap_or_default().into();
+            text.extend_from_slice(&listing.end());
+            return BoxBody::new(Bytes::from(text));
+        }
         listing.len = listing.text_bytes();
-        listing
+        BoxBody::new(Held::new(listing, charge))
     }
 
     /// The first keys of an answer.
@@ -106,6 +117,7 @@ impl Listing {
         if self.next == self.keys.len() && self.part != Part::Start {
             return None;
         }
+        // Quotes and a comma for each key, and brackets.
         let left = self.keys.memory_bytes() + 3 * (self.keys.len() - self.next) + 2;
         let mut piece = Vec::with_capacity(left.min(PIECE_BYTES + PIECE_BYTES / 8));
         if self.part == Part::Start {

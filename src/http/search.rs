@@ -1,6 +1,6 @@
 //! `GET /search`: keys by prefix, by suffix and by both, in byte order.
 
-use super::buffers::{Charge, Held, Purpose};
+use super::buffers::{Charge, Purpose};
 use super::listing::{Format, Listing};
 use super::problem::{Code, Problem};
 use super::{Limits, State, parameters};
@@ -35,7 +35,11 @@ pub(super) async fn handle(
     let format = Format::of(request);
     if !asked.can_match(&state.limits) {
         let mut response = begin(format, 0);
-        return Ok(response.body(Listing::new(format, KeyList::default())));
+        return Ok(response.body(Listing::whole(
+            format,
+            KeyList::default(),
+            Charge::default(),
+        )));
     }
     let fetched = |keys: usize| {
         let key_bytes_max = state.limits.key_bytes_max;
@@ -55,7 +59,7 @@ pub(super) async fn handle(
         let keys = pages.next(FETCHED_KEYS).await?;
         charge.shrink_to(keys.memory_bytes() + pages.memory_bytes());
         if pages.is_done() {
-            return Ok(response.body(Held::new(Listing::new(format, keys), charge)));
+            return Ok(response.body(Listing::whole(format, keys, charge)));
         }
         if request.method() == Method::HEAD {
             let nothing = stream::empty::<Result<Bytes, StoreError>>();
@@ -72,8 +76,8 @@ pub(super) async fn handle(
     };
     // One key more than is shown tells whether there are more.
     let wanted = limit.saturating_add(1);
-    let mut keys = KeyList::default();
-    while keys.len() < wanted {
+    let mut keys = pages.next(FETCHED_KEYS.min(wanted)).await?;
+    while keys.len() < wanted && !pages.is_done() {
         let some = FETCHED_KEYS.min(wanted - keys.len());
         let bytes = keys.memory_bytes() + pages.memory_bytes() + fetched(some);
         state
@@ -92,7 +96,7 @@ pub(super) async fn handle(
         keys.truncate(limit);
         response.insert_header((LINK, asked.next_page(limit, &keys)));
     }
-    Ok(response.body(Held::new(Listing::new(format, keys), charge)))
+    Ok(response.body(Listing::whole(format, keys, charge)))
 }
 
 fn begin(format: Format, total: usize) -> HttpResponseBuilder {

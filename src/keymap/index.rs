@@ -15,7 +15,7 @@ use super::dead::{Dead, Grave};
 use super::fsst::SymbolTable;
 use super::hash::hash;
 use super::merge::Tree;
-use super::page::{Asked, Page, Request, Source, merge_page, scan_tree};
+use super::page::{Asked, Page, Request, SHARE_MAX, Source, merge_page, scan_tree};
 use super::policy;
 use super::segment::{Matches, PartBytes, Segment};
 use crate::model::Filter;
@@ -33,6 +33,9 @@ const FRESH_KEYS_MAX: usize = 16_384;
 
 /// How many frozen trees there are at the most.
 const FROZEN_MAX: usize = 2;
+
+/// How often a tree is tried to be made a segment.
+const FREEZES_MAX: u32 = 3;
 
 /// From so many segments on writes in bulk wait for merges. Every segment costs a search its share,
 /// and at rest there are far fewer.
@@ -59,6 +62,7 @@ pub struct KeyIndex {
     /// The symbol table of the last segment that trained one, for those too small to.
     table: Option<Arc<SymbolTable>>,
     merges_failed: u64,
+    jobs_ended: u64,
     merged_keys: u64,
     merged_for: Duration,
     /// Whether anything changed since there was no job to hand out.
@@ -93,7 +97,7 @@ struct Frozen {
     bytes: usize,
     dead: BTreeSet<Box<[u8]>>,
     job: Option<u64>,
-    has_failed: bool,
+    failures: u32,
 }
 
 /// A segment in use.
@@ -106,14 +110,26 @@ pub(super) struct Live {
     pub(super) merge: Option<u64>,
     /// The fold of its graves.
     fold: Option<u64>,
-    /// Whether a job with it came to nothing. It stays as it is and is left out of others: what
-    /// failed once fails again.
-    pub(super) has_failed: bool,
+    /// How often a job with it came to nothing, and how many jobs of the index must have ended
+    /// before it is tried again: twice as many each time, so that what always fails costs little.
+    failures: u32,
+    retry_at: u64,
     /// How many dead ranks searches met on their way that had few live ones between them.
     wasted: AtomicU32,
 }
 
 impl Live {
+    /// Whether a job may take it, after so many of the index ended.
+    pub(super) fn may_try(&self, jobs_ended: u64) -> bool {
+        jobs_ended >= self.retry_at
+    }
+
+    /// Notes that a job with it came to nothing.
+    fn failed(&mut self, jobs_ended: u64) {
+        self.retry_at = jobs_ended + (1 << self.failures.min(16));
+        self.failures += 1;
+    }
+
     /// Notes that a search met so many dead ranks too many.
     pub(super) fn waste(&self, ranks: u32) {
         if ranks > 0 {
@@ -301,7 +317,8 @@ impl KeyIndex {
             // The page's keys come from the parts about as all matches do.
             let share = limit
                 .min(count)
-                .min(limit.saturating_mul(count) / total.max(1));
+                .min(limit.saturating_mul(count) / total.max(1))
+                .min(SHARE_MAX);
             Source::segment(live, found, after, share, wanted)
         }));
         let page = merge_page(sources, limit);
@@ -326,6 +343,13 @@ impl KeyIndex {
         } else {
             Room::Full
         }
+    }
+
+    /// Whether a tree could not be made a segment however often: once there are as many as there may
+    /// be, no key can be added any more.
+    pub fn is_broken(&self) -> bool {
+        let is_stuck = |frozen: &Frozen| frozen.failures >= FREEZES_MAX;
+        self.frozen.iter().any(is_stuck)
     }
 
     /// Bytes on the heap, running merges included; trees are estimated.
@@ -374,7 +398,7 @@ impl KeyIndex {
             bytes,
             dead: BTreeSet::new(),
             job: None,
-            has_failed: false,
+            failures: 0,
         });
     }
 

@@ -135,6 +135,12 @@ impl KeyMap {
         self.index.room()
     }
 
+    /// Whether the background work has failed for good, by a defect or damaged memory: all keys are
+    /// there, but before long none can be added.
+    pub fn is_broken(&self) -> bool {
+        self.index.is_broken()
+    }
+
     /// Makes the fresh part ready to become a segment, whatever its size, where there is room for
     /// one more such part. The next job is its freeze.
     pub fn freeze(&mut self) {

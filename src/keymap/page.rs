@@ -28,6 +28,9 @@ const STEPS_PER_PRUNED_REFILL: u32 = 512;
 /// For so many bytes a key costs a step more.
 const BYTES_PER_STEP: usize = 64;
 
+/// How many ranks of a rectangle are asked for at first, at most: what all steps are enough for.
+pub(super) const SHARE_MAX: usize = (STEPS_PER_PAGE / STEPS_PER_RANK) as usize;
+
 /// How many ranks of a rectangle are asked for again, at least, once those asked for are used up.
 const RANKS_PER_REFILL: usize = 8;
 

@@ -1,10 +1,15 @@
 //! Which segments to merge next.
 //!
-//! From the smallest on: while the next larger segment is at most [`RATIO`] times the sum of the
-//! smaller ones, take it in. This leaves about log₄(n / 4096) + 1 segments at rest. Lanes keep
-//! small work from waiting behind large.
+//! From the smallest on: while the next larger segment is at most [`RATIO`] times the sum of those
+//! taken, take it in. Where it is larger and nothing was taken but one segment, begin again with it:
+//! a small segment that finds no peer must not keep the larger ones from merging. A segment counts
+//! as a fresh tree at least, so that small ones, whatever left them, join the next.
+//!
+//! So at rest each segment is more than [`RATIO`] times the one before: there are at most
+//! log₃(n / 4096) + 2 of them, and after inserts alone about log₄(n / 4096) + 1. Lanes keep small work
+//! from waiting behind large.
 
-use super::index::Live;
+use super::index::{FRESH_KEYS, Live};
 
 /// How much larger than all smaller ones together a segment may be and still be merged with them.
 const RATIO: u64 = 3;
@@ -20,8 +25,9 @@ const DEAD_SHARE: u32 = 8;
 const WASTE_MIN: u32 = 4096;
 const WASTE_SHARE: u32 = 64;
 
-/// The most key data that a segment addresses, in bytes.
-const KEY_BYTES_MAX: u64 = u32::MAX as u64;
+/// The most key data that is merged into a segment, in bytes. It addresses 4 GiB, and what cannot be
+/// compressed takes up to two bytes a byte and five a key.
+const KEY_BYTES_MAX: u64 = u32::MAX as u64 / 8 * 3;
 
 /// A queue of jobs. An index has at most one merge in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,23 +55,28 @@ impl Lane {
 /// and so are merges whose lane is taken.
 pub(super) fn choose(
     segments: &[Live],
+    jobs_ended: u64,
     is_free: impl Fn(Lane) -> bool,
 ) -> Option<(Lane, Vec<u64>)> {
     let mut idle: Vec<&Live> = segments
         .iter()
-        .filter(|live| live.merge.is_none() && !live.has_failed)
+        .filter(|live| live.merge.is_none() && live.may_try(jobs_ended))
         .collect();
     idle.sort_by_key(|live| live.segment.len());
     let mut chosen = Vec::new();
     let (mut keys, mut key_bytes) = (0, 0);
     for live in &idle {
-        let size = u64::from(live.segment.len());
+        let size = u64::from(live.segment.len()).max(FRESH_KEYS as u64);
         let too_large = !chosen.is_empty() && size > RATIO * keys;
         let too_long = key_bytes + live.segment.key_bytes() > KEY_BYTES_MAX;
         // A small merge goes ahead while the large lane is taken; what it leaves comes later.
         let outgrows_lane = Lane::of(keys + size) == Lane::Large && !is_free(Lane::Large);
         if too_large || too_long || outgrows_lane {
-            break;
+            if chosen.len() > 1 {
+                break;
+            }
+            chosen.clear();
+            (keys, key_bytes) = (0, 0);
         }
         chosen.push(live.id);
         keys += size;

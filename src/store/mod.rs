@@ -488,6 +488,10 @@ impl Store {
     }
 }
 
+/// Why a process ends whose background work fails for good: it would park sets for ever.
+const BROKEN: &str =
+    "new keys can no longer be made part of the index, by a defect or damaged memory";
+
 /// Ends the process at once, so that an orchestrator restarts it.
 fn abort(why: &str) -> ! {
     log::error!("{why}; aborting, since the store is no longer whole");

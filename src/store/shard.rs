@@ -403,6 +403,9 @@ impl Handler<JobDone> for ShardActor {
         let has_ended = merger.end(outcome, context.address().recipient(), |outcome| {
             self.map.finish(outcome)
         });
+        if self.map.is_broken() {
+            super::abort(super::BROKEN);
+        }
         if has_ended {
             self.unpark(context);
         }

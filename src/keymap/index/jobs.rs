@@ -1,7 +1,7 @@
 //! How keys move between the parts of an index: the jobs it hands out, and what it does with their
 //! outcomes.
 
-use super::{Frozen, KeyIndex, Live};
+use super::{FREEZES_MAX, Frozen, KeyIndex, Live};
 use crate::keymap::dead::Dead;
 use crate::keymap::job::{Job, JobResult, Outcome, Retired, Task};
 use crate::keymap::merge::{Input, is_trained, working_bytes};
@@ -85,6 +85,7 @@ impl KeyIndex {
     /// deleted from a merge's inputs meanwhile, another job carries them over first.
     pub fn finish(&mut self, outcome: Outcome) -> Finish {
         *self.may_have_job.get_mut() = true;
+        self.jobs_ended += 1;
         let at = self.jobs.iter().position(|job| job.id == outcome.id);
         let at = at.expect("an outcome belongs to a job of this index");
         match outcome.result {
@@ -158,7 +159,7 @@ impl KeyIndex {
     }
 
     fn freeze_job(&mut self) -> Option<Job> {
-        let is_waiting = |frozen: &Frozen| frozen.job.is_none() && !frozen.has_failed;
+        let is_waiting = |frozen: &Frozen| frozen.job.is_none() && frozen.failures < FREEZES_MAX;
         let at = self.frozen.iter().position(is_waiting)?;
         let id = self.new_id();
         let frozen = &mut self.frozen[at];
@@ -172,7 +173,7 @@ impl KeyIndex {
 
     fn merge_job(&mut self) -> Option<Job> {
         let is_free = |lane: Lane| self.jobs.iter().all(|job| job.kind != JobKind::Merge(lane));
-        let (lane, parts) = policy::choose(&self.segments, is_free)?;
+        let (lane, parts) = policy::choose(&self.segments, self.jobs_ended, is_free)?;
         let id = self.new_id();
         let mut inputs = Vec::new();
         for live in &mut self.segments {
@@ -188,8 +189,9 @@ impl KeyIndex {
     }
 
     fn fold_job(&mut self) -> Option<Job> {
+        let ended = self.jobs_ended;
         let wanted =
-            |live: &Live| live.dead.wants_fold() && live.fold.is_none() && !live.has_failed;
+            |live: &Live| live.dead.wants_fold() && live.fold.is_none() && live.may_try(ended);
         let at = self.segments.iter().position(wanted)?;
         let id = self.new_id();
         let live = &mut self.segments[at];
@@ -251,7 +253,8 @@ impl KeyIndex {
                 dead,
                 merge: None,
                 fold: None,
-                has_failed: false,
+                failures: 0,
+                retry_at: 0,
                 wasted: AtomicU32::new(0),
             };
             self.segments.insert(at, live);
@@ -262,16 +265,21 @@ impl KeyIndex {
         Retired(retired)
     }
 
-    /// Lets the parts of a job go that came to nothing. They stay in use.
+    /// Lets the parts of a job go that came to nothing. They stay in use and are tried again.
     fn give_up(&mut self, job: &Running) {
         self.merges_failed += 1;
         self.merging_bytes -= job.bytes;
         for frozen in &mut self.frozen {
-            frozen.has_failed |= frozen.job.take_if(|id| *id == job.id).is_some();
+            if frozen.job.take_if(|id| *id == job.id).is_some() {
+                frozen.failures += 1;
+            }
         }
         for live in &mut self.segments {
-            live.has_failed |= live.merge.take_if(|id| *id == job.id).is_some();
-            live.has_failed |= live.fold.take_if(|id| *id == job.id).is_some();
+            let merge = live.merge.take_if(|id| *id == job.id);
+            let fold = live.fold.take_if(|id| *id == job.id);
+            if merge.or(fold).is_some() {
+                live.failed(self.jobs_ended);
+            }
         }
     }
 }

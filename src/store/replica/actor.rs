@@ -6,10 +6,10 @@
 use super::Waiting;
 use crate::keymap::{KeyIndex, Room};
 use crate::model::Key;
-use crate::store::StoreError;
 use crate::store::merger::JobDone;
 use crate::store::message::{Admitted, Count, Counted, Found, Search, Total};
 use crate::store::shared::{HEARTBEAT, Held, Shared};
+use crate::store::{BROKEN, StoreError, abort};
 use crate::valkey::{EngineError, PARTITIONS, Step};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -290,6 +290,9 @@ impl Handler<JobDone> for ReplicaActor {
         merger.end(outcome, context.address().recipient(), |outcome| {
             self.index.finish(outcome)
         });
+        if self.index.is_broken() {
+            abort(BROKEN);
+        }
         self.changed(context);
         self.waiting.room.notify_one();
     }
