@@ -212,8 +212,8 @@ impl Metrics {
             connections_cut: counter_by_reason(
                 &registry,
                 "http_connections_cut_total",
-                "Connections cut since nothing came (idle) or nothing was read (stalled)",
-                ["idle", "stalled"],
+                "Connections cut since nothing came (idle), nothing was read (stalled), or a body went on that was refused (refused)",
+                ["idle", "stalled", "refused"],
             )?,
             engine: Arc::default(),
             scraping: Arc::default(),
@@ -318,7 +318,7 @@ impl Metrics {
         self.connections.clone()
     }
 
-    /// Counts a connection that was cut; `reason` is `idle` or `stalled`.
+    /// Counts a connection that was cut; `reason` is `idle`, `stalled` or `refused`.
     pub fn connection_cut(&self, reason: &'static str) {
         self.connections_cut.with_label_values(&[reason]).inc();
     }

@@ -24,6 +24,9 @@ const HEAD_BYTES: usize = 128 * 1024;
 /// How many requests that came at once are answered before more are read.
 const PIPELINED_MAX: u64 = 16;
 
+/// For how long a body is read that was refused.
+const REFUSED_TIME: Duration = Duration::from_secs(4);
+
 /// How long a connection may do nothing.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
@@ -257,6 +260,9 @@ impl Connection {
     fn check(&self, limits: &ConnectionLimits, metrics: &Metrics) {
         let (limit, reason) = match self.turn.get() {
             _ if self.is_blocked.get() => (limits.write, "stalled"),
+            // What is left of a body that was refused is read, so that its client reads the answer,
+            // but not for as long as it likes.
+            Turn::Request if self.framing.borrow().is_in_body() => (REFUSED_TIME, "refused"),
             Turn::Request => (limits.idle, "idle"),
             Turn::Answer => return,
         };

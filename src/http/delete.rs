@@ -1,12 +1,13 @@
 //! `DELETE /delete/{key}`.
 
 use super::problem::{Code, Problem};
-use super::{State, parameters, path_key};
+use super::{State, parameters, path_key, unsupported};
 use crate::model::Mutation;
 use actix_web::{HttpRequest, HttpResponse};
 
 pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
+    unsupported::in_change(request)?;
     let key = path_key(request, "/delete/", &state.limits)?;
     match state.store.delete(Mutation::delete(key)).await? {
         Some(_) => Ok(HttpResponse::NoContent().finish()),

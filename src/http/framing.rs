@@ -96,6 +96,19 @@ impl Framing {
         at
     }
 
+    /// Whether a body has begun and not ended.
+    pub(super) fn is_in_body(&self) -> bool {
+        matches!(
+            self.state,
+            State::Body(_)
+                | State::ChunkSize { .. }
+                | State::Chunk(_)
+                | State::ChunkEnd
+                | State::Trailer
+                | State::TrailerLine
+        )
+    }
+
     /// How many heads came whole.
     pub(super) fn heads(&self) -> u64 {
         self.heads

@@ -13,7 +13,7 @@ use crate::metrics::Refusal;
 use actix_web::Error;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::{ConnectionType, Method};
+use actix_web::http::{ConnectionType, Method, Version};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 use std::net::SocketAddr;
@@ -34,12 +34,13 @@ pub(super) fn gate<S, B>(
 ) -> impl Future<Output = Result<ServiceResponse<Guarded<EitherBody<B>>>, Error>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    B: MessageBody,
+    B: MessageBody + 'static,
 {
     let connection = request.conn_data::<Rc<Connection>>().cloned();
     let has_fragment = connection
         .as_ref()
         .is_some_and(|connection| connection.request_began());
+    let request_version = request.version();
     let mut guard = Guard {
         _in_flight: state.lifecycle.begin_request(),
         connection,
@@ -57,6 +58,7 @@ where
         }
         None => Ok(service.call(request)),
     };
+    let is_old = request_version < Version::HTTP_11;
     let state = state.clone();
     async move {
         let mut response = match answered {
@@ -65,6 +67,12 @@ where
         };
         if state.lifecycle.stage() != Stage::Running {
             let head = response.response_mut().head_mut();
+            head.set_connection_type(ConnectionType::Close);
+        }
+        if is_old && response.response().body().size() == BodySize::Stream {
+            // There are no chunks in HTTP/1.0 (RFC 9112, 6.1): the end of the connection ends the body.
+            let head = response.response_mut().head_mut();
+            head.no_chunking(true);
             head.set_connection_type(ConnectionType::Close);
         }
         if let Some(access) = &mut guard.access {

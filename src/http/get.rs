@@ -1,14 +1,18 @@
 //! `GET /get/{key}`: the value, byte for byte as it was stored.
 
 use super::buffers::Held;
+use super::entity_tags::{EntityTags, Malformed};
 use super::problem::{Code, Problem};
 use super::{State, parameters, path_key};
 use crate::model::Revision;
 use actix_web::http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH,
+    IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse};
+
+/// What caches are told of values and pages: they may keep them, and must ask before they use them.
+pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
@@ -21,10 +25,8 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         return Err(Problem::new(Code::KeyNotFound, detail));
     };
     let tag = entity_tag(value.revision);
-    if is_known(request.headers(), &tag) {
-        return Ok(HttpResponse::NotModified()
-            .insert_header((ETAG, tag))
-            .finish());
+    if let Some(answer) = conditional(request.headers(), &tag)? {
+        return Ok(answer);
     }
     let content_type = HeaderValue::from_maybe_shared(value.content_type.to_bytes());
     let content_type = content_type.expect("a content type is a header value by construction");
@@ -32,6 +34,7 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
     response
         .insert_header((CONTENT_TYPE, content_type))
         .insert_header((ETAG, tag))
+        .insert_header((CACHE_CONTROL, NO_CACHE))
         .insert_header((X_CONTENT_TYPE_OPTIONS, NOSNIFF));
     if !value.content_type.is_json() {
         response.insert_header((CONTENT_SECURITY_POLICY, SANDBOX));
@@ -49,11 +52,27 @@ pub(super) fn entity_tag(revision: Revision) -> HeaderValue {
     tag.expect("quotes and hexadecimal digits are a header value")
 }
 
-/// Whether the client says that it has the entity of this tag, compared weakly (RFC 9110, 13.1.2).
-fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
-    headers
-        .get_all(IF_NONE_MATCH)
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .any(|item| item == b"*" || item.strip_prefix(b"W/").unwrap_or(item) == tag.as_bytes())
+/// What is answered instead of the value by the request's conditions (RFC 9110, 13.2.2), if anything.
+fn conditional(headers: &HeaderMap, tag: &HeaderValue) -> Result<Option<HttpResponse>, Problem> {
+    let opaque = tag.as_bytes().trim_ascii();
+    let opaque = &opaque[1..opaque.len() - 1];
+    let wanted = EntityTags::of(headers, &IF_MATCH).map_err(|Malformed| {
+        let detail = r#"if-match takes entity tags, such as "a", W/"b" or *"#;
+        Problem::new(Code::InvalidCondition, detail)
+    })?;
+    if wanted.is_some_and(|wanted| !wanted.match_strongly(opaque)) {
+        let detail = "the value has another entity tag than If-Match names; GET it without";
+        return Err(Problem::new(Code::PreconditionFailed, detail));
+    }
+    // What is no list names no tag that the client knows, and the value is a right answer.
+    if let Ok(Some(known)) = EntityTags::of(headers, &IF_NONE_MATCH)
+        && known.match_weakly(opaque)
+    {
+        let mut answer = HttpResponse::NotModified();
+        answer
+            .insert_header((ETAG, tag.clone()))
+            .insert_header((CACHE_CONTROL, NO_CACHE));
+        return Ok(Some(answer.finish()));
+    }
+    Ok(None)
 }

@@ -1,10 +1,11 @@
 //! `GET /livez`, `/readyz` and `/healthz`. None of them asks an actor, so that overload does not
 //! look like death.
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, NO_STORE, Problem};
 use super::{State, parameters};
 use crate::lifecycle::Stage;
 use crate::store::Readiness;
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
@@ -12,7 +13,7 @@ use serde_json::json;
 pub(super) fn livez(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
     if state.store.is_alive() {
-        return Ok(HttpResponse::Ok().json(json!({"status": "alive"})));
+        return Ok(healthy(&json!({"status": "alive"})));
     }
     let detail = "an actor of the store gives no sign of life; restart the process";
     Err(Problem::new(Code::NotAlive, detail))
@@ -22,9 +23,15 @@ pub(super) fn livez(request: &HttpRequest, state: &State) -> Result<HttpResponse
 pub(super) fn readyz(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
     match unready(state) {
-        None => Ok(HttpResponse::Ok().json(json!({"status": "ready"}))),
+        None => Ok(healthy(&json!({"status": "ready"}))),
         Some((code, detail)) => Err(Problem::new(code, detail)),
     }
+}
+
+fn healthy(status: &serde_json::Value) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, NO_STORE))
+        .json(status)
 }
 
 /// Why requests should not be sent here, if they should not.

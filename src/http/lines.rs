@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+/// What some programs write before UTF-8. A parser may pass over it (RFC 8259, 8.1).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Which members an object may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -53,6 +56,7 @@ pub(super) fn parse(
     limits: &Limits,
     content_types: &ContentTypes,
 ) -> Result<Mutation, Problem> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let members: Members<'_> =
         serde_json::from_slice(text).map_err(|error| not_of_form(text, form, &error))?;
     let misfit = || {

@@ -6,7 +6,7 @@ use super::gate::PIECE_BYTES;
 use crate::model::KeyList;
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{Accept, Header};
+use actix_web::http::header::{ACCEPT, Accept, Header, Quality};
 use bytes::Bytes;
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -23,26 +23,35 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Lines where the client prefers them to an array.
+    /// Lines where the client prefers them to an array (RFC 9110, 12.5.1).
     pub(super) fn of(request: &HttpRequest) -> Self {
+        if !request.headers().contains_key(ACCEPT) {
+            return Self::Json;
+        }
         let Ok(Accept(accepted)) = Accept::parse(request) else {
             return Self::Json;
         };
+        // The most specific range that takes a type says how much it is wanted.
         let quality = |name: &str| {
-            let items = accepted
+            let kind = name.split('/').next().unwrap_or_default();
+            [name, &format!("{kind}/*"), "*/*"]
                 .iter()
-                .filter(|item| item.item.essence_str() == name);
-            items.map(|item| item.quality).max()
+                .enumerate()
+                .find_map(|(rank, range)| {
+                    let items = accepted
+                        .iter()
+                        .filter(|item| item.item.essence_str() == *range);
+                    let most = items.map(|item| item.quality).max()?;
+                    Some((most, rank == 0))
+                })
+                .unwrap_or((Quality::ZERO, false))
         };
-        match (quality("application/x-ndjson"), quality("application/json")) {
-            (Some(lines), json) if lines > actix_web::http::header::Quality::ZERO => {
-                if json.is_some_and(|json| json > lines) {
-                    Self::Json
-                } else {
-                    Self::Lines
-                }
-            }
-            _ => Self::Json,
+        let (lines, are_named) = quality("application/x-ndjson");
+        let (json, _) = quality("application/json");
+        if lines > json || lines == json && lines > Quality::ZERO && are_named {
+            Self::Lines
+        } else {
+            Self::Json
         }
     }
 

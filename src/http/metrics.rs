@@ -1,9 +1,10 @@
 //! `GET /metrics`: Prometheus text. Our own handler, since the middleware's would gather before
 //! the actors were asked, and answer 200 whatever they said.
 
-use super::problem::Problem;
+use super::problem::{NO_STORE, Problem};
 use super::{State, health, parameters};
 use crate::metrics::ServerStats;
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
     };
     let text = state.metrics.scrape(&stats, server);
     Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, NO_STORE))
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(text))
 }

@@ -7,6 +7,7 @@
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
 //! - `get`, `set`, `bulk`, `delete`, `search`, `metrics`, `health`: a file for each route
 //! - `parameters`, `percent`, `body`, `lines`: what a request is made of; `listing`: what an answer is
+//! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
 //! - `gate`: what happens around every request
 //! - `buffers`: what bodies and answers in flight may take
@@ -18,6 +19,7 @@ mod buffers;
 mod bulk;
 mod connection;
 mod delete;
+mod entity_tags;
 mod framing;
 mod gate;
 mod get;
@@ -32,6 +34,7 @@ mod routes;
 mod search;
 mod set;
 mod stream;
+mod unsupported;
 
 pub use buffers::Buffers;
 pub use connection::{ConnectionLimits, Connections};
@@ -120,7 +123,7 @@ pub fn on_connect(stream: &Stream, extensions: &mut Extensions) {
 /// path is no use here: it is decoded lossily, which would make two keys one.
 fn path_key(request: &HttpRequest, prefix: &str, limits: &Limits) -> Result<Key, Problem> {
     let encoded = request.uri().path().strip_prefix(prefix);
-    let encoded = encoded.ok_or_else(|| Problem::no_such_path(request.uri().path()))?;
+    let encoded = encoded.ok_or_else(|| routes::no_such_path(request.uri().path()))?;
     let text = percent::decode(encoded, percent::Plus::Literal)?;
     Ok(Key::parse(text, limits.key_bytes_max)?)
 }

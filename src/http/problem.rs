@@ -5,11 +5,14 @@ use crate::model::{ContentTypeError, KeyError};
 use crate::store::{EngineError, StoreError};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
 /// How long a client is told to wait before it tries again, in seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+
+/// What caches are told of an answer that is of this moment only.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What is wrong, as a program tells it. The names are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,14 @@ pub(super) enum Code {
     InvalidLimit,
     UnknownParameter,
     RepeatedParameter,
+    MissingFilter,
+    InvalidCondition,
+    UnsupportedCondition,
+    UnsupportedHeader,
+    UnsupportedEncoding,
+    UnexpectedBody,
+    PreconditionFailed,
+    ExpectationFailed,
     KeyNotFound,
     PathNotFound,
     MethodNotAllowed,
@@ -65,6 +76,28 @@ impl Code {
             Self::InvalidLimit => ("invalid_limit", S::BAD_REQUEST, "Invalid limit"),
             Self::UnknownParameter => ("unknown_parameter", S::BAD_REQUEST, "Unknown parameter"),
             Self::RepeatedParameter => ("repeated_parameter", S::BAD_REQUEST, "Repeated parameter"),
+            Self::MissingFilter => ("missing_filter", S::BAD_REQUEST, "Filter missing"),
+            Self::InvalidCondition => ("invalid_condition", S::BAD_REQUEST, "Invalid condition"),
+            Self::UnsupportedCondition => {
+                let title = "Condition not supported";
+                ("unsupported_condition", S::BAD_REQUEST, title)
+            }
+            Self::UnsupportedHeader => {
+                ("unsupported_header", S::BAD_REQUEST, "Header not supported")
+            }
+            Self::UnsupportedEncoding => {
+                let title = "Content coding not supported";
+                ("unsupported_encoding", S::UNSUPPORTED_MEDIA_TYPE, title)
+            }
+            Self::UnexpectedBody => ("unexpected_body", S::BAD_REQUEST, "Unexpected body"),
+            Self::PreconditionFailed => {
+                let title = "Precondition failed";
+                ("precondition_failed", S::PRECONDITION_FAILED, title)
+            }
+            Self::ExpectationFailed => {
+                let title = "Expectation failed";
+                ("expectation_failed", S::EXPECTATION_FAILED, title)
+            }
             Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "Incomplete body"),
             Self::KeyNotFound => ("key_not_found", S::NOT_FOUND, "Key not found"),
             Self::PathNotFound => ("path_not_found", S::NOT_FOUND, "Path not found"),
@@ -150,7 +183,8 @@ pub(super) struct Problem {
     progress: Option<Progress>,
 }
 
-/// How far a bulk body came before it failed.
+/// How far a bulk body came before it failed. The counts are of all that is applied, after the line
+/// too.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Progress {
     /// The line that failed, from 1 on.
@@ -182,9 +216,8 @@ impl Problem {
         }
     }
 
-    pub(super) fn no_such_path(path: &str) -> Self {
-        let known = "/get/{key}, /set, /set/{key}, /delete/{key}, /search, /metrics, /livez, \
-                     /readyz and /healthz";
+    /// No route takes the path; `known` lists those there are.
+    pub(super) fn no_such_path(path: &str, known: &str) -> Self {
         let path: String = path.chars().take(100).collect();
         Self::new(
             Code::PathNotFound,
@@ -228,13 +261,12 @@ impl Problem {
         }
     }
 
-    /// What ended a bulk body early.
+    /// What ended a bulk body early. Its lines go to several shards at once, of which each goes on until
+    /// a line of its own fails.
     pub(super) fn in_bulk(error: StoreError) -> Self {
-        let is_engine = matches!(error, StoreError::Engine(_));
         let mut problem = Self::from(error);
-        if is_engine {
-            problem.detail += "; lines that were sent together with this one may be applied";
-        }
+        problem.detail += "; all lines before this one are applied, and some after it may be: send the body \
+                           again from this line on";
         problem
     }
 
@@ -259,7 +291,12 @@ impl Problem {
         };
         let body = serde_json::to_vec(&body).expect("strings and numbers are JSON");
         let mut response = HttpResponse::build(status);
-        response.content_type("application/problem+json");
+        response
+            .content_type("application/problem+json")
+            .insert_header((CACHE_CONTROL, NO_STORE));
+        if self.code == Code::UnsupportedEncoding {
+            response.insert_header((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
         if let Some(allow) = self.allow {
             response.insert_header((ALLOW, allow));
         }

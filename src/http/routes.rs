@@ -3,7 +3,7 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{State, delete, get, health, metrics, search, set};
+use super::{State, delete, get, health, metrics, search, set, unsupported};
 use crate::metrics::Refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
@@ -50,26 +50,18 @@ enum Handler {
     Readyz,
 }
 
+const READS: &[Method] = &[Method::GET, Method::HEAD];
+
 static ROUTES: [Route; 9] = [
-    Route::new(
-        "/get",
-        Shape::Keyed,
-        &[Method::GET, Method::HEAD],
-        Handler::Get,
-    ),
+    Route::new("/get", Shape::Keyed, READS, Handler::Get),
     Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
     Route::new("/set", Shape::Keyed, &[Method::PUT], Handler::Put),
     Route::new("/delete", Shape::Keyed, &[Method::DELETE], Handler::Delete),
-    Route::new(
-        "/search",
-        Shape::Exact,
-        &[Method::GET, Method::HEAD],
-        Handler::Search,
-    ),
-    Route::new("/metrics", Shape::Exact, &[Method::GET], Handler::Metrics),
-    Route::new("/livez", Shape::Exact, &[Method::GET], Handler::Livez),
-    Route::new("/readyz", Shape::Exact, &[Method::GET], Handler::Readyz),
-    Route::new("/healthz", Shape::Exact, &[Method::GET], Handler::Livez),
+    Route::new("/search", Shape::Exact, READS, Handler::Search),
+    Route::new("/metrics", Shape::Exact, READS, Handler::Metrics),
+    Route::new("/livez", Shape::Exact, READS, Handler::Livez),
+    Route::new("/readyz", Shape::Exact, READS, Handler::Readyz),
+    Route::new("/healthz", Shape::Exact, READS, Handler::Livez),
 ];
 
 impl Route {
@@ -84,6 +76,27 @@ impl Route {
             shape,
             methods,
             handler,
+        }
+    }
+
+    /// Whether its requests have bodies.
+    fn takes_body(&self) -> bool {
+        match self.handler {
+            Handler::Set | Handler::Put => true,
+            Handler::Get
+            | Handler::Delete
+            | Handler::Search
+            | Handler::Metrics
+            | Handler::Livez
+            | Handler::Readyz => false,
+        }
+    }
+
+    /// The path as the documentation writes it.
+    fn path(&self) -> String {
+        match self.shape {
+            Shape::Exact => self.endpoint.into(),
+            Shape::Keyed => format!("{}/{{key}}", self.endpoint),
         }
     }
 
@@ -105,7 +118,7 @@ pub(super) fn register(config: &mut actix_web::web::ServiceConfig) {
 
 /// Answers a request that no route takes.
 pub(super) async fn unmatched(request: HttpRequest) -> HttpResponse {
-    Problem::no_such_path(request.uri().path()).into_response()
+    no_such_path(request.uri().path()).into_response()
 }
 
 /// Why a request is not let through to the router and its metrics, whose labels must stay a
@@ -114,8 +127,8 @@ pub(super) fn refuse(method: &Method, path: &str) -> Option<(Refusal, Problem)> 
     let is_served = ROUTES.iter().any(|route| route.methods.contains(method));
     let route = ROUTES.iter().find(|route| route.takes(path));
     match route {
-        None if method == Method::GET => None,
-        None => Some((Refusal::Path, Problem::no_such_path(path))),
+        None if READS.contains(method) => None,
+        None => Some((Refusal::Path, no_such_path(path))),
         Some(_) if is_served => None,
         Some(route) => Some((Refusal::Method, Problem::method_not_allowed(allow(route)))),
     }
@@ -125,6 +138,12 @@ pub(super) fn refuse(method: &Method, path: &str) -> Option<(Refusal, Problem)> 
 pub(super) fn endpoint(path: &str) -> &'static str {
     let route = ROUTES.iter().find(|route| route.takes(path));
     route.map_or("unmatched", |route| route.endpoint)
+}
+
+/// The problem that no route takes a path.
+pub(super) fn no_such_path(path: &str) -> Problem {
+    let paths: Vec<String> = ROUTES.iter().map(Route::path).collect();
+    Problem::no_such_path(path, &paths.join(", "))
 }
 
 fn allow(route: &Route) -> String {
@@ -213,10 +232,14 @@ async fn dispatch(
     // The router's prefix takes the endpoint without a key too.
     let path = request.uri().path();
     if !route.takes(path) {
-        return Err(Problem::no_such_path(path));
+        return Err(no_such_path(path));
     }
     if !route.methods.contains(request.method()) {
         return Err(Problem::method_not_allowed(allow(route)));
+    }
+    // The framework says so for almost all; what has a length of 0 is no body either.
+    if !route.takes_body() && !matches!(payload, Payload::None) {
+        unsupported::body(request)?;
     }
     // All but the most frequent are boxed: this future is as large as the largest, and is moved
     // for every request.

@@ -1,6 +1,7 @@
 //! `GET /search`: keys by prefix, by suffix and by both, in byte order.
 
 use super::buffers::{Charge, Purpose};
+use super::get::NO_CACHE;
 use super::listing::{Format, Listing};
 use super::problem::{Code, Problem};
 use super::{Limits, State, parameters};
@@ -8,7 +9,7 @@ use crate::model::{Filter, KeyList, Query};
 use crate::store::{Pages, Searched, StoreError};
 use actix_web::body::BodyStream;
 use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, HeaderValue, LINK, VARY};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, LINK, VARY};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
@@ -20,12 +21,22 @@ const FETCHED_KEYS: usize = 1024;
 
 const X_TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 
-/// All but the unreserved characters of RFC 3986.
+/// The longest link, in bytes: proxies keep 4 KiB for all headers of an answer, others among them.
+const LINK_BYTES_MAX: usize = 3500;
+
+/// Keys up to this length are named whole in a link.
+const SHORT_KEY_BYTES: usize = 256;
+
+/// All but what a query may hold as it is (RFC 3986, 3.4), and some less: no comma and semicolon, at which
+/// simple readers of `Link` cut.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
-    .remove(b'~');
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@');
 
 pub(super) async fn handle(
     request: &HttpRequest,
@@ -33,6 +44,11 @@ pub(super) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let asked = Asked::parse(request, &state.limits)?;
     let format = Format::of(request);
+    if !asked.after.is_empty() && asked.prefix.is_none() && asked.suffix.is_none() {
+        let detail = "after goes on with a search, and there is none: give a prefix or a suffix, empty \
+                      (prefix=) for all keys";
+        return Err(Problem::new(Code::MissingFilter, detail));
+    }
     if !asked.can_match(&state.limits) {
         let mut response = begin(format, 0);
         return Ok(response.body(Listing::whole(
@@ -93,8 +109,10 @@ pub(super) async fn handle(
     drop(pages);
     charge.shrink_to(keys.memory_bytes());
     if keys.len() > limit {
+        if let Some(link) = asked.next_page(limit, &keys) {
+            response.insert_header((LINK, link));
+        }
         keys.truncate(limit);
-        response.insert_header((LINK, asked.next_page(limit, &keys)));
     }
     Ok(response.body(Listing::whole(format, keys, charge)))
 }
@@ -103,6 +121,7 @@ fn begin(format: Format, total: usize) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response
         .content_type(format.content_type())
+        .insert_header((CACHE_CONTROL, NO_CACHE))
         .insert_header((VARY, HeaderValue::from_static("accept")))
         .insert_header((X_TOTAL_COUNT, total));
     response
@@ -152,17 +171,39 @@ impl Asked {
         }
     }
 
-    /// The link to the page after one that ends with the last of `keys`.
-    fn next_page(&self, limit: usize, keys: &KeyList) -> String {
-        let mut link = String::from("</search?");
+    /// The link to the page after the first `limit` of `keys`, of which there is one more. Relative, so
+    /// that it leads on below any prefix that a proxy takes off. `None` where it would be longer than
+    /// proxies take.
+    fn next_page(&self, limit: usize, keys: &KeyList) -> Option<String> {
+        let mut link = String::from("<?");
         for (name, value) in [("prefix", &self.prefix), ("suffix", &self.suffix)] {
             if let Some(value) = value {
                 link += &format!("{name}={}&", utf8_percent_encode(value, &RESERVED));
             }
         }
-        let after = text(keys.last().unwrap_or_default());
+        let key = |at: usize| text(keys.get(at).unwrap_or_default());
+        let after = between(key(limit - 1), key(limit));
         let after = utf8_percent_encode(after, &RESERVED);
-        link + &format!("limit={limit}&after={after}>; rel=\"next\"")
+        link += &format!("limit={limit}&after={after}>; rel=\"next\"");
+        (link.len() <= LINK_BYTES_MAX).then_some(link)
+    }
+}
+
+/// Where to go on between a key and the next one: after the key, or where that is long, after the
+/// beginning of the next one, if that tells them apart.
+fn between<'a>(key: &'a str, next: &'a str) -> &'a str {
+    if key.len() < SHORT_KEY_BYTES {
+        return key;
+    }
+    let shared = key
+        .bytes()
+        .zip(next.bytes())
+        .take_while(|(left, right)| left == right);
+    let end = next.ceil_char_boundary(shared.count() + 1);
+    if end < next.len() && end < key.len() {
+        &next[..end]
+    } else {
+        key
     }
 }
 

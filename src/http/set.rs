@@ -4,10 +4,10 @@ use super::body::{self, Body, Bound};
 use super::get::entity_tag;
 use super::lines::{self, Form};
 use super::problem::{Code, Problem};
-use super::{State, bulk, parameters, path_key};
+use super::{State, bulk, parameters, path_key, unsupported};
 use crate::model::{ContentType, Key, Mutation};
 use actix_web::dev::Payload;
-use actix_web::http::header::ETAG;
+use actix_web::http::header::{ETAG, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,7 +16,15 @@ use serde::Serialize;
 struct SetResponse<'a> {
     key: &'a str,
     created: bool,
+    /// Said where nobody may have chosen it: it is what curl and forms send by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'a str>,
 }
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Under which content type a body was stored.
+const X_STORED_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-stored-content-type");
 
 /// `POST /set`: one key from a JSON body, or many from a bulk body.
 pub(super) async fn post(
@@ -25,6 +33,8 @@ pub(super) async fn post(
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
+    unsupported::in_change(request)?;
+    unsupported::in_body(request)?;
     match body_form(request, state)? {
         BodyForm::Json => {
             let bound = Bound::body(&state.limits);
@@ -33,7 +43,7 @@ pub(super) async fn post(
             // The body may be a slice of a larger read buffer; the value is a copy by now.
             charge.shrink_to(bytes.len());
             drop(bytes);
-            apply(mutation, state).await
+            apply(mutation, None, state).await
         }
         BodyForm::Lines => bulk::handle(request, payload, state).await,
     }
@@ -46,6 +56,8 @@ pub(super) async fn put(
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
+    unsupported::in_change(request)?;
+    unsupported::in_body(request)?;
     let key = path_key(request, "/set/", &state.limits)?;
     let content_type = body::content_type(request, state)?.unwrap_or(ContentType::OCTET_STREAM);
     let bound = Bound::value(&state.limits);
@@ -53,7 +65,8 @@ pub(super) async fn put(
     // A copy of the right size, so that the store does not hold on to read buffers.
     let value = Bytes::copy_from_slice(&bytes);
     drop(bytes);
-    let response = apply(Mutation::set(key, content_type, value), state).await;
+    let mutation = Mutation::set(key, content_type.clone(), value);
+    let response = apply(mutation, Some(content_type), state).await;
     drop(charge);
     response
 }
@@ -87,7 +100,9 @@ fn body_form(request: &HttpRequest, state: &State) -> Result<BodyForm, Problem> 
     let is_utf8 = parts.all(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         !name.eq_ignore_ascii_case("charset")
-            || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            || ["utf-8", "utf8"]
+                .iter()
+                .any(|utf8| value.trim_matches('"').eq_ignore_ascii_case(utf8))
     });
     if !is_utf8 {
         return unsupported("JSON is UTF-8; send it so, with Content-Type: application/json");
@@ -105,13 +120,26 @@ fn body_form(request: &HttpRequest, state: &State) -> Result<BodyForm, Problem> 
     }
 }
 
-async fn apply(mutation: Mutation, state: &State) -> Result<HttpResponse, Problem> {
+/// Makes a change. `stored_as` is the content type that a body was taken under.
+async fn apply(
+    mutation: Mutation,
+    stored_as: Option<ContentType>,
+    state: &State,
+) -> Result<HttpResponse, Problem> {
     let key: Key = mutation.key.clone();
     let written = state.store.set(mutation).await?;
-    Ok(HttpResponse::Ok()
-        .insert_header((ETAG, entity_tag(written.revision)))
-        .json(SetResponse {
-            key: key.as_str(),
-            created: written.created,
-        }))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((ETAG, entity_tag(written.revision)));
+    let form = stored_as.as_ref().map(ContentType::as_str);
+    let form = form.filter(|form| form.starts_with(FORM));
+    if let Some(stored_as) = &stored_as {
+        let header = HeaderValue::from_maybe_shared(stored_as.to_bytes());
+        let header = header.expect("a content type is a header value by construction");
+        response.insert_header((X_STORED_CONTENT_TYPE, header));
+    }
+    Ok(response.json(SetResponse {
+        key: key.as_str(),
+        created: written.created,
+        content_type: form,
+    }))
 }

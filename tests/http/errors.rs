@@ -169,11 +169,11 @@ fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
         ("POST", "/set/k", "PUT"),
         ("GET", "/delete/k", "DELETE"),
         ("POST", "/search", "GET, HEAD"),
-        ("DELETE", "/metrics", "GET"),
-        ("PUT", "/readyz", "GET"),
+        ("DELETE", "/metrics", "GET, HEAD"),
+        ("PUT", "/readyz", "GET, HEAD"),
         ("PATCH", "/get/k", "GET, HEAD"),
         ("OPTIONS", "/search", "GET, HEAD"),
-        ("BREW", "/livez", "GET"),
+        ("BREW", "/livez", "GET, HEAD"),
     ] {
         let response = server.send(method, path, &[], b"");
         response.assert_problem(405, "method_not_allowed", &[allow]);

@@ -15,6 +15,7 @@ mod original;
 mod readme;
 #[expect(dead_code, reason = "the tests of engines use all of it")]
 mod redis;
+mod refusals;
 mod search;
 mod stop;
 mod support;

@@ -45,3 +45,44 @@ fn the_tour_prints_what_it_shows() {
     }
     assert!(commands > 15, "{commands} commands");
 }
+
+/// Paths that are there, as a server lists them, up to the key.
+fn endpoints(server: &Server) -> std::collections::BTreeSet<String> {
+    let problem = server.get("/nowhere").json();
+    let detail = problem["detail"].as_str().unwrap();
+    let (_, paths) = detail.split_once("the paths are ").unwrap();
+    paths.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_path_is_in_the_reference_and_those_of_clients_are_let_in() {
+    let server = Server::start();
+    let paths = endpoints(&server);
+    assert!(paths.contains("/get/{key}") && paths.contains("/set"));
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("## Interface").unwrap();
+    let (table, _) = table.split_once("\n\n- ").unwrap();
+    let documented = table.split('`').filter_map(|code| {
+        let path = code.split(' ').find(|word| word.starts_with('/'))?;
+        Some(path.split('?').next().unwrap().to_owned())
+    });
+    assert_eq!(documented.collect::<std::collections::BTreeSet<_>>(), paths);
+    // What only operators and their tools call stays inside.
+    let inside = ["/metrics", "/livez", "/readyz", "/healthz"];
+    let outside: std::collections::BTreeSet<&str> = paths
+        .iter()
+        .map(|path| path.trim_end_matches("/{key}"))
+        .filter(|path| !inside.contains(path))
+        .collect();
+    let ingress = include_str!("../../k8s/base/ingress.yaml");
+    let route = include_str!("../../k8s/components/gateway/httproute.yaml");
+    let let_in = |manifest: &'static str, before: &str| {
+        let paths = manifest.lines().filter_map(move |line| {
+            let (_, path) = line.split_once(before)?;
+            Some(path.trim_end_matches('}'))
+        });
+        paths.collect::<std::collections::BTreeSet<&str>>()
+    };
+    assert_eq!(let_in(ingress, " path: "), outside);
+    assert_eq!(let_in(route, "value: "), outside);
+}

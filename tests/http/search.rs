@@ -41,7 +41,7 @@ fn no_filter_is_no_key_and_an_empty_one_every_key() {
     server.fill(["b", "a", "ab", "\u{0}", "Z"]);
     let nothing = server.get("/search");
     assert_eq!((nothing.text(), nothing.total()), ("[]", 0));
-    for query in ["limit=5", "after=a", "limit=1&after="] {
+    for query in ["limit=5", "limit=1&after="] {
         assert_eq!(server.get(&format!("/search?{query}")).total(), 0);
     }
     let all = ["\u{0}", "Z", "a", "ab", "b"];
@@ -157,10 +157,10 @@ fn links_lead_through_all_pages() {
             .strip_suffix(">; rel=\"next\"")
             .unwrap();
         assert!(
-            target.starts_with("/search?prefix=%C3%A9&suffix=%3D&limit=60&after="),
+            target.starts_with("?prefix=%C3%A9&suffix=%3D&limit=60&after="),
             "{target}"
         );
-        path = target.to_owned();
+        path = format!("/search{target}");
     }
     assert_eq!(found, keys[..250]);
     // A page that ends with the last match has no link, and neither has one past it.
