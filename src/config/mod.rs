@@ -15,8 +15,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The longest key that may be allowed, in bytes: a key must fit a request's head.
-const KEY_BYTES_LIMIT: usize = 32 * 1024;
+/// The longest key that may be allowed, in bytes: percent-encoded, three bytes each, two of them must
+/// fit a request's target, as the prefix and the end of the last page; that takes 65,534 bytes.
+const KEY_BYTES_LIMIT: usize = 10 * 1024;
+
+/// The most bytes that a bound on one body may allow, and the most keys of a page.
+const BODY_BYTES_LIMIT: usize = 1 << 32;
+const PAGE_KEYS_LIMIT: usize = 1_000_000;
 
 /// The least for bodies and answers in flight, in bytes: with less, single requests would wait for
 /// each other.
@@ -83,13 +88,20 @@ pub enum ConfigError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is not TOML, or has a setting that there is not.
-    #[error("the configuration file {path} is not understood: {source}")]
+    /// The file is not TOML, or has a setting that there is not. Never shows the file's text, which may
+    /// hold a password wherever its mistake is.
+    #[error(
+        "the configuration file {path} is not understood, in line {line}, column {column}: {what}"
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where and what.
-        source: Box<toml::de::Error>,
+        /// Where, from 1 on.
+        line: usize,
+        /// Where in the line, from 1 on.
+        column: usize,
+        /// What is wrong.
+        what: String,
     },
     /// A setting is out of its range.
     #[error("{setting} = {value}: {remedy}")]
@@ -113,12 +125,43 @@ impl Settings {
             path: path.into(),
             source,
         })?;
-        let file: Self = toml::from_str(&text).map_err(|source| ConfigError::Malformed {
-            path: path.into(),
-            source: Box::new(source),
-        })?;
+        let file: Self = toml::from_str(&text).map_err(|error| malformed(path, &text, &error))?;
         Ok(self.or(file))
     }
+}
+
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = text.get(..at).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    ConfigError::Malformed {
+        path: path.into(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        what: without_values(error.message()),
+    }
+}
+
+/// A message without what it quotes of the file; names of settings stay.
+fn without_values(message: &str) -> String {
+    let is_name = |text: &str| {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
+        text.len() <= 40 && text.chars().all(is_plain)
+    };
+    let first = message.lines().next().unwrap_or_default();
+    if let Some(start) = first.find('"') {
+        // A string in it may hold quotes: all from the first one on goes, but what is expected.
+        let expected = first.rfind(", expected ").filter(|at| *at > start);
+        let expected = expected.map_or("", |at| &first[at..]);
+        return format!("{}…{expected}", &first[..start]);
+    }
+    let mut parts = first.split('`');
+    let mut shown = String::from(parts.next().unwrap_or_default());
+    while let (Some(quoted), rest) = (parts.next(), parts.next()) {
+        shown += if is_name(quoted) { quoted } else { "…" };
+        shown += rest.unwrap_or_default();
+    }
+    shown
 }
 
 impl Config {
@@ -141,9 +184,9 @@ impl Config {
         let key_bytes_max = at_most("key_bytes_max", key_bytes_max, KEY_BYTES_LIMIT)?;
         let limits = Limits {
             key_bytes_max,
-            value_bytes_max: at_least_one("value_bytes_max", settings.value_bytes_max)?,
-            body_bytes_max: at_least_one("body_bytes_max", settings.body_bytes_max)?,
-            line_bytes_max: at_least_one("line_bytes_max", settings.line_bytes_max)?,
+            value_bytes_max: body_bytes("value_bytes_max", settings.value_bytes_max)?,
+            body_bytes_max: body_bytes("body_bytes_max", settings.body_bytes_max)?,
+            line_bytes_max: body_bytes("line_bytes_max", settings.line_bytes_max)?,
             buffers_bytes_max: at_least(
                 "buffers_bytes_max",
                 settings
@@ -151,7 +194,11 @@ impl Config {
                     .unwrap_or_else(memory::default_buffers),
                 BUFFERS_BYTES_LEAST,
             )?,
-            page_keys_max: at_least_one("page_keys_max", settings.page_keys_max)?,
+            page_keys_max: at_most(
+                "page_keys_max",
+                at_least_one("page_keys_max", settings.page_keys_max)?,
+                PAGE_KEYS_LIMIT,
+            )?,
             body_timeout: duration("body_timeout_ms", settings.body_timeout_ms)?,
         };
         let in_flight = settings.messages_in_flight_max;
@@ -175,15 +222,29 @@ impl Config {
             drain: Duration::from_millis(settings.drain_ms),
             shutdown_timeout: duration("shutdown_timeout_ms", settings.shutdown_timeout_ms)?,
             access_log: settings.access_log,
-            log: settings.log,
+            log: log_filters(&settings.log)?,
         })
     }
 }
 
 fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    let resolved = text.to_socket_addrs().ok().and_then(|mut all| all.next());
-    let remedy = "give HOST:PORT, such as 127.0.0.1:8000, or port 0 for a free one";
-    resolved.ok_or_else(|| out_of_range("listen", text, remedy))
+    const FORM: &str = "give HOST:PORT, such as 127.0.0.1:8000, or port 0 for a free one";
+    let has_port = text
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !has_port {
+        return Err(out_of_range("listen", text, FORM));
+    }
+    let unresolved = |why: String| {
+        let remedy = format!("the host is not found ({why}); {FORM}");
+        out_of_range("listen", text, &remedy)
+    };
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| unresolved(error.to_string()))?;
+    addresses
+        .next()
+        .ok_or_else(|| unresolved("it has no address".into()))
 }
 
 /// The engine that the settings name; `None` for this process' memory. What is said of a wrong one
@@ -195,7 +256,10 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
     let address = Address::parse(&settings.engine);
     let address = address.map_err(|error| out_of_range("engine", "…", &error.to_string()))?;
     let credentials = Credentials {
-        username: settings.engine_username.clone(),
+        username: settings
+            .engine_username
+            .clone()
+            .filter(|name| !name.is_empty()),
         password: password(
             "engine_password_file",
             settings.engine_password_file.as_deref(),
@@ -203,7 +267,10 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
         )?,
     };
     let sentinel_credentials = Credentials {
-        username: settings.engine_sentinel_username.clone(),
+        username: settings
+            .engine_sentinel_username
+            .clone()
+            .filter(|name| !name.is_empty()),
         password: password(
             "engine_sentinel_password_file",
             settings.engine_sentinel_password_file.as_deref(),
@@ -267,16 +334,36 @@ fn password(
     file: Option<&Path>,
     variable: &str,
 ) -> Result<Option<String>, ConfigError> {
+    // An optional secret that is not there is often an empty one.
+    let given = |password: String| Some(password).filter(|password| !password.is_empty());
     let Some(file) = file else {
-        return Ok(std::env::var(variable).ok());
+        return Ok(std::env::var(variable).ok().and_then(given));
     };
     match std::fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text.lines().next().unwrap_or_default().to_owned())),
+        Ok(text) => Ok(given(text.lines().next().unwrap_or_default().to_owned())),
         Err(error) => {
             let remedy = format!("the file cannot be read: {error}");
             Err(out_of_range(setting, &file.to_string_lossy(), &remedy))
         }
     }
+}
+
+fn body_bytes(setting: &'static str, value: usize) -> Result<usize, ConfigError> {
+    at_most(setting, at_least_one(setting, value)?, BODY_BYTES_LIMIT)
+}
+
+/// What to log: a level, or modules each with one.
+fn log_filters(text: &str) -> Result<String, ConfigError> {
+    let is_level = |level: &str| level.parse::<log::LevelFilter>().is_ok();
+    let is_filter = |filter: &str| match filter.split_once('=') {
+        None => is_level(filter),
+        Some((module, level)) => !module.is_empty() && is_level(level),
+    };
+    if text.split(',').all(|filter| is_filter(filter.trim())) {
+        return Ok(text.into());
+    }
+    let remedy = "give off, error, warn, info, debug or trace, or module=level,…";
+    Err(out_of_range("log", text, remedy))
 }
 
 fn at_least_one(setting: &'static str, value: usize) -> Result<usize, ConfigError> {
@@ -346,12 +433,54 @@ mod tests {
         );
         assert_eq!(
             refused("key_bytes_max = 99999"),
-            "key_bytes_max = 99999: give a number up to 32768"
+            "key_bytes_max = 99999: give a number up to 10240"
         );
         assert!(refused("listen = \"nowhere\"").starts_with("listen = nowhere: give HOST:PORT"));
         assert!(refused("engine = \"etcd\"").starts_with("engine = …: this is neither memory"));
         assert!(refused("body_timeout_ms = 0").starts_with("body_timeout_ms = 0: give"));
-        let unknown = toml::from_str::<Settings>("worker = 1").unwrap_err();
-        assert!(unknown.to_string().contains("unknown field `worker`"));
+        assert!(refused("log = \"inf\"").starts_with("log = inf: give off, error"));
+        assert!(refused("listen = \"no.invalid:1\"").contains("the host is not found"));
+        let most = usize::MAX >> 1;
+        for setting in ["page_keys_max", "value_bytes_max", "line_bytes_max"] {
+            assert!(refused(&format!("{setting} = {most}")).contains("give a number up to"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_told_of_without_its_text() {
+        let path = std::env::temp_dir().join(format!("kvstore-config-{}", std::process::id()));
+        let refused = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let error = Settings::default().or_file(&path).unwrap_err().to_string();
+            std::fs::remove_file(&path).unwrap();
+            error
+        };
+        let worker = refused("shards = 1\n\nworker = 1\n");
+        assert!(worker.contains("in line 3, column 1"), "{worker}");
+        assert!(
+            worker.contains("unknown field worker, expected one of listen"),
+            "{worker}"
+        );
+        for text in [
+            "engine = redis://:S3CRET@10.0.0.1:6379",
+            "engine = [redis://:S3CRET@10.0.0.1:6379]",
+            "engine = [\"redis://:S3CRET@10.0.0.1:6379\"]",
+            "engine = \"redis://:S3CRET@10.0.0.1:6379",
+            "engine = 'redis://:S3CRET@h' x",
+            "workers = \"redis://:S3CRET@h\"",
+            "workers = \"a\\\"S3CRET\\\", expected S3CRET\"",
+            "access_log = \"S3CRET\"",
+            "\"redis://:S3CRET@h\" = 1",
+            "redis://:S3CRET@h",
+            "[engine]\nurl = \"redis://:S3CRET@h\"",
+            "engine = {url = \"S3CRET\"}",
+            "engine = \"a\"\nengine = \"redis://:S3CRET@h\"",
+            "engine = \"redis://:S3CRET@h\\q\"",
+            "engine = redis://:S3CRET@h\u{0}",
+        ] {
+            let error = refused(text);
+            assert!(error.contains("in line "), "{error}");
+            assert!(!error.contains("S3CRET"), "{error}");
+        }
     }
 }

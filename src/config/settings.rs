@@ -77,7 +77,7 @@ settings! {
     engine_scrub_interval_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_SCRUB_INTERVAL_MS",
         "How often one of the 256 partitions is compared with the engine, in ms";
     key_bytes_max: usize = 1024usize, "1024", "KVSTORE_KEY_BYTES_MAX",
-        "Longest key, in bytes, up to 32768";
+        "Longest key, in bytes, up to 10240";
     value_bytes_max: usize = 1024usize * 1024, "1048576", "KVSTORE_VALUE_BYTES_MAX",
         "Longest value, in bytes";
     body_bytes_max: usize = 2048usize * 1024, "2097152", "KVSTORE_BODY_BYTES_MAX",
@@ -89,7 +89,7 @@ settings! {
     messages_in_flight_max: usize = 1024usize, "1024", "KVSTORE_MESSAGES_IN_FLIGHT_MAX",
         "Messages that may wait for a shard; more get 503";
     connections_max: usize = 25_000usize, "25000", "KVSTORE_CONNECTIONS_MAX",
-        "Open connections; more wait to be accepted";
+        "Open connections, within what the system allows; more get 503, but for health";
     keep_alive_ms: u64 = 75_000u64, "75000", "KVSTORE_KEEP_ALIVE_MS",
         "How long a connection may wait for its next request, in ms";
     head_timeout_ms: u64 = 5_000u64, "5000", "KVSTORE_HEAD_TIMEOUT_MS",
