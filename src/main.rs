@@ -15,6 +15,9 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The command was used wrongly, as clap has it.
+const EXIT_USAGE: u8 = 2;
+
 /// Input or output failed (`EX_IOERR` of sysexits.h).
 const EXIT_IO: u8 = 74;
 
@@ -46,7 +49,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     match arguments.command {
         Some(Command::Import(import_arguments)) => match import(&import_arguments) {
             Ok(()) => ExitCode::SUCCESS,
@@ -63,6 +69,33 @@ fn main() -> ExitCode {
             Err(Failure::Server(error)) => fail(&error, EXIT_IO),
         },
     }
+}
+
+/// Says how the command is used, or what is wrong with how it was. Of what was given, nothing is shown that may
+/// hold a password: a URL, however it got where it is.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody may be there to read it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let mut text = error.to_string();
+    let variables = std::env::vars().filter(|(name, _)| name.starts_with("KVSTORE_"));
+    let given = std::env::args()
+        .skip(1)
+        .chain(variables.map(|(_, value)| value));
+    for word in given {
+        let value = word
+            .split_once('=')
+            .map_or(word.as_str(), |(_, value)| value);
+        for secret in [word.as_str(), value] {
+            if secret.contains("://") || secret.contains('@') {
+                text = text.replace(secret, "…");
+            }
+        }
+    }
+    eprint!("{text}");
+    ExitCode::from(EXIT_USAGE)
 }
 
 enum Failure {

@@ -45,6 +45,8 @@ pub enum Refusal {
     Head,
     /// There was a raw `#` in its target.
     Fragment,
+    /// It came by a connection over the bound.
+    Connections,
     /// No route takes its method.
     Method,
     /// No route takes its path.
@@ -52,12 +54,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 4] = [Self::Head, Self::Fragment, Self::Method, Self::Path];
+    const ALL: [Self; 5] = [
+        Self::Head,
+        Self::Fragment,
+        Self::Connections,
+        Self::Method,
+        Self::Path,
+    ];
 
     fn label(self) -> &'static str {
         match self {
             Self::Head => "head",
             Self::Fragment => "fragment",
+            Self::Connections => "connections",
             Self::Method => "method",
             Self::Path => "path",
         }
@@ -205,7 +214,7 @@ impl Metrics {
                 &registry,
                 "http_requests_refused_total",
                 "Requests refused before routing, by what was wrong with them: their head, a raw # in \
-                 their target (fragment), their method, or their path",
+                 their target (fragment), too many connections, their method, or their path",
                 Refusal::ALL.map(Refusal::label),
             )?,
             connections: gauge(&registry, "http_connections", "Open connections")?,

@@ -7,7 +7,7 @@
 //! shards along. A second signal stops at once.
 
 use crate::config::Config;
-use crate::http::{self, Buffers, ConnectionLimits, Connections, State, Stream};
+use crate::http::{self, Buffers, ConnectionLimits, Connections, SPARE_CONNECTIONS, State, Stream};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::metrics::{Metrics, Refusal};
 use crate::model::ContentTypes;
@@ -23,6 +23,7 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::{self, net::TcpStream};
 use actix_web_prom::PrometheusMetrics;
 use log::{info, warn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::ready;
 use std::io;
@@ -40,6 +41,14 @@ const STOP_POLL: Duration = Duration::from_millis(5);
 /// How long a client may take to end a connection that we ended.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the last words of a stop may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Descriptors that the process has for other things than clients' connections: files, the engine's
+/// connections, and each worker's loop.
+const OTHER_DESCRIPTORS: usize = 64;
+const WORKER_DESCRIPTORS: usize = 8;
+
 /// Why the server could not start or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -54,6 +63,9 @@ pub enum ServerError {
     /// The system gives no threads, signals or random numbers.
     #[error("the system refuses what the server needs: {0}")]
     System(#[from] io::Error),
+    /// It ended, though no signal had come.
+    #[error("the HTTP server ended ({0}); the process ends with it, start it again")]
+    Ended(String),
     /// The engine cannot be used without a change of the configuration.
     #[error("the engine at {address} cannot be used: {source}")]
     Engine {
@@ -120,11 +132,12 @@ impl Server {
         let limits = ConnectionLimits {
             idle: config.keep_alive + config.head_timeout,
             write: config.write_timeout,
+            open_max: connections_max(&config),
         };
         let workers = config.workers;
         let builder = actix_server::Server::build()
             .workers(workers)
-            .max_concurrent_connections(config.connections_max.div_ceil(workers))
+            .max_concurrent_connections(limits.open_max.div_ceil(workers) + SPARE_CONNECTIONS)
             .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
@@ -144,27 +157,89 @@ impl Server {
         };
         let server = builder.listen("http", self.listener, factory)?.run();
         let handle = server.handle();
-        let running = rt::spawn(server);
+        let mut running = rt::spawn(server);
         info!(
             "kvstore {} listens on {}",
             env!("CARGO_PKG_VERSION"),
             self.address
         );
+        info!("{}", what_is_served(&config));
         let opened = open(&state, &config);
-        tokio::select! {
+        let stopped = tokio::select! {
             biased;
-            () = stop_on_signal(signals, &config, &lifecycle, handle.clone()) => {}
+            stopped = stop_on_signal(signals, &config, &state, handle.clone()) => stopped,
             refused = opened => {
                 lifecycle.advance(Stage::Stopping);
                 handle.stop(false).await;
                 return Err(refused);
             }
+            ended = &mut running => {
+                lifecycle.advance(Stage::Stopping);
+                return Err(ServerError::Ended(match ended {
+                    Ok(Ok(())) => "nobody told it to".into(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                }));
+            }
+        };
+        if stopped == Stopped::CutOff {
+            return Ok(());
         }
         match running.await {
             Ok(result) => Ok(result?),
             Err(error) => Err(io::Error::other(error).into()),
         }
     }
+}
+
+/// Where the data is and whether it outlives the process, and what it is served with.
+fn what_is_served(config: &Config) -> String {
+    let kept = match &config.engine {
+        None => "the data is in this process' memory and is gone when it ends".into(),
+        Some(engine) => format!(
+            "the data is in the engine at {}, which outlives this process, in the namespace {}",
+            engine.link.address, engine.namespace
+        ),
+    };
+    format!(
+        "{kept}; {} workers, {} shards, up to {} MiB",
+        config.workers,
+        config.shards,
+        config.store_bytes_max >> 20
+    )
+}
+
+/// How many connections may be open: as many as is set, within what the system lets the process have,
+/// which is raised as far as it can be.
+fn connections_max(config: &Config) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let descriptors = limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    let others = OTHER_DESCRIPTORS + config.workers * (SPARE_CONNECTIONS + WORKER_DESCRIPTORS);
+    let most = descriptors
+        .saturating_sub(others)
+        .max(descriptors / 4)
+        .max(1);
+    let connections = config.connections_max.min(most);
+    if connections < config.connections_max {
+        warn!(
+            "up to {connections} connections, not connections_max = {}, since the process may have \
+             {descriptors} descriptors; raise its limit (ulimit -n, LimitNOFILE=)",
+            config.connections_max
+        );
+    } else {
+        info!("up to {connections} connections (connections_max), of {descriptors} descriptors");
+    }
+    connections
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -274,14 +349,25 @@ fn watch_connections(limits: &ConnectionLimits, metrics: &Metrics) {
     rt::spawn(Connections::watch(limits.clone(), metrics.clone()));
 }
 
-/// Goes through the stages of a stop, once a signal has come.
+/// How a stop came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    /// All requests were answered, and the workers have ended.
+    Whole,
+    /// Time was up before.
+    CutOff,
+}
+
+/// Goes through the stages of a stop, once a signal has come: the drain, and then all within one
+/// shutdown timeout.
 async fn stop_on_signal(
     mut signals: Signals,
     config: &Config,
-    lifecycle: &Arc<Lifecycle>,
+    state: &State,
     server: ServerHandle,
-) {
+) -> Stopped {
     let first = signals.next().await;
+    let lifecycle = &state.lifecycle;
     lifecycle.advance(Stage::Draining);
     let drain = match first {
         Stop::Terminate => config.drain,
@@ -302,16 +388,41 @@ async fn stop_on_signal(
     while lifecycle.in_flight() > 0 && Instant::now() < deadline {
         rt::time::sleep(STOP_POLL).await;
     }
-    if lifecycle.in_flight() > 0 {
+    let cut_off = lifecycle.in_flight();
+    if cut_off > 0 {
         warn!(
-            "{} requests are cut off after {} ms (setting shutdown_timeout_ms)",
-            lifecycle.in_flight(),
+            "{cut_off} requests are cut off after {} ms (setting shutdown_timeout_ms)",
             config.shutdown_timeout.as_millis()
         );
     }
+    let lost = what_is_lost(state, config).await;
     lifecycle.advance(Stage::Stopping);
-    server.stop(true).await;
-    info!("stopped");
+    let is_whole = cut_off == 0;
+    let left = if is_whole {
+        deadline.saturating_duration_since(Instant::now())
+    } else {
+        LAST_WORDS
+    };
+    let ended = tokio::time::timeout(left.max(LAST_WORDS), server.stop(is_whole)).await;
+    info!("stopped; {lost}");
+    match ended {
+        Ok(()) => Stopped::Whole,
+        Err(_) => Stopped::CutOff,
+    }
+}
+
+/// What becomes of the data at the end.
+async fn what_is_lost(state: &State, config: &Config) -> String {
+    if let Some(engine) = &config.engine {
+        return format!("the data stays in the engine at {}", engine.link.address);
+    }
+    match state.store.stats(LAST_WORDS).await {
+        Ok(stats) => format!(
+            "the {} keys that were in its memory are gone",
+            stats.counted.keys
+        ),
+        Err(_) => "the keys that were in its memory are gone".into(),
+    }
 }
 
 /// The signals that stop the server.

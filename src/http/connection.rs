@@ -10,6 +10,7 @@ use super::framing::Framing;
 use crate::metrics::Metrics;
 use prometheus::IntGauge;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -24,16 +25,25 @@ const HEAD_BYTES: usize = 128 * 1024;
 /// How many requests that came at once are answered before more are read.
 const PIPELINED_MAX: u64 = 16;
 
+/// Connections over the bound that each worker takes all the same, so that health can be asked for
+/// whatever clients hold.
+pub const SPARE_CONNECTIONS: usize = 32;
+
+/// How many of these are kept that say nothing: a new one ends the oldest.
+const SPARE_KEPT: usize = SPARE_CONNECTIONS / 2;
+
 /// For how long a body is read that was refused.
 const REFUSED_TIME: Duration = Duration::from_secs(4);
 
-/// How long a connection may do nothing.
+/// How long a connection may do nothing, and how many there may be.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
     /// Without a request: the keep-alive time and the time for a head.
     pub idle: Duration,
     /// With an answer that the client does not read.
     pub write: Duration,
+    /// How many may be open in the whole process.
+    pub open_max: usize,
 }
 
 impl ConnectionLimits {
@@ -79,7 +89,10 @@ pub(super) struct Connection {
     head: RefCell<Option<Charge>>,
     /// What an answer takes of it that is not wholly sent.
     answer: RefCell<Option<Charge>>,
+    /// Whether it is one within the bound, and counted.
+    is_counted: Cell<bool>,
     open: IntGauge,
+    open_max: i64,
 }
 
 /// The connections of this worker.
@@ -90,6 +103,8 @@ thread_local! {
     /// How often this worker's connections were looked over.
     static LOOKS: Cell<u64> = const { Cell::new(0) };
     static CONNECTIONS: RefCell<Vec<Weak<Connection>>> = const { RefCell::new(Vec::new()) };
+    /// Those over the bound, the oldest first.
+    static SPARE: RefCell<VecDeque<Weak<Connection>>> = const { RefCell::new(VecDeque::new()) };
 }
 
 impl Connections {
@@ -114,9 +129,11 @@ impl Connections {
 
 impl Connection {
     /// Takes a new connection in, on its worker's thread.
-    pub(super) fn begin(buffers: Buffers, metrics: &Metrics) -> Rc<Self> {
-        let open = metrics.connections();
-        open.inc();
+    pub(super) fn begin(
+        limits: &ConnectionLimits,
+        buffers: Buffers,
+        metrics: &Metrics,
+    ) -> Rc<Self> {
         let connection = Rc::new(Self {
             turn: Cell::new(Turn::Request),
             is_blocked: Cell::new(false),
@@ -132,10 +149,41 @@ impl Connection {
             buffers,
             head: RefCell::new(None),
             answer: RefCell::new(None),
-            open,
+            is_counted: Cell::new(false),
+            open: metrics.connections(),
+            open_max: i64::try_from(limits.open_max).unwrap_or(i64::MAX),
         });
+        if !connection.is_within_bound() {
+            connection.is_spare();
+        }
         CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
         connection
+    }
+
+    /// Whether the connection is one of those that may be open; it may become one when others end.
+    pub(super) fn is_within_bound(&self) -> bool {
+        if !self.is_counted.get() && self.open.get() < self.open_max {
+            self.is_counted.set(true);
+            self.open.inc();
+        }
+        self.is_counted.get()
+    }
+
+    /// Makes room for this one among those over the bound.
+    fn is_spare(self: &Rc<Self>) {
+        SPARE.with_borrow_mut(|spare| {
+            spare.push_back(Rc::downgrade(self));
+            while spare.len() > SPARE_KEPT
+                && let Some(oldest) = spare.pop_front()
+            {
+                if let Some(oldest) = oldest.upgrade()
+                    && !oldest.is_counted.get()
+                {
+                    oldest.is_cut.set(true);
+                    oldest.wake();
+                }
+            }
+        });
     }
 
     /// A request's head came. Returns whether its target held a raw `#`, of which the framework
@@ -279,6 +327,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.open.dec();
+        if self.is_counted.get() {
+            self.open.dec();
+        }
     }
 }

@@ -40,13 +40,18 @@ where
     let has_fragment = connection
         .as_ref()
         .is_some_and(|connection| connection.request_began());
+    let is_spare = connection
+        .as_ref()
+        .is_some_and(|connection| !connection.is_within_bound());
     let request_version = request.version();
     let mut guard = Guard {
         _in_flight: state.lifecycle.begin_request(),
         connection,
         access: state.access_log.then(|| Box::new(Access::of(&request))),
     };
-    let refused = if has_fragment {
+    let refused = if is_spare && !routes::is_health(request.uri().path()) {
+        Some((Refusal::Connections, Problem::too_many_connections()))
+    } else if has_fragment {
         Some((Refusal::Fragment, Problem::fragment()))
     } else {
         routes::refuse(request.method(), request.uri().path())
@@ -65,7 +70,7 @@ where
             Ok(answer) => answer.await?.map_into_left_body(),
             Err(refusal) => refusal.map_into_right_body(),
         };
-        if state.lifecycle.stage() != Stage::Running {
+        if is_spare || state.lifecycle.stage() != Stage::Running {
             let head = response.response_mut().head_mut();
             head.set_connection_type(ConnectionType::Close);
         }

@@ -37,7 +37,7 @@ mod stream;
 mod unsupported;
 
 pub use buffers::Buffers;
-pub use connection::{ConnectionLimits, Connections};
+pub use connection::{ConnectionLimits, Connections, SPARE_CONNECTIONS};
 pub use stream::Stream;
 
 use crate::lifecycle::Lifecycle;

@@ -225,6 +225,13 @@ impl Problem {
         )
     }
 
+    /// More connections are open than may be.
+    pub(super) fn too_many_connections() -> Self {
+        let detail = "as many connections are open as may be (setting connections_max); nothing was \
+                      done, try again after a pause, and keep fewer open";
+        Self::new(Code::Overloaded, detail)
+    }
+
     /// The target holds a raw `#`. What stands behind one is no part of a target (RFC 9112, 3.2), and
     /// what stands before it may be another key.
     pub(super) fn fragment() -> Self {
@@ -234,8 +241,12 @@ impl Problem {
     }
 
     /// The method is not one of the path's; `allow` lists these.
-    pub(super) fn method_not_allowed(allow: String) -> Self {
-        let detail = format!("the path does not take this method; it takes {allow}");
+    /// `others` lists the paths that take the method.
+    pub(super) fn method_not_allowed(allow: String, method: &str, others: &str) -> Self {
+        let mut detail = format!("the path does not take this method; it takes {allow}");
+        if !others.is_empty() {
+            detail += &format!(", and {method} is taken by {others}");
+        }
         Self {
             allow: Some(allow),
             ..Self::new(Code::MethodNotAllowed, detail)

@@ -130,8 +130,17 @@ pub(super) fn refuse(method: &Method, path: &str) -> Option<(Refusal, Problem)> 
         None if READS.contains(method) => None,
         None => Some((Refusal::Path, no_such_path(path))),
         Some(_) if is_served => None,
-        Some(route) => Some((Refusal::Method, Problem::method_not_allowed(allow(route)))),
+        Some(route) => Some((Refusal::Method, method_not_allowed(route, method))),
     }
+}
+
+/// Whether a path is asked by those who watch over the process.
+pub(super) fn is_health(path: &str) -> bool {
+    let route = ROUTES.iter().find(|route| route.takes(path));
+    route.is_some_and(|route| match route.handler {
+        Handler::Metrics | Handler::Livez | Handler::Readyz => true,
+        Handler::Get | Handler::Set | Handler::Put | Handler::Delete | Handler::Search => false,
+    })
 }
 
 /// The endpoint that a path belongs to, from a closed set.
@@ -144,6 +153,12 @@ pub(super) fn endpoint(path: &str) -> &'static str {
 pub(super) fn no_such_path(path: &str) -> Problem {
     let paths: Vec<String> = ROUTES.iter().map(Route::path).collect();
     Problem::no_such_path(path, &paths.join(", "))
+}
+
+fn method_not_allowed(route: &Route, method: &Method) -> Problem {
+    let others = ROUTES.iter().filter(|other| other.methods.contains(method));
+    let others: Vec<String> = others.map(Route::path).collect();
+    Problem::method_not_allowed(allow(route), method.as_str(), &others.join(", "))
 }
 
 fn allow(route: &Route) -> String {
@@ -235,7 +250,7 @@ async fn dispatch(
         return Err(no_such_path(path));
     }
     if !route.methods.contains(request.method()) {
-        return Err(Problem::method_not_allowed(allow(route)));
+        return Err(method_not_allowed(route, request.method()));
     }
     // The framework says so for almost all; what has a length of 0 is no body either.
     if !route.takes_body() && !matches!(payload, Payload::None) {

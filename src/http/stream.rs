@@ -50,7 +50,7 @@ impl Stream {
         }
         Self {
             socket,
-            connection: Connection::begin(buffers.clone(), metrics),
+            connection: Connection::begin(limits, buffers.clone(), metrics),
             held: Vec::new(),
         }
     }

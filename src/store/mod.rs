@@ -488,6 +488,9 @@ impl Store {
     }
 }
 
+/// What a shell reports of an aborted process.
+const ABORTED: i32 = 128 + 6;
+
 /// Why a process ends whose background work fails for good: it would park sets for ever.
 const BROKEN: &str =
     "new keys can no longer be made part of the index, by a defect or damaged memory";
@@ -496,5 +499,10 @@ const BROKEN: &str =
 fn abort(why: &str) -> ! {
     log::error!("{why}; aborting, since the store is no longer whole");
     log::logger().flush();
+    // The system keeps the abort's signal from the first process of a container, and a trap follows,
+    // which is another exit code.
+    if std::process::id() == 1 {
+        std::process::exit(ABORTED);
+    }
     std::process::abort()
 }

@@ -17,6 +17,7 @@ mod readme;
 mod redis;
 mod refusals;
 mod search;
+mod start;
 mod stop;
 mod support;
 mod values;
