@@ -23,6 +23,8 @@ pub(super) struct Places {
     small: Vec<Scratch>,
     large: Vec<Scratch>,
     len: usize,
+    /// Numbers of the pieces from here on were never written.
+    written: usize,
 }
 
 impl Places {
@@ -37,7 +39,26 @@ impl Places {
             self.large.push(Scratch::zeroed(LARGE));
         }
         self.len += 1;
+        self.written = self.written.max(self.len);
         *self.get_mut(self.len as u32 - 1) = number;
+    }
+
+    /// The last number.
+    pub(super) fn last(&self) -> Option<u32> {
+        let last = self.len.checked_sub(1)?;
+        Some(self.get(last as u32))
+    }
+
+    /// Takes the last number away, and gives a piece back that is not needed then.
+    pub(super) fn pop(&mut self) {
+        self.len -= 1;
+        if self.len < LARGE_START && self.len.is_multiple_of(SMALL) {
+            self.small.pop();
+            self.written = self.len;
+        } else if self.len >= LARGE_START && (self.len - LARGE_START).is_multiple_of(LARGE) {
+            self.large.pop();
+            self.written = self.len;
+        }
     }
 
     /// The number at an index that there is.
@@ -76,8 +97,8 @@ impl Places {
 
     /// Bytes of memory: what was written, and the rest of its last huge page.
     pub(super) fn memory_bytes(&self) -> usize {
-        let small = self.len.min(LARGE_START) * size_of::<u32>();
-        let large = self.len.saturating_sub(LARGE_START) * size_of::<u32>();
+        let small = self.written.min(LARGE_START) * size_of::<u32>();
+        let large = self.written.saturating_sub(LARGE_START) * size_of::<u32>();
         small + large.next_multiple_of(HUGE_PAGE_BYTES)
     }
 }
@@ -97,5 +118,15 @@ mod tests {
         assert_eq!(places.look(count), None);
         *places.get_mut(LARGE_START as u32) = 7;
         assert_eq!(places.get(LARGE_START as u32), 7);
+        let full = places.memory_bytes();
+        (0..3).for_each(|_| places.pop());
+        assert!(places.memory_bytes() < full, "a piece was given back");
+        while places.last().is_some() {
+            assert_eq!(places.last(), Some(places.get(places.len() as u32 - 1)));
+            places.pop();
+        }
+        assert_eq!(places.memory_bytes(), 0);
+        places.push(3);
+        assert_eq!((places.get(0), places.len()), (3, 1));
     }
 }

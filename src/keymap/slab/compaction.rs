@@ -1,0 +1,183 @@
+//! Memory that deletes and updates left sparse comes back: records are moved together, step by step.
+//!
+//! A record does not know its slot. So a pass goes through all slots, once, and moves the records in
+//! chunks that were closed before it; a slot costs a look at its place only. Nothing new goes into a
+//! closed chunk, so that all of them are gone at its end. Passes begin when so much can be had back
+//! that they cost little of the writes that made it so.
+
+use super::{LARGE, NONE, Slab};
+
+/// What a step may take: as many slots are looked at. 60 to 120 µs.
+const STEP: usize = 32 * 1024;
+
+/// What moving a record takes of it.
+const MOVE: usize = 128;
+
+/// So many records are fetched ahead of being moved.
+const AHEAD: usize = 16;
+
+/// What is not worth a pass, in bytes.
+const SPARE_BYTES_MIN: usize = 1024 * 1024;
+
+/// The same where there is no other room.
+const SPARE_BYTES_MIN_FULL: usize = 512 * 1024;
+
+/// How much of the memory that holds records, places of large values or slots is not worth a pass:
+/// one part of so many.
+const SPARE_PARTS: usize = 8;
+
+/// The same where there is no other room.
+const SPARE_PARTS_FULL: usize = 64;
+
+/// What memory is wanted back for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To hold no more than is in use, about.
+    Thrift,
+    /// For what has no room otherwise.
+    Room,
+}
+
+/// A pass over all slots.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pass {
+    /// The next slot.
+    slot: u32,
+    /// Large values from this place on are moved.
+    large_end: u32,
+}
+
+impl Slab {
+    /// Whether a pass is under way or worth beginning.
+    pub(in crate::keymap) fn wants_compaction(&self, need: Need) -> bool {
+        self.pass.is_some() || self.is_worth_a_pass(need)
+    }
+
+    /// What passes would give back, in bytes, where they are worth beginning or under way.
+    pub(in crate::keymap) fn reclaimable_bytes(&self) -> usize {
+        if self.wants_compaction(Need::Room) {
+            self.spare_bytes()
+        } else {
+            0
+        }
+    }
+
+    /// Takes a step of about 100 µs and says whether there is more to do.
+    pub(in crate::keymap) fn compact(&mut self, need: Need) -> bool {
+        self.trim(STEP);
+        self.large.trim(STEP);
+        let Some(pass) = self.pass.or_else(|| self.begin(need)) else {
+            return self.wants_compaction(need);
+        };
+        self.pass = self.walk(pass);
+        if self.pass.is_none() {
+            let is_stuck = self.records.has_leaving();
+            self.records.reopen();
+            self.stuck_bytes = if is_stuck { self.spare_bytes() } else { 0 };
+        }
+        self.wants_compaction(need)
+    }
+
+    fn spare_bytes(&self) -> usize {
+        self.spare_record_bytes() + self.large.spare_bytes()
+    }
+
+    fn spare_record_bytes(&self) -> usize {
+        self.records.spare_bytes() + self.records.spare_mapped_bytes()
+    }
+
+    fn is_worth_a_pass(&self, need: Need) -> bool {
+        self.is_worth_for_records(need) || self.is_worth_for_large(need)
+    }
+
+    fn is_worth_for_records(&self, need: Need) -> bool {
+        let spare = self.spare_record_bytes();
+        // What a pass did not give back the next one does not either.
+        spare > self.stuck_bytes + self.stuck_bytes / 8
+            && is_worth(need, spare, self.records.memory_bytes())
+    }
+
+    fn is_worth_for_large(&self, need: Need) -> bool {
+        is_worth(need, self.large.spare_bytes(), self.large.memory_bytes())
+    }
+
+    /// Closes what is to be emptied. `None` where it is empty.
+    fn begin(&mut self, need: Need) -> Option<Pass> {
+        let before = self.spare_record_bytes();
+        if self.is_worth_for_records(need) {
+            if self.records.spare_bytes() >= self.records.spare_mapped_bytes() {
+                self.records.close_spare();
+            } else {
+                self.records.close_last();
+            }
+            if !self.records.has_leaving() && self.spare_record_bytes() >= before {
+                self.stuck_bytes = before;
+            }
+        }
+        (self.records.has_leaving() || self.is_worth_for_large(need)).then(|| Pass {
+            slot: 0,
+            large_end: self.large.packed_end() as u32,
+        })
+    }
+
+    /// Goes through some slots, and returns how to go on.
+    fn walk(&mut self, pass: Pass) -> Option<Pass> {
+        let mut slot = pass.slot;
+        let mut left = STEP;
+        let mut moves = [NONE; AHEAD];
+        let mut count = 0;
+        while left > 0 {
+            let Some(place) = self.places.look(slot) else {
+                self.relocate(&moves[..count], pass.large_end);
+                return None;
+            };
+            left -= 1;
+            if self.is_to_move(place, pass.large_end) {
+                if place & LARGE == 0 {
+                    self.records.prefetch(place);
+                }
+                moves[count] = slot;
+                count += 1;
+                left = left.saturating_sub(MOVE);
+            }
+            slot += 1;
+            if count == AHEAD {
+                self.relocate(&moves, pass.large_end);
+                count = 0;
+            }
+        }
+        self.relocate(&moves[..count], pass.large_end);
+        Some(Pass { slot, ..pass })
+    }
+
+    fn is_to_move(&self, place: u32, large_end: u32) -> bool {
+        if place == NONE {
+            false
+        } else if place & LARGE != 0 {
+            place & !LARGE >= large_end
+        } else {
+            self.records.is_leaving(place)
+        }
+    }
+
+    fn relocate(&mut self, slots: &[u32], large_end: u32) {
+        for slot in slots {
+            let place = self.places.get(*slot);
+            debug_assert!(self.is_to_move(place, large_end), "nothing came between");
+            let moved = if place & LARGE != 0 {
+                self.large.lower(place & !LARGE) | LARGE
+            } else {
+                self.records.relocate(place).unwrap_or(place)
+            };
+            *self.places.get_mut(*slot) = moved;
+        }
+    }
+}
+
+fn is_worth(need: Need, spare_bytes: usize, memory_bytes: usize) -> bool {
+    let (min, parts) = match need {
+        Need::Thrift => (SPARE_BYTES_MIN, SPARE_PARTS),
+        Need::Room => (SPARE_BYTES_MIN_FULL, SPARE_PARTS_FULL),
+    };
+    spare_bytes >= min && spare_bytes >= memory_bytes / parts
+}
