@@ -13,6 +13,12 @@ const STEP: usize = 32 * 1024;
 /// What moving a record takes of it.
 const MOVE: usize = 128;
 
+/// What writing a body anew takes of it: one for so many bytes.
+const BODY_BYTES: usize = 16;
+
+/// How much of the memory of large bodies the allocator may keep: one part of so many of what is in use.
+const KEPT_PARTS: usize = 3;
+
 /// So many records are fetched ahead of being moved.
 const AHEAD: usize = 16;
 
@@ -45,6 +51,8 @@ pub(super) struct Pass {
     slot: u32,
     /// Large values from this place on are moved.
     large_end: u32,
+    /// Whether all large bodies are written anew.
+    rewrites: bool,
 }
 
 impl Slab {
@@ -71,6 +79,9 @@ impl Slab {
         };
         self.pass = self.walk(pass);
         if self.pass.is_none() {
+            if pass.rewrites {
+                self.large.forget_peak();
+            }
             let is_stuck = self.records.has_leaving();
             self.records.reopen();
             self.stuck_bytes = if is_stuck { self.spare_bytes() } else { 0 };
@@ -98,7 +109,15 @@ impl Slab {
     }
 
     fn is_worth_for_large(&self, need: Need) -> bool {
-        is_worth(need, self.large.spare_bytes(), self.large.memory_bytes())
+        let memory = self.large.memory_bytes();
+        is_worth(need, self.large.spare_bytes(), memory) || self.is_worth_a_rewrite()
+    }
+
+    /// Whether the allocator keeps much for bodies that are gone. That is not counted as ours, so that
+    /// it is never what a write has no room for.
+    fn is_worth_a_rewrite(&self) -> bool {
+        let kept = self.large.kept_bytes();
+        kept > SPARE_BYTES_MIN && kept > self.large.memory_bytes() / KEPT_PARTS
     }
 
     /// Closes what is to be emptied. `None` where it is empty.
@@ -117,60 +136,65 @@ impl Slab {
         (self.records.has_leaving() || self.is_worth_for_large(need)).then(|| Pass {
             slot: 0,
             large_end: self.large.packed_end() as u32,
+            rewrites: self.is_worth_a_rewrite(),
         })
     }
 
     /// Goes through some slots, and returns how to go on.
-    fn walk(&mut self, pass: Pass) -> Option<Pass> {
-        let mut slot = pass.slot;
+    fn walk(&mut self, mut pass: Pass) -> Option<Pass> {
         let mut left = STEP;
         let mut moves = [NONE; AHEAD];
-        let mut count = 0;
         while left > 0 {
-            let Some(place) = self.places.look(slot) else {
-                self.relocate(&moves[..count], pass.large_end);
-                return None;
-            };
-            left -= 1;
-            if self.is_to_move(place, pass.large_end) {
-                if place & LARGE == 0 {
-                    self.records.prefetch(place);
+            let mut count = 0;
+            while left > 0 && count < AHEAD {
+                let Some(place) = self.places.look(pass.slot) else {
+                    self.relocate(&moves[..count], &pass);
+                    return None;
+                };
+                left -= 1;
+                if self.is_to_move(place, &pass) {
+                    if place & LARGE == 0 {
+                        self.records.prefetch(place);
+                    }
+                    moves[count] = pass.slot;
+                    count += 1;
+                    left = left.saturating_sub(MOVE);
                 }
-                moves[count] = slot;
-                count += 1;
-                left = left.saturating_sub(MOVE);
+                pass.slot += 1;
             }
-            slot += 1;
-            if count == AHEAD {
-                self.relocate(&moves, pass.large_end);
-                count = 0;
-            }
+            let written = self.relocate(&moves[..count], &pass);
+            left = left.saturating_sub(written / BODY_BYTES);
         }
-        self.relocate(&moves[..count], pass.large_end);
-        Some(Pass { slot, ..pass })
+        Some(pass)
     }
 
-    fn is_to_move(&self, place: u32, large_end: u32) -> bool {
+    fn is_to_move(&self, place: u32, pass: &Pass) -> bool {
         if place == NONE {
             false
         } else if place & LARGE != 0 {
-            place & !LARGE >= large_end
+            pass.rewrites || place & !LARGE >= pass.large_end
         } else {
             self.records.is_leaving(place)
         }
     }
 
-    fn relocate(&mut self, slots: &[u32], large_end: u32) {
+    /// Moves values, and returns what was written of large bodies, in bytes.
+    fn relocate(&mut self, slots: &[u32], pass: &Pass) -> usize {
+        let mut written = 0;
         for slot in slots {
             let place = self.places.get(*slot);
-            debug_assert!(self.is_to_move(place, large_end), "nothing came between");
-            let moved = if place & LARGE != 0 {
-                self.large.lower(place & !LARGE) | LARGE
-            } else {
+            let moved = if place & LARGE == 0 {
                 self.records.relocate(place).unwrap_or(place)
+            } else {
+                let at = self.large.lower(place & !LARGE);
+                if pass.rewrites {
+                    written += self.large.rewrite(at);
+                }
+                at | LARGE
             };
             *self.places.get_mut(*slot) = moved;
         }
+        written
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::numbers::FreeNumbers;
 use crate::model::Value;
+use bytes::Bytes;
 
 /// Places are allocated by so many.
 const BLOCK: usize = 256;
@@ -11,6 +12,9 @@ const BLOCK_BYTES: usize = BLOCK * size_of::<Option<Value>>();
 
 /// What the allocator adds to a body, and what sharing it takes, in bytes.
 const BODY_BYTES: usize = 16;
+
+/// The longest body that shares pages of the allocator with others, in bytes.
+const REWRITTEN_MAX: usize = 64 * 1024;
 
 /// How many free places are taken off the end with each that is freed.
 const TRIM_STEPS: usize = 16;
@@ -23,6 +27,9 @@ pub(super) struct LargeValues {
     free: FreeNumbers,
     len: usize,
     body_bytes: usize,
+    /// The most that bodies took since they were written anew, in bytes: what is between is with the
+    /// allocator, in pieces among them.
+    peak_bytes: usize,
 }
 
 impl LargeValues {
@@ -60,6 +67,7 @@ impl LargeValues {
         // Counted last: what panics above has changed nothing that is counted.
         self.len += 1;
         self.body_bytes += bytes;
+        self.peak_bytes = self.peak_bytes.max(self.body_bytes);
         at
     }
 
@@ -85,6 +93,28 @@ impl LargeValues {
         self.free.put(at);
         self.trim(TRIM_STEPS);
         lowest
+    }
+
+    /// Writes a body anew, to where the allocator has room among others, so that pages of it fall empty.
+    /// Those of their own pages do not need that. Returns what was written, in bytes.
+    pub(super) fn rewrite(&mut self, at: u32) -> usize {
+        match self.place(at) {
+            Some(value) if value.body.len() <= REWRITTEN_MAX => {
+                value.body = Bytes::copy_from_slice(&value.body);
+                value.body.len()
+            }
+            _ => 0,
+        }
+    }
+
+    /// What follows when all bodies were written anew.
+    pub(super) fn forget_peak(&mut self) {
+        self.peak_bytes = self.body_bytes;
+    }
+
+    /// What the allocator keeps of bodies that are gone, at the most, in bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.peak_bytes - self.body_bytes
     }
 
     /// Where places end if all values were in the lowest ones, to the end of a block.

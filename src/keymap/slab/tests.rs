@@ -1,8 +1,10 @@
 //! A slab against a list of values, and what it takes.
 
 use super::*;
-use crate::model::{ContentType, ContentTypes};
+use crate::keymap::KeyMap;
+use crate::model::{ContentType, ContentTypes, Key};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn value() -> impl Strategy<Value = Value> {
     let len = prop_oneof![
@@ -258,5 +260,71 @@ fn content_types_that_no_record_names_leave_no_trace() {
     assert_eq!(slots.iter().filter(is_large).count(), 300 - 249);
     for (number, slot) in slots.iter().enumerate() {
         assert_eq!(slab.get(*slot), typed(1000 + number));
+    }
+}
+
+/// Something that happens to many keys.
+#[derive(Clone, Debug)]
+struct Phase {
+    /// Of how many numbers the keys are drawn.
+    keys: usize,
+    /// How many of eight draws delete.
+    deletes_in_8: usize,
+    /// The bodies' sizes.
+    sizes: (usize, usize),
+}
+
+fn phase() -> impl Strategy<Value = Phase> {
+    let sizes = prop_oneof![
+        Just((0, 40)),
+        Just((100, 110)),
+        Just((0, 600)),
+        Just((300, 400))
+    ];
+    let deletes = prop_oneof![Just(0_usize), Just(4), Just(8)];
+    (1000_usize..30_000, deletes, sizes).prop_map(|(keys, deletes_in_8, sizes)| Phase {
+        keys,
+        deletes_in_8,
+        sizes,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn a_key_map_takes_little_more_than_a_new_one_with_the_same_keys(
+        phases in prop::collection::vec(phase(), 1..6),
+        seed in 1_u64..u64::MAX,
+    ) {
+        let key = |number: usize| Key::parse(format!("key{number}").into(), 1024).unwrap();
+        let mut state = seed;
+        let mut map = KeyMap::default();
+        let mut model = BTreeMap::new();
+        for Phase { keys, deletes_in_8, sizes } in phases {
+            for step in 0..keys * 2 {
+                let number = random(&mut state) % keys;
+                if random(&mut state) % 8 < deletes_in_8 {
+                    prop_assert_eq!(map.delete(&key(number)), model.remove(&number).is_some());
+                } else {
+                    let value = plain(sizes.0 + random(&mut state) % (sizes.1 - sizes.0));
+                    map.set(&key(number), value.clone());
+                    model.insert(number, value);
+                }
+                if step % 512 == 0 {
+                    map.settle();
+                    map.compact(Need::Thrift);
+                }
+            }
+        }
+        map.settle();
+        while map.compact(Need::Thrift) {}
+        let mut fresh = KeyMap::default();
+        for (number, value) in &model {
+            fresh.set(&key(*number), value.clone());
+            fresh.settle();
+            prop_assert_eq!(map.get(&key(*number)), Some(value.clone()));
+        }
+        let (held, fresh) = (map.heap_bytes(), fresh.heap_bytes());
+        prop_assert!(held <= fresh + fresh / 4 + 3 * 1024 * 1024, "{held} bytes, {fresh} in a new one");
     }
 }
