@@ -16,7 +16,7 @@ use super::waiting::{AnswerGets, Queued, WaitingGet, WaitingGets};
 use crate::keymap::{AHEAD_MAX, KeyMap, Room};
 use crate::model::{Change, Condition, Expiry, Mutation, Revision, Value, Written};
 use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
-use room::Wanted;
+use room::{Compaction, Wanted};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,8 +42,7 @@ pub(super) struct ShardActor {
     parked_single: ParkedWrites,
     /// Whether a turn was asked for in which the next of them is made.
     is_unparking: bool,
-    /// Whether a turn was asked for in which values are moved together.
-    is_compacting: bool,
+    compaction: Compaction,
     held: Held,
     shared: Arc<Shared>,
 }
@@ -64,7 +63,7 @@ impl ShardActor {
             parked_bulk: ParkedWrites::default(),
             parked_single: ParkedWrites::default(),
             is_unparking: false,
-            is_compacting: false,
+            compaction: Compaction::Idle,
             held: Held::default(),
             shared,
         })
@@ -187,7 +186,10 @@ impl ShardActor {
         let now = Held {
             bytes: self.map.heap_bytes(),
             merging_bytes: self.map.merging_bytes(),
-            reclaimable_bytes: self.map.reclaimable_bytes(),
+            reclaimable_bytes: match self.compaction {
+                Compaction::Idle | Compaction::Asked => self.map.reclaimable_bytes(),
+                Compaction::Failed => 0,
+            },
         };
         self.shared.recount(&mut self.held, now);
         self.hand_out_jobs(context);
@@ -216,9 +218,7 @@ impl Actor for ShardActor {
             shard.shared.beat(shard.shard);
             shard.parked_bulk.drop_abandoned();
             shard.parked_single.drop_abandoned();
-            if !shard.parked_bulk.is_empty() || !shard.parked_single.is_empty() {
-                shard.shared.want_room();
-            }
+            shard.want_room();
             // What made room, or what wants some, may have happened in another shard.
             shard.unpark(context);
             shard.compact(context);

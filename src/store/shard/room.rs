@@ -3,7 +3,7 @@
 use super::{ShardActor, StoreError};
 use crate::keymap::{Need, Room};
 use crate::model::{Change, Key, Mutation};
-use crate::store::parked::Answer;
+use crate::store::parked::{Answer, ParkedWrites};
 use crate::store::shared::Fit;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use std::time::Duration;
@@ -16,6 +16,16 @@ const BULK_BYTES: usize = 64 * 1024;
 
 /// How long others have the thread between two steps of compaction, which take 100 µs or so.
 const COMPACTION_PAUSE: Duration = Duration::from_millis(1);
+
+/// Whether values are being moved together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compaction {
+    Idle,
+    /// A turn was asked for in which the next step is taken.
+    Asked,
+    /// A step panicked. There is no next one, since that would too.
+    Failed,
+}
 
 /// What a write waits for.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +76,8 @@ impl ShardActor {
         }
     }
 
-    /// How much room there is for writes of so many bytes. Those in bulk wait where the store would
-    /// have room but for merges under way, and all where compaction makes room.
+    /// How much room there is for writes of so many bytes. They wait where the store would have room but
+    /// for merges under way, or has after compaction.
     fn room(&self, bytes: usize) -> Room {
         let fit = match bytes {
             // What does not grow the store always fits.
@@ -75,9 +85,8 @@ impl ShardActor {
             _ => self.shared.fit(bytes),
         };
         match (self.map.room(), fit) {
-            (_, Fit::AfterCompaction) => Room::Full,
-            (Room::Open, Fit::AfterMerges) => Room::Crowded,
-            (room, _) => room,
+            (_, Fit::AfterMerges | Fit::AfterCompaction) => Room::Full,
+            (room, Fit::Now | Fit::Never) => room,
         }
     }
 
@@ -101,7 +110,7 @@ impl ShardActor {
             return Answer::Now(result);
         }
         let answer = parked.park(bytes, run);
-        self.shared.want_room();
+        self.want_room();
         self.changed(context);
         answer
     }
@@ -135,6 +144,16 @@ impl ShardActor {
         }
     }
 
+    /// Asks all shards for memory, where parked writes wait for that.
+    pub(super) fn want_room(&self) {
+        let wait = |parked: &ParkedWrites| {
+            !parked.is_empty() && self.shared.fit(parked.bytes()) == Fit::AfterCompaction
+        };
+        if wait(&self.parked_single) || wait(&self.parked_bulk) {
+            self.shared.want_room();
+        }
+    }
+
     /// What the memory is wanted for that compaction gives back.
     fn need(&self) -> Need {
         if self.shared.fit(BULK_BYTES) != Fit::Now || self.shared.is_room_wanted() {
@@ -147,14 +166,14 @@ impl ShardActor {
     /// Takes the next step of compaction in a turn of its own, where it is worth it.
     pub(super) fn compact(&mut self, context: &mut Context<Self>) {
         // Less is asked for room, and most often there is nothing to do for either.
-        if self.is_compacting || !self.map.wants_compaction(Need::Room) {
+        if self.compaction != Compaction::Idle || !self.map.wants_compaction(Need::Room) {
             return;
         }
         let need = self.need();
         if !self.map.wants_compaction(need) {
             return;
         }
-        self.is_compacting = true;
+        self.compaction = Compaction::Asked;
         let pause = async move {
             match need {
                 Need::Thrift => tokio::time::sleep(COMPACTION_PAUSE).await,
@@ -163,9 +182,11 @@ impl ShardActor {
         };
         context.spawn(pause.into_actor(self).map(move |(), shard, context| {
             shard.answer_gets();
-            // After a panic there is no next step: it would be there again.
             let compacted = shard.guard(|shard| Ok(shard.map.compact(need)));
-            shard.is_compacting = compacted.is_err();
+            shard.compaction = match compacted {
+                Ok(_) => Compaction::Idle,
+                Err(_) => Compaction::Failed,
+            };
             shard.changed(context);
             shard.unpark(context);
         }));

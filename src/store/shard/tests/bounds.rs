@@ -210,3 +210,46 @@ fn a_store_that_nothing_is_asked_of_any_more_gives_memory_back() {
         }
     });
 }
+
+#[test]
+fn what_one_shard_can_do_without_is_room_for_another() {
+    let options = StoreOptions {
+        shards: 2,
+        ..bounded(32 << 20)
+    };
+    with_store_of(2, options, |store| async move {
+        // Keys of the first shard, until the store is full.
+        let owned = |shard: usize, name: &'static str| {
+            let store = store.clone();
+            let keys = (0..).map(move |number| key(&format!("{name}{number}")));
+            keys.filter(move |key| store.owner(key) == shard)
+        };
+        let body = bytes::Bytes::from(vec![b'1'; 100]);
+        let set = |key: Key| Mutation::set(key, ContentType::JSON, body.clone());
+        let mut keys = owned(0, "old");
+        let mut stored: Vec<Key> = Vec::new();
+        loop {
+            let some: Vec<Key> = keys.by_ref().take(SET_MANY_MAX).collect();
+            let mutations = some.iter().cloned().map(set).collect();
+            let written = store.set_many(0, mutations).await.unwrap();
+            stored.extend(some.into_iter().take(written.created as usize));
+            if written.stopped.is_some() {
+                break;
+            }
+        }
+        for key in stored.iter().step_by(6) {
+            let deleted = store.delete(Mutation::delete(key.clone())).await;
+            assert!(deleted.unwrap().is_some());
+        }
+        for (number, key) in owned(1, "new").take(500).enumerate() {
+            let written = store.set(set(key)).await;
+            let stats = store.stats(PATIENT).await.unwrap();
+            let merging = stats.counted.index.merging_bytes;
+            assert!(
+                written.is_ok(),
+                "{number}: {written:?}, {} bytes held, {merging} by merges",
+                stats.bytes
+            );
+        }
+    });
+}
