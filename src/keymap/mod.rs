@@ -55,6 +55,7 @@ pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
 pub use segment::PartBytes;
+pub use slab::Need;
 
 use crate::model::{Filter, Key, Value};
 use slab::Slab;
@@ -165,6 +166,22 @@ impl KeyMap {
                 outcome = again.run();
             }
         }
+    }
+
+    /// Whether [`compact`](Self::compact) has something to do. O(1).
+    pub fn wants_compaction(&self, need: Need) -> bool {
+        self.values.wants_compaction(need)
+    }
+
+    /// Moves values together that deletes and updates left sparse, for about 100 µs, and says whether
+    /// there is more to do. What they no longer need goes back to the system.
+    pub fn compact(&mut self, need: Need) -> bool {
+        self.values.compact(need)
+    }
+
+    /// What of [`heap_bytes`](Self::heap_bytes) compaction for [`Need::Room`] would give back, about.
+    pub fn reclaimable_bytes(&self) -> usize {
+        self.values.reclaimable_bytes()
     }
 
     /// Bytes on the heap, running merges included; small allocations are estimated.

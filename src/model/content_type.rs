@@ -56,8 +56,8 @@ impl ContentType {
     }
 }
 
-/// The content types in use, of which the first 250 are shared by all values that have them; a
-/// value with any other keeps its own copy.
+/// Content types in use, of which 250 are shared by all values that have them; a value with any other
+/// keeps its own copy. One that no value has any more makes way for another.
 #[derive(Debug, Default)]
 pub struct ContentTypes {
     interned: Mutex<HashSet<Bytes>>,
@@ -86,6 +86,10 @@ impl ContentTypes {
             return Ok(ContentType(shared.clone()));
         }
         let own = Bytes::copy_from_slice(text.as_bytes());
+        if interned.len() == INTERNED_MAX {
+            // Nobody takes one up meanwhile: that needs the lock.
+            interned.retain(|shared| !shared.is_unique());
+        }
         if interned.len() < INTERNED_MAX {
             interned.insert(own.clone());
         }
@@ -216,11 +220,30 @@ mod tests {
     #[test]
     fn past_the_bound_types_are_kept_but_not_interned() {
         let types = ContentTypes::default();
-        for number in 0..INTERNED_MAX + 50 {
-            let text = format!("x/{number}");
-            assert_eq!(types.parse(&text).unwrap().as_str(), text);
+        let kept: Vec<ContentType> = (0..INTERNED_MAX + 50)
+            .map(|number| types.parse(&format!("x/{number}")).unwrap())
+            .collect();
+        for (number, content_type) in kept.iter().enumerate() {
+            assert_eq!(content_type.as_str(), format!("x/{number}"));
         }
-        let interned = types.interned.lock().unwrap().len();
-        assert_eq!(interned, INTERNED_MAX);
+        assert_eq!(types.interned.lock().unwrap().len(), INTERNED_MAX);
+    }
+
+    #[test]
+    fn types_that_no_value_has_make_way_for_others() {
+        let types = ContentTypes::default();
+        let is_shared = |text: &str| {
+            let [one, other] = [types.parse(text).unwrap(), types.parse(text).unwrap()];
+            one.0.as_ptr() == other.0.as_ptr()
+        };
+        let kept: Vec<ContentType> = (0..INTERNED_MAX)
+            .map(|number| types.parse(&format!("x/{number}")).unwrap())
+            .collect();
+        assert!(!is_shared("x/new"));
+        drop(kept);
+        for number in 0..2 * INTERNED_MAX {
+            assert!(is_shared(&format!("y/{number}")), "number {number}");
+        }
+        assert!(types.interned.lock().unwrap().len() <= INTERNED_MAX);
     }
 }

@@ -10,9 +10,16 @@ use std::rc::Rc;
 
 /// A queue of writes that wait.
 #[derive(Default)]
-pub(super) struct ParkedWrites(VecDeque<Box<dyn ParkedWrite>>);
+pub(super) struct ParkedWrites(VecDeque<Parked>);
 
 /// A write that waits.
+struct Parked {
+    /// The room that it waits for, in bytes.
+    bytes: usize,
+    write: Box<dyn ParkedWrite>,
+}
+
+/// What is made of it.
 trait ParkedWrite {
     /// Whether nobody waits for its answer any more.
     fn is_abandoned(&self) -> bool;
@@ -43,30 +50,37 @@ impl ParkedWrites {
         self.0.is_empty()
     }
 
-    /// Parks a write. It is made only if its sender still waits for it then: who gave up knows that
+    /// The room that the next write waits for, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.front().map_or(0, |parked| parked.bytes)
+    }
+
+    /// Parks a write that needs so many bytes. It is made only if its sender still waits for it then: who gave up knows that
     /// it was not made.
     pub(super) fn park<T: 'static>(
         &mut self,
+        bytes: usize,
         write: impl FnOnce(&mut ShardActor) -> Result<T, StoreError> + 'static,
     ) -> Answer<T> {
         let asker = Rc::default();
-        self.0.push_back(Box::new(Waiting {
+        let write = Box::new(Waiting {
             asker: Asker(Rc::clone(&asker)),
             write,
-        }));
+        });
+        self.0.push_back(Parked { bytes, write });
         Answer::Later(Asker(asker))
     }
 
     /// Lets those go that nobody waits for, and with them their places among the messages in
     /// flight.
     pub(super) fn drop_abandoned(&mut self) {
-        self.0.retain(|parked| !parked.is_abandoned());
+        self.0.retain(|parked| !parked.write.is_abandoned());
     }
 
     /// The next write, to be made now.
     pub(super) fn next(&mut self) -> Option<impl FnOnce(&mut ShardActor) + use<>> {
         let parked = self.0.pop_front()?;
-        Some(move |shard: &mut ShardActor| parked.make(shard))
+        Some(move |shard: &mut ShardActor| parked.write.make(shard))
     }
 }
 

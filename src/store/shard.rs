@@ -3,17 +3,20 @@
 //! It handles one message at a time and works at most about 200 µs on each. A panic inside a
 //! message is caught there: handlers change the map last, so that no key is lost.
 
+mod room;
+
 use super::StoreError;
 use super::merger::JobDone;
 use super::message::{
     Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Stopped, Total,
 };
 use super::parked::{Answer, ParkedWrites};
-use super::shared::{Fit, HEARTBEAT, Held, Shared};
+use super::shared::{HEARTBEAT, Held, Shared};
 use super::waiting::{AnswerGets, Queued, WaitingGet, WaitingGets};
 use crate::keymap::{AHEAD_MAX, KeyMap, Room};
-use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use crate::model::{Change, Condition, Expiry, Mutation, Revision, Value, Written};
+use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
+use room::{Compaction, Wanted};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,12 +24,6 @@ use std::time::{Duration, Instant};
 /// For how long an actor works off searches and bulk writes before it lets the connections of its
 /// thread have a turn.
 const TURN: Duration = Duration::from_micros(250);
-
-/// What a new key takes besides its own bytes and its value's body, about, in bytes.
-const ENTRY_BYTES: usize = 100;
-
-/// What room a message of a bulk body is given, in bytes. One with larger values may find less.
-const BULK_BYTES: usize = 64 * 1024;
 
 /// Owns one share of the keys.
 #[derive(Debug)]
@@ -45,6 +42,7 @@ pub(super) struct ShardActor {
     parked_single: ParkedWrites,
     /// Whether a turn was asked for in which the next of them is made.
     is_unparking: bool,
+    compaction: Compaction,
     held: Held,
     shared: Arc<Shared>,
 }
@@ -65,6 +63,7 @@ impl ShardActor {
             parked_bulk: ParkedWrites::default(),
             parked_single: ParkedWrites::default(),
             is_unparking: false,
+            compaction: Compaction::Idle,
             held: Held::default(),
             shared,
         })
@@ -169,25 +168,6 @@ impl ShardActor {
         self.map.delete(key).then_some(revision)
     }
 
-    /// Whether the store has room for a value of `body_bytes`. What does not grow it always fits.
-    fn check_room_for(&self, key: &Key, body_bytes: usize) -> Result<(), StoreError> {
-        let bytes_max = self.shared.bytes_max;
-        let held = self.shared.bytes();
-        let new = key.as_bytes().len() + body_bytes + ENTRY_BYTES;
-        if held.saturating_add(new) <= bytes_max {
-            return Ok(());
-        }
-        // Near the bound it is worth looking what the value replaces.
-        let grows = match self.map.get(key) {
-            Some(old) => body_bytes.saturating_sub(old.body.len()),
-            None => new,
-        };
-        if grows == 0 || held.saturating_add(grows) <= bytes_max {
-            return Ok(());
-        }
-        Err(StoreError::Full { bytes_max })
-    }
-
     fn next_revision(&mut self) -> Revision {
         self.last_revision = self.last_revision.wrapping_add(1);
         Revision(self.last_revision)
@@ -206,69 +186,19 @@ impl ShardActor {
         let now = Held {
             bytes: self.map.heap_bytes(),
             merging_bytes: self.map.merging_bytes(),
+            reclaimable_bytes: match self.compaction {
+                Compaction::Idle | Compaction::Asked => self.map.reclaimable_bytes(),
+                Compaction::Failed => 0,
+            },
         };
         self.shared.recount(&mut self.held, now);
         self.hand_out_jobs(context);
+        self.compact(context);
     }
 
     fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
         while let Some(job) = self.map.next_job() {
             self.shared.merger.run(job, context.address().recipient());
-        }
-    }
-
-    /// How much room there is for writes. Those in bulk wait where the store would have room but for
-    /// merges under way.
-    fn room(&self) -> Room {
-        match self.map.room() {
-            Room::Open if self.shared.fit(BULK_BYTES) == Fit::AfterMerges => Room::Crowded,
-            room => room,
-        }
-    }
-
-    /// Makes a write now, or, where the fresh part of the map is too full for it, once a job has
-    /// ended. `room` is the least that it goes on with; writes that need as much stay in their order.
-    fn write<T: 'static>(
-        &mut self,
-        room: Room,
-        context: &mut Context<Self>,
-        run: impl FnOnce(&mut Self) -> Result<T, StoreError> + 'static,
-    ) -> Answer<T> {
-        let has_room = self.room() <= room;
-        let parked = match room {
-            Room::Open => &mut self.parked_bulk,
-            Room::Crowded | Room::Full => &mut self.parked_single,
-        };
-        if has_room && parked.is_empty() {
-            let result = self.guard(run);
-            self.changed(context);
-            return Answer::Now(result);
-        }
-        let answer = parked.park(run);
-        self.changed(context);
-        answer
-    }
-
-    /// Makes one parked write and comes back for the next once others had their turn.
-    fn unpark(&mut self, context: &mut Context<Self>) {
-        if self.is_unparking {
-            return;
-        }
-        let next = match self.room() {
-            Room::Open if self.parked_single.is_empty() => self.parked_bulk.next(),
-            Room::Open | Room::Crowded => self.parked_single.next(),
-            Room::Full => None,
-        };
-        if let Some(make) = next {
-            self.answer_gets();
-            make(self);
-            self.changed(context);
-            self.is_unparking = true;
-            let turn = tokio::task::yield_now().into_actor(self);
-            context.spawn(turn.map(|(), shard, context| {
-                shard.is_unparking = false;
-                shard.unpark(context);
-            }));
         }
     }
 }
@@ -288,8 +218,10 @@ impl Actor for ShardActor {
             shard.shared.beat(shard.shard);
             shard.parked_bulk.drop_abandoned();
             shard.parked_single.drop_abandoned();
-            // What made room may have happened in another shard.
+            shard.want_room();
+            // What made room, or what wants some, may have happened in another shard.
             shard.unpark(context);
+            shard.compact(context);
         });
     }
 }
@@ -318,7 +250,9 @@ impl Handler<Admitted<Set>> for ShardActor {
 
     fn handle(&mut self, message: Admitted<Set>, context: &mut Self::Context) -> Self::Result {
         self.answer_gets();
-        self.write(Room::Crowded, context, move |shard| {
+        let bytes = self.wanted_bytes(&message.message.mutation);
+        let room = Room::Crowded;
+        self.write(Wanted { room, bytes }, context, move |shard| {
             let Admitted {
                 message,
                 permit: _permit,
@@ -333,7 +267,8 @@ impl Handler<Admitted<SetMany>> for ShardActor {
 
     fn handle(&mut self, message: Admitted<SetMany>, context: &mut Self::Context) -> Self::Result {
         self.begin_long();
-        let answer = self.write(Room::Open, context, move |shard| {
+        let wanted = Self::wanted_in_bulk(&message.message.mutations);
+        let answer = self.write(wanted, context, move |shard| {
             let Admitted {
                 message,
                 permit: _permit,

@@ -24,6 +24,10 @@ pub(super) struct Shared {
     bytes: AtomicUsize,
     /// What of `bytes` running merges take.
     merging_bytes: AtomicUsize,
+    /// What of `bytes` compaction would give back.
+    reclaimable_bytes: AtomicUsize,
+    /// When a write last waited for room, in milliseconds since `started`; 0 where none has lately.
+    room_wanted: AtomicU64,
     /// When each shard last showed that it is alive, in milliseconds since `started`.
     heartbeats: Vec<AtomicU64>,
     started: Instant,
@@ -36,6 +40,8 @@ pub(super) struct Held {
     pub(super) bytes: usize,
     /// What of these running merges take.
     pub(super) merging_bytes: usize,
+    /// What of these compaction would give back.
+    pub(super) reclaimable_bytes: usize,
 }
 
 /// Whether something is within the bound on the memory of all shards.
@@ -44,6 +50,8 @@ pub(super) enum Fit {
     Now,
     /// Not while merges take what they do.
     AfterMerges,
+    /// Not before values are moved together, and perhaps not while merges take what they do.
+    AfterCompaction,
     Never,
 }
 
@@ -63,6 +71,8 @@ impl Shared {
             bytes_max,
             bytes: AtomicUsize::new(0),
             merging_bytes: AtomicUsize::new(0),
+            reclaimable_bytes: AtomicUsize::new(0),
+            room_wanted: AtomicU64::new(0),
             heartbeats: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             started: Instant::now(),
         })
@@ -70,9 +80,25 @@ impl Shared {
 
     /// Shows that a shard is alive.
     pub(super) fn beat(&self, shard: usize) {
+        self.heartbeats[shard].store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Asks all shards for what memory they can do without: a write waits for it.
+    pub(super) fn want_room(&self) {
+        self.room_wanted.store(self.now().max(1), Ordering::Relaxed);
+    }
+
+    /// Whether a write waited for room within the last heartbeats.
+    pub(super) fn is_room_wanted(&self) -> bool {
+        let wanted = self.room_wanted.load(Ordering::Relaxed);
+        let age_max = 4 * HEARTBEAT.as_millis() as u64;
+        wanted != 0 && self.now().saturating_sub(wanted) < age_max
+    }
+
+    /// Milliseconds since the store was made.
+    fn now(&self) -> u64 {
         let now = u64::try_from(self.started.elapsed().as_millis());
-        let now = now.expect("a process runs for less than 2^64 ms");
-        self.heartbeats[shard].store(now, Ordering::Relaxed);
+        now.expect("a process runs for less than 2^64 ms")
     }
 
     /// When a shard last showed that it is alive, in milliseconds since the store was made.
@@ -108,15 +134,21 @@ impl Shared {
         let before = std::mem::replace(held, now);
         adjust(&self.bytes, before.bytes, now.bytes);
         adjust(&self.merging_bytes, before.merging_bytes, now.merging_bytes);
+        let sum = &self.reclaimable_bytes;
+        adjust(sum, before.reclaimable_bytes, now.reclaimable_bytes);
     }
 
     /// Whether so many bytes more are within the bound.
     pub(super) fn fit(&self, bytes: usize) -> Fit {
-        let held = self.bytes();
+        let after = self.bytes().saturating_add(bytes);
         let merging = self.merging_bytes.load(Ordering::Relaxed);
-        if held.saturating_add(bytes) <= self.bytes_max {
+        let reclaimable = self.reclaimable_bytes.load(Ordering::Relaxed);
+        let at_rest = after.saturating_sub(merging);
+        if after <= self.bytes_max {
             Fit::Now
-        } else if held.saturating_sub(merging).saturating_add(bytes) <= self.bytes_max {
+        } else if reclaimable > 0 && at_rest.saturating_sub(reclaimable) <= self.bytes_max {
+            Fit::AfterCompaction
+        } else if at_rest <= self.bytes_max {
             Fit::AfterMerges
         } else {
             Fit::Never

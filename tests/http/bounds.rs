@@ -241,3 +241,70 @@ fn past_the_bound_on_connections_new_ones_wait() {
     drop(first);
     assert_eq!(second.response("GET").status, 200);
 }
+
+/// A number of `/metrics`.
+fn metric(server: &Server, name: &str) -> usize {
+    let metrics = server.get("/metrics");
+    let line = metrics.text().lines().find_map(|line| {
+        let number = line.strip_prefix(name)?.strip_prefix(' ')?;
+        number.parse().ok()
+    });
+    line.expect("the metric is there")
+}
+
+#[test]
+fn what_was_deleted_from_a_full_store_is_free_for_values_of_another_size() {
+    const BYTES_MAX: usize = 20_000_000;
+    let bytes_max = BYTES_MAX.to_string();
+    let server = Server::in_memory(&["--store-bytes-max", &bytes_max, "--shards", "2"]);
+    let lines = |name: &str, numbers: std::ops::Range<usize>, body_bytes: usize| -> String {
+        let value = "v".repeat(body_bytes);
+        let line = |number| {
+            let key = format!("{name}{number}");
+            serde_json::json!({"key": key, "value": value}).to_string() + "\n"
+        };
+        numbers.map(line).collect()
+    };
+    let mut stored = 0;
+    loop {
+        let response = server.bulk(&lines("old", stored..stored + 2000, 150));
+        stored += 2000;
+        if response.status != 200 {
+            response.assert_problem(507, "store_full", &["store_bytes_max"]);
+            break;
+        }
+        assert!(stored < 1_000_000, "the store is full at some point");
+    }
+    // Nine of ten, in no order that memory knows.
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                let mut connection = server.connect();
+                for at in (client..stored).step_by(4) {
+                    let number = at * 7919 % stored;
+                    if number % 10 != 0 {
+                        let path = format!("/delete/old{number}");
+                        let status = connection.request("DELETE", &path, &[], b"").status;
+                        assert!(status == 204 || status == 404, "{status}");
+                    }
+                }
+            });
+        }
+    });
+    // At once, and without a try that is refused.
+    let single = server.put("/set/single", &[], &[b'v'; 300]);
+    assert_eq!(single.status, 200, "{}", single.text());
+    until("memory comes back", || {
+        let bytes = metric(&server, "kvstore_store_bytes");
+        (bytes < BYTES_MAX / 3).then_some(())
+    });
+    let count = BYTES_MAX / 2 / (320 + 60);
+    let response = server.bulk(&lines("new", 0..count, 320));
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.json()["created"], count);
+    for number in (0..stored).step_by(10).take(100) {
+        let value = server.get(&format!("/get/old{number}"));
+        assert_eq!(value.body.len(), 152);
+    }
+}

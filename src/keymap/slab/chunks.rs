@@ -1,10 +1,16 @@
 //! Records of a few sizes, packed into chunks of memory, with one chunk for each size at a time.
 //!
+//! Chunks can be closed: they give no more records out, and are given back once the last of theirs is
+//! freed, or moved elsewhere.
+//!
 //! Source: Bonwick, "The Slab Allocator" (1994): a chunk holds records of one size, its free
 //! records form a list inside it, and it is given back when its last record is freed.
 
+mod leaving;
+
 use super::regions::Regions;
 use crate::keymap::memory::PAGE_BYTES;
+use leaving::Leaving;
 
 /// What sizes of records are multiples of, in bytes.
 pub(super) const GRAIN: usize = 8;
@@ -36,10 +42,24 @@ pub(super) type Handle = u32;
 pub(super) struct Chunks {
     regions: Regions,
     chunks: Vec<Option<Chunk>>,
-    /// For each size the chunks that have room.
-    roomy: [Vec<u32>; GRAINS_MAX + 1],
+    /// By the size of records, in grains.
+    classes: [Class; GRAINS_MAX + 1],
+    /// The whole spare chunks of all sizes.
+    spare_chunks: u32,
+    leaving: Leaving,
     /// What the chunks take that have mappings of their own, in bytes.
     single_bytes: usize,
+}
+
+/// The chunks of one size.
+#[derive(Debug, Default)]
+struct Class {
+    /// Those that have room.
+    roomy: Vec<u32>,
+    /// As many chunks hold nothing but free records, were records as close as can be.
+    spare_chunks: u32,
+    /// Free records besides these.
+    spare_records: u32,
 }
 
 /// What is known of a chunk besides its bytes. Records and the places of records are in grains.
@@ -55,6 +75,8 @@ struct Chunk {
     free: u32,
     /// Where it is in the list of those that have room.
     roomy_at: Option<usize>,
+    /// Whether it is closed.
+    is_leaving: bool,
 }
 
 impl Default for Chunks {
@@ -62,7 +84,9 @@ impl Default for Chunks {
         Self {
             regions: Regions::default(),
             chunks: Vec::new(),
-            roomy: [const { Vec::new() }; GRAINS_MAX + 1],
+            classes: std::array::from_fn(|_| Class::default()),
+            spare_chunks: 0,
+            leaving: Leaving::default(),
             single_bytes: 0,
         }
     }
@@ -72,7 +96,7 @@ impl Chunks {
     /// A record of so many grains, 1 to [`GRAINS_MAX`], with what was there before. `None` where
     /// handles have no more bits for it.
     pub(super) fn allocate(&mut self, grains: usize) -> Option<Handle> {
-        let number = match self.roomy[grains].last() {
+        let number = match self.classes[grains].roomy.last() {
             Some(number) => *number,
             None => self.add_chunk(grains)?,
         };
@@ -83,9 +107,17 @@ impl Chunks {
         if Regions::is_single(number) {
             self.single_bytes += chunk.written_bytes() - before;
         }
+        let class = &mut self.classes[grains];
         if chunk.is_full() {
             chunk.roomy_at = None;
-            self.roomy[grains].pop();
+            class.roomy.pop();
+        }
+        if class.spare_records == 0 {
+            class.spare_records = capacity(grains) - 1;
+            class.spare_chunks -= 1;
+            self.spare_chunks -= 1;
+        } else {
+            class.spare_records -= 1;
         }
         Some(number << START_BITS | start)
     }
@@ -97,14 +129,31 @@ impl Chunks {
         let chunk = self.chunks[number as usize].as_mut();
         let chunk = chunk.expect("a record that is in use has a chunk");
         chunk.put(start as u32, self.regions.chunk_mut(number));
-        let roomy = &mut self.roomy[chunk.grains as usize];
+        if chunk.is_leaving {
+            if chunk.live == 0 {
+                self.drop_chunk(number);
+            }
+            return;
+        }
+        let grains = chunk.grains as usize;
+        let class = &mut self.classes[grains];
+        let has_others = class.roomy.len() > 1;
         match chunk.roomy_at {
             None => {
-                chunk.roomy_at = Some(roomy.len());
-                roomy.push(number);
+                chunk.roomy_at = Some(class.roomy.len());
+                class.roomy.push(number);
             }
-            Some(at) if chunk.live == 0 && roomy.len() > 1 => self.drop_chunk(number, at),
+            Some(_) if chunk.live == 0 && has_others => {
+                self.count_spare(grains, 1);
+                return self.close(number);
+            }
             Some(_) => {}
+        }
+        class.spare_records += 1;
+        if class.spare_records == capacity(grains) {
+            class.spare_records = 0;
+            class.spare_chunks += 1;
+            self.spare_chunks += 1;
         }
     }
 
@@ -138,32 +187,48 @@ impl Chunks {
         if self.chunks.len() <= at {
             self.chunks.resize_with(at + 1, || None);
         }
+        let roomy = &mut self.classes[grains].roomy;
         self.chunks[at] = Some(Chunk {
             grains: grains as u32,
             live: 0,
             fresh: 0,
             free: NONE,
-            roomy_at: Some(self.roomy[grains].len()),
+            roomy_at: Some(roomy.len()),
+            is_leaving: false,
         });
-        self.roomy[grains].push(number);
+        roomy.push(number);
+        self.count_spare(grains, i64::from(capacity(grains)));
         Some(number)
     }
 
-    fn drop_chunk(&mut self, number: u32, roomy_at: usize) {
+    /// Counts more free records of a size, or fewer.
+    fn count_spare(&mut self, grains: usize, more: i64) {
+        let class = &mut self.classes[grains];
+        let capacity = i64::from(capacity(grains));
+        let before = class.spare_chunks;
+        let spare = i64::from(before) * capacity + i64::from(class.spare_records) + more;
+        debug_assert!(spare >= 0, "what is counted off was counted");
+        class.spare_chunks = (spare / capacity) as u32;
+        class.spare_records = (spare % capacity) as u32;
+        self.spare_chunks = self.spare_chunks - before + class.spare_chunks;
+    }
+
+    /// Gives back a closed chunk that has no records.
+    fn drop_chunk(&mut self, number: u32) {
         let Some(chunk) = self.chunks[number as usize].take() else {
             return;
         };
+        self.leaving.remove(number);
         self.regions.free(number);
         if Regions::is_single(number) {
             self.single_bytes -= chunk.written_bytes();
         }
-        let roomy = &mut self.roomy[chunk.grains as usize];
-        roomy.swap_remove(roomy_at);
-        if let Some(moved) = roomy.get(roomy_at) {
-            let moved = self.chunks[*moved as usize].as_mut();
-            moved.expect("a chunk that has room exists").roomy_at = Some(roomy_at);
-        }
     }
+}
+
+/// How many records of so many grains a chunk holds.
+fn capacity(grains: usize) -> u32 {
+    (CHUNK_BYTES / GRAIN / grains) as u32
 }
 
 /// The chunk of a handle, and the grain in it.

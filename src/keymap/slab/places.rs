@@ -23,6 +23,8 @@ pub(super) struct Places {
     small: Vec<Scratch>,
     large: Vec<Scratch>,
     len: usize,
+    /// Numbers of the pieces from here on were never written.
+    written: usize,
 }
 
 impl Places {
@@ -31,13 +33,40 @@ impl Places {
     }
 
     pub(super) fn push(&mut self, number: u32) {
-        if self.len < LARGE_START && self.len.is_multiple_of(SMALL) {
-            self.small.push(Scratch::zeroed(SMALL));
-        } else if self.len >= LARGE_START && (self.len - LARGE_START).is_multiple_of(LARGE) {
-            self.large.push(Scratch::zeroed(LARGE));
+        match self.len.checked_sub(LARGE_START) {
+            None if self.len / SMALL == self.small.len() => {
+                self.small.push(Scratch::zeroed(SMALL));
+            }
+            Some(len) if len / LARGE == self.large.len() => {
+                self.large.push(Scratch::zeroed(LARGE));
+            }
+            None | Some(_) => {}
         }
         self.len += 1;
+        self.written = self.written.max(self.len);
         *self.get_mut(self.len as u32 - 1) = number;
+    }
+
+    /// The last number.
+    pub(super) fn last(&self) -> Option<u32> {
+        let last = self.len.checked_sub(1)?;
+        Some(self.get(last as u32))
+    }
+
+    /// Takes the last number away. A piece is given back once it is some way off the end, so that a
+    /// list whose length goes up and down by a few asks the system for none.
+    pub(super) fn pop(&mut self) {
+        self.len -= 1;
+        let needed = self.len + SMALL;
+        let small = self.small.len().saturating_sub(1) * SMALL;
+        let large = LARGE_START + self.large.len().saturating_sub(1) * LARGE;
+        if !self.large.is_empty() && needed <= large {
+            self.large.pop();
+            self.written = self.written.min(large);
+        } else if self.large.is_empty() && needed <= small {
+            self.small.pop();
+            self.written = self.written.min(small);
+        }
     }
 
     /// The number at an index that there is.
@@ -76,8 +105,8 @@ impl Places {
 
     /// Bytes of memory: what was written, and the rest of its last huge page.
     pub(super) fn memory_bytes(&self) -> usize {
-        let small = self.len.min(LARGE_START) * size_of::<u32>();
-        let large = self.len.saturating_sub(LARGE_START) * size_of::<u32>();
+        let small = self.written.min(LARGE_START) * size_of::<u32>();
+        let large = self.written.saturating_sub(LARGE_START) * size_of::<u32>();
         small + large.next_multiple_of(HUGE_PAGE_BYTES)
     }
 }
@@ -97,5 +126,17 @@ mod tests {
         assert_eq!(places.look(count), None);
         *places.get_mut(LARGE_START as u32) = 7;
         assert_eq!(places.get(LARGE_START as u32), 7);
+        let full = places.memory_bytes();
+        (0..3).for_each(|_| places.pop());
+        assert_eq!(places.memory_bytes(), full, "it may grow again");
+        (0..SMALL).for_each(|_| places.pop());
+        assert!(places.memory_bytes() < full, "a piece was given back");
+        while places.last().is_some() {
+            assert_eq!(places.last(), Some(places.get(places.len() as u32 - 1)));
+            places.pop();
+        }
+        assert!(places.memory_bytes() <= 2 * SMALL * size_of::<u32>());
+        places.push(3);
+        assert_eq!((places.get(0), places.len()), (3, 1));
     }
 }

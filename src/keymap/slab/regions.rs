@@ -14,8 +14,8 @@ use std::collections::BinaryHeap;
 /// Chunks with a mapping of their own: a small store pays page by page.
 const SINGLE_CHUNKS: u32 = 64;
 
-/// Chunks of a mapping after these.
-const REGION_CHUNKS: u32 = 64;
+/// Chunks of a mapping after these: few, so that not much is kept for one that is in use.
+const REGION_CHUNKS: u32 = 16;
 
 /// The memory of chunks, by number.
 #[derive(Debug, Default)]
@@ -146,6 +146,19 @@ impl Regions {
     /// What the chunks take that share mappings, in bytes.
     pub(super) fn shared_bytes(&self) -> usize {
         self.region_bytes
+    }
+
+    /// What would be given back were all chunks in the lowest numbers, about, in bytes.
+    pub(super) fn spare_bytes(&self) -> usize {
+        let packed = (self.packed_end() - SINGLE_CHUNKS) as usize * CHUNK_BYTES;
+        self.region_bytes.saturating_sub(packed)
+    }
+
+    /// Where the numbers of chunks end, if those in use were the lowest, to the end of a region.
+    pub(super) fn packed_end(&self) -> u32 {
+        let vacant = self.vacant.len() as u32;
+        let shared = (self.next - vacant).saturating_sub(SINGLE_CHUNKS);
+        SINGLE_CHUNKS + shared.next_multiple_of(REGION_CHUNKS)
     }
 
     /// Whether a chunk has a mapping of its own.

@@ -169,6 +169,7 @@ impl ReplicaActor {
         let now = Held {
             bytes: self.index.heap_bytes(),
             merging_bytes: self.index.merging_bytes(),
+            reclaimable_bytes: 0,
         };
         self.shared.recount(&mut self.held, now);
         self.hand_out_jobs(context);

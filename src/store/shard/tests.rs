@@ -6,7 +6,7 @@ mod turns;
 
 use super::*;
 use crate::lifecycle::Stage;
-use crate::model::{ContentType, Filter, Query};
+use crate::model::{ContentType, Filter, Key, Query};
 use crate::store::{Readiness, SET_MANY_MAX, Store, StoreOptions};
 use actix::{Arbiter, Message, System};
 use proptest::prelude::*;

@@ -122,3 +122,134 @@ fn what_was_deleted_from_a_full_store_makes_room_for_others() {
         assert!(at_rest <= BYTES_MAX, "{at_rest} bytes, and merges done");
     });
 }
+
+/// Sets values of `body_bytes` in bulk until one does not fit, and returns how many did.
+async fn fill(store: &Store, name: &str, body_bytes: usize) -> usize {
+    let body = bytes::Bytes::from(vec![b'1'; body_bytes]);
+    let mut stored = 0;
+    loop {
+        let names = stored..stored + SET_MANY_MAX;
+        let mutations = names.map(|number| {
+            let key = key(&format!("{name}{number}"));
+            Mutation::set(key, ContentType::JSON, body.clone())
+        });
+        let written = store.set_many(0, mutations.collect()).await.unwrap();
+        stored += written.created as usize;
+        match written.stopped {
+            None => {}
+            Some(Stopped {
+                error: StoreError::Full { .. },
+                ..
+            }) => return stored,
+            Some(Stopped { error, .. }) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// Nine of ten numbers, in no order that memory knows.
+fn nine_of_ten(count: usize) -> impl Iterator<Item = usize> {
+    let mixed = move |number: usize| number * 7919 % count;
+    (0..count).map(mixed).filter(|number| number % 10 != 0)
+}
+
+#[test]
+fn what_was_deleted_from_a_full_store_makes_room_for_values_of_another_size() {
+    const BYTES_MAX: usize = 32 << 20;
+    let fresh = with_store_of(1, bounded(BYTES_MAX), |store| async move {
+        fill(&store, "new", 200).await
+    });
+    with_store_of(1, bounded(BYTES_MAX), |store| async move {
+        let stored = fill(&store, "old", 100).await;
+        assert!(stored > 100_000, "{stored} were stored");
+        for number in nine_of_ten(stored) {
+            let deletion = Mutation::delete(key(&format!("old{number}")));
+            store.delete(deletion).await.unwrap();
+        }
+        // No single write is refused for what is not in use.
+        let value = Mutation::set(key("single"), ContentType::JSON, vec![b'1'; 200].into());
+        store.set(value).await.unwrap();
+        let fitted = fill(&store, "new", 200).await;
+        assert!(
+            fitted > fresh * 7 / 10,
+            "{fitted} fit where {fresh} fit a new store"
+        );
+    });
+}
+
+#[test]
+fn a_store_that_nothing_is_asked_of_any_more_gives_memory_back() {
+    with_store(1, 1, PATIENT, |store| async move {
+        let body = bytes::Bytes::from(vec![b'1'; 200]);
+        let set = |number: usize| {
+            Mutation::set(key(&number.to_string()), ContentType::JSON, body.clone())
+        };
+        let count = 100_000;
+        for chunk in (0..count).collect::<Vec<_>>().chunks(SET_MANY_MAX) {
+            let mutations = chunk.iter().copied().map(set).collect();
+            store.set_many(0, mutations).await.unwrap();
+        }
+        let full = store.stats(PATIENT).await.unwrap().bytes;
+        for number in nine_of_ten(count) {
+            let deletion = Mutation::delete(key(&number.to_string()));
+            store.delete(deletion).await.unwrap();
+        }
+        let begun = Instant::now();
+        loop {
+            let bytes = store.stats(PATIENT).await.unwrap().bytes;
+            if bytes < full / 4 {
+                break;
+            }
+            assert!(
+                begun.elapsed() < PATIENT,
+                "{bytes} of {full} bytes are held"
+            );
+        }
+        for number in (0..count).step_by(10) {
+            let value = store.get(key(&number.to_string())).await.unwrap();
+            assert_eq!(value.unwrap().body, body);
+        }
+    });
+}
+
+#[test]
+fn what_one_shard_can_do_without_is_room_for_another() {
+    let options = StoreOptions {
+        shards: 2,
+        ..bounded(32 << 20)
+    };
+    with_store_of(2, options, |store| async move {
+        // Keys of the first shard, until the store is full.
+        let owned = |shard: usize, name: &'static str| {
+            let store = store.clone();
+            let keys = (0..).map(move |number| key(&format!("{name}{number}")));
+            keys.filter(move |key| store.owner(key) == shard)
+        };
+        let body = bytes::Bytes::from(vec![b'1'; 100]);
+        let set = |key: Key| Mutation::set(key, ContentType::JSON, body.clone());
+        let mut keys = owned(0, "old");
+        let mut stored: Vec<Key> = Vec::new();
+        loop {
+            let some: Vec<Key> = keys.by_ref().take(SET_MANY_MAX).collect();
+            let mutations = some.iter().cloned().map(set).collect();
+            let written = store.set_many(0, mutations).await.unwrap();
+            stored.extend(some.into_iter().take(written.created as usize));
+            if written.stopped.is_some() {
+                break;
+            }
+        }
+        for key in stored.iter().step_by(6) {
+            let deleted = store.delete(Mutation::delete(key.clone())).await;
+            assert!(deleted.unwrap().is_some());
+        }
+        for (number, key) in owned(1, "new").take(500).enumerate() {
+            let written = store.set(set(key)).await;
+            let stats = store.stats(PATIENT).await.unwrap();
+            let merging = stats.counted.index.merging_bytes;
+            assert!(
+                written.is_ok(),
+                "{number}: {written:?}, {} bytes held, {merging} by merges",
+                stats.bytes
+            );
+        }
+    });
+}

@@ -1,0 +1,70 @@
+//! The content types that records name by a number, for as long as one does.
+
+use crate::model::ContentType;
+use std::collections::HashMap;
+
+/// How many content types records can name. Numbers from here on are kept free, for records with
+/// something more in them.
+const TYPES_MAX: usize = 250;
+
+/// Content types by number.
+#[derive(Debug, Default)]
+pub(super) struct Types {
+    entries: Vec<Entry>,
+    /// Numbers that no record names.
+    free: Vec<u8>,
+    numbers: HashMap<ContentType, u8>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    content_type: ContentType,
+    /// How many records name it.
+    records: usize,
+}
+
+impl Types {
+    /// The content type that a record names.
+    pub(super) fn get(&self, number: u8) -> &ContentType {
+        &self.entries[usize::from(number)].content_type
+    }
+
+    /// The number by which one more record names a content type; `None` where all are taken by
+    /// others.
+    pub(super) fn hold(&mut self, content_type: &ContentType) -> Option<u8> {
+        if let Some(number) = self.numbers.get(content_type) {
+            self.entries[usize::from(*number)].records += 1;
+            return Some(*number);
+        }
+        let entry = Entry {
+            content_type: content_type.clone(),
+            records: 1,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.entries[usize::from(number)] = entry;
+                number
+            }
+            None if self.entries.len() == TYPES_MAX => return None,
+            None => {
+                let number = u8::try_from(self.entries.len()).ok()?;
+                self.entries.push(entry);
+                number
+            }
+        };
+        self.numbers.insert(content_type.clone(), number);
+        Some(number)
+    }
+
+    /// What follows when a record no longer names a number.
+    pub(super) fn release(&mut self, number: u8) {
+        let entry = &mut self.entries[usize::from(number)];
+        entry.records -= 1;
+        if entry.records == 0 {
+            // A static text in its place: this one's may be the last.
+            let content_type = std::mem::replace(&mut entry.content_type, ContentType::JSON);
+            self.numbers.remove(&content_type);
+            self.free.push(number);
+        }
+    }
+}
