@@ -78,6 +78,7 @@ impl Output {
                     move |error| (path, error)
                 };
                 part.file.sync_all().map_err(at(&part.path))?;
+                part.check_place().map_err(at(&part.path))?;
                 fs::rename(&part.path, &part.target).map_err(at(&part.target))?;
                 let folder = folder_of(&part.target);
                 let folder_file = File::open(folder).map_err(at(folder))?;
@@ -96,6 +97,16 @@ impl Part {
         let path = PathBuf::from(path);
         let file = Self::create_file(&path, known).map_err(|error| (path.clone(), error))?;
         Ok(Self { file, path, target })
+    }
+
+    /// What is to be renamed must be what was written, also where somebody removed it and another
+    /// export began anew.
+    fn check_place(&self) -> io::Result<()> {
+        let (ours, there) = (self.file.metadata()?, fs::symlink_metadata(&self.path)?);
+        match (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
+            true => Ok(()),
+            false => Err(io::Error::other("something else is there now")),
+        }
     }
 
     fn create_file(path: &Path, known: Option<&fs::Metadata>) -> io::Result<File> {

@@ -43,7 +43,8 @@ pub fn in_order<K: Sync, E: Send>(
         lines: keys.iter().map(|_| None).collect(),
         is_over: false,
     });
-    let changed = Condvar::new();
+    // For the thread that gives lines out, and for those that fetch.
+    let (arrived, room) = (Condvar::new(), Condvar::new());
     let lock = || window.lock().unwrap_or_else(PoisonError::into_inner);
     let take = || {
         let waits = |window: &mut Window<E>| {
@@ -52,7 +53,7 @@ pub fn in_order<K: Sync, E: Send>(
             // The line that is to be given out next is always fetched.
             !window.is_over && window.taken < keys.len() && ahead > 0 && is_full
         };
-        let mut window = changed
+        let mut window = room
             .wait_while(lock(), waits)
             .unwrap_or_else(PoisonError::into_inner);
         let at = window.taken;
@@ -69,14 +70,16 @@ pub fn in_order<K: Sync, E: Send>(
                         window.bytes += line.len();
                     }
                     window.lines[at] = Some(line);
-                    changed.notify_all();
+                    if at == window.given {
+                        arrived.notify_one();
+                    }
                 }
             });
         }
         let mut all = Ok(());
         for at in 0..keys.len() {
             let is_missing = |window: &mut Window<E>| window.lines[at].is_none();
-            let line = changed
+            let line = arrived
                 .wait_while(lock(), is_missing)
                 .unwrap_or_else(PoisonError::into_inner)
                 .lines[at]
@@ -92,7 +95,7 @@ pub fn in_order<K: Sync, E: Send>(
             window.bytes -= bytes;
             window.is_over = all.is_err();
             drop(window);
-            changed.notify_all();
+            room.notify_all();
             if all.is_err() {
                 break;
             }
