@@ -16,11 +16,13 @@
 //! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
-//! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it
+//! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
+//!   [`client`]: how both reach a server
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod client;
 pub mod config;
 pub mod export;
 pub mod http;

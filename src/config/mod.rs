@@ -4,6 +4,7 @@
 //! Only this module reads the environment.
 
 mod memory;
+pub mod proxies;
 mod settings;
 
 use settings::Filled;

@@ -1,0 +1,238 @@
+//! How `kvstore import` and `kvstore export` reach a server: its address, TLS, proxies, and what
+//! they say when they are interrupted.
+
+mod address;
+mod proxy;
+pub mod signals;
+
+pub use address::{Address, AddressError};
+
+use crate::config::proxies::Proxies;
+use clap::Args;
+use proxy::Route;
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+use ureq::http::Response;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, RequestBuilder};
+
+/// How long a connection may take to come about.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which server to speak to.
+#[derive(Args, Debug)]
+pub struct ServerArguments {
+    /// The server, with the path that a proxy has it below, if any
+    #[arg(long, default_value = "http://127.0.0.1:8000")]
+    url: String,
+    /// A PEM file of the certificates to trust, instead of the system's, where the URL is https
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Why a server cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The environment names a proxy that is none.
+    #[error("{0} does not name a proxy: set it to one such as http://proxy:3128, or unset it")]
+    Proxy(&'static str),
+    /// The certificates to trust cannot be had.
+    #[error("cannot read certificates from {0}: {1}")]
+    Certificates(PathBuf, String),
+    /// There is no answer, or only a part of one.
+    #[error("the server at {url} does not answer{through}: {error}{hint}")]
+    Transport {
+        /// Its address, without credentials.
+        url: String,
+        /// The proxy that it is asked through, if any.
+        through: String,
+        /// Why.
+        error: Box<ureq::Error>,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// It refused.
+    #[error("the server refused with {status}: {detail}")]
+    Refused {
+        /// Its status.
+        status: u16,
+        /// What it said.
+        detail: String,
+    },
+}
+
+impl ClientError {
+    /// Whether the request surely did not reach the server.
+    pub fn never_connected(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::Proxy(_) | Self::Certificates(..) => true,
+            Self::Refused { .. } => false,
+            Self::Transport { error, .. } => match &**error {
+                ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+                ureq::Error::ConnectionFailed
+                | ureq::Error::HostNotFound
+                | ureq::Error::ConnectProxyFailed(_)
+                | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => true,
+                _ => false,
+            },
+        }
+    }
+}
+
+/// What a server says of a failure.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// What is wrong, as a program tells it.
+    pub code: String,
+    /// What is wrong and what to do.
+    pub detail: String,
+    /// The line of a bulk body that failed; 0 where it is not of a line.
+    pub line: u64,
+    /// Keys that a bulk body made.
+    pub created: u64,
+    /// Keys that it changed.
+    pub updated: u64,
+}
+
+/// A server to speak to.
+pub struct Client {
+    address: Address,
+    agent: Agent,
+    through: String,
+}
+
+impl Client {
+    /// Prepares to speak to a server over at most `connections`, none of which may be silent for
+    /// longer than `patience`.
+    ///
+    /// # Errors
+    /// Where the address, the proxy or the certificates are wrong.
+    pub fn new(
+        arguments: &ServerArguments,
+        connections: usize,
+        patience: Duration,
+    ) -> Result<Self, ClientError> {
+        let address = Address::parse(&arguments.url)?;
+        let route = proxy::choose(&address, &Proxies::of_environment());
+        let route = route.map_err(ClientError::Proxy)?;
+        let through = route.as_ref().map_or_else(String::new, |route| {
+            format!(
+                " through the proxy {}; to ask it itself add {} to no_proxy",
+                route.shown,
+                address.host().trim_matches(['[', ']'])
+            )
+        });
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirected POST would become a GET, and an address should be right.
+            .max_redirects(0)
+            .proxy(route.map(|Route { proxy, .. }| proxy))
+            .timeout_connect(Some(CONNECT_PATIENCE))
+            .timeout_per_read(Some(patience))
+            .timeout_per_write(Some(patience))
+            .max_idle_connections(connections)
+            .max_idle_connections_per_host(connections);
+        if address.is_https() {
+            config = config.tls_config(tls(arguments)?);
+        }
+        Ok(Self {
+            address,
+            agent: config.build().into(),
+            through,
+        })
+    }
+
+    /// Begins a GET of a path and query, which begin with a slash.
+    pub fn get(&self, path: &str) -> RequestBuilder<ureq::typestate::WithoutBody> {
+        let request = self.agent.get(format!("{}{path}", self.address));
+        match self.address.authorization() {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
+    }
+
+    /// Begins a POST to a path, which begins with a slash.
+    pub fn post(&self, path: &str) -> RequestBuilder<ureq::typestate::WithBody> {
+        let request = self.agent.post(format!("{}{path}", self.address));
+        match self.address.authorization() {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
+    }
+
+    /// The error that there was no whole answer.
+    pub fn lost(&self, error: ureq::Error) -> ClientError {
+        let text = error.to_string();
+        let hint = if text.contains("UnknownIssuer") {
+            "; give the certificates to trust with --ca-file"
+        } else if text.contains("corrupt message") {
+            "; maybe it does not speak https: try http://"
+        } else {
+            ""
+        };
+        ClientError::Transport {
+            url: self.address.to_string(),
+            through: self.through.clone(),
+            error: Box::new(error),
+            hint,
+        }
+    }
+}
+
+/// What an answer that is no success says.
+pub fn problem(response: &mut Response<Body>) -> Problem {
+    let text = response.body_mut().read_to_string().unwrap_or_default();
+    let mut problem: Problem = serde_json::from_str(&text).unwrap_or_default();
+    if problem.detail.is_empty() {
+        let location = response.headers().get("location");
+        problem.detail = match location.and_then(|location| location.to_str().ok()) {
+            Some(location) if response.status().is_redirection() => format!(
+                "it says to go to {}; give the address that is right with --url",
+                address::without_credentials(location)
+            ),
+            _ => "without saying why; is it a kvstore?".into(),
+        };
+    }
+    problem
+}
+
+/// Trusts the certificates of the file, else those that the system trusts, as for an engine:
+/// a company's own authority is among them, where a list that is built in has it not.
+fn tls(arguments: &ServerArguments) -> Result<TlsConfig, ClientError> {
+    let roots: Vec<Certificate<'static>> = match &arguments.ca_file {
+        Some(path) => {
+            let unusable = |error: String| ClientError::Certificates(path.clone(), error);
+            let text = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+            let items = parse_pem(&text).collect::<Result<Vec<_>, _>>();
+            let items = items.map_err(|error| unusable(error.to_string()))?;
+            let certificates = items.into_iter().filter_map(|item| match item {
+                PemItem::Certificate(certificate) => Some(certificate),
+                _ => None,
+            });
+            let certificates: Vec<_> = certificates.collect();
+            if certificates.is_empty() {
+                return Err(unusable("there is no certificate in it".into()));
+            }
+            certificates
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            let certificates = found.certs.iter();
+            certificates
+                .map(|certificate| Certificate::from_der(certificate).to_owned())
+                .collect()
+        }
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&roots))
+        .unversioned_rustls_crypto_provider(provider)
+        .build())
+}

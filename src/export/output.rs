@@ -1,0 +1,159 @@
+//! Where an export goes: beside the file, which it replaces once it is whole, or straight to what
+//! is no file.
+
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// How many links from one to another are followed.
+const LINKS_MAX: usize = 40;
+
+/// An output that is open.
+pub enum Output {
+    /// A file that takes the place of another at the end.
+    Beside(Part),
+    /// Standard output, a pipe, a device.
+    Straight(Box<dyn Write + Send>),
+}
+
+/// A file under way.
+pub struct Part {
+    file: File,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where it goes, links followed.
+    pub target: PathBuf,
+}
+
+impl Output {
+    /// Opens what the path names; what is there stays as it is until [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// Where it cannot be written, and which path.
+    pub fn open(path: &Path) -> Result<Self, (PathBuf, io::Error)> {
+        if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
+            return Ok(Self::Straight(Box::new(io::stdout())));
+        }
+        let given = |error| (path.to_owned(), error);
+        let is_descriptor = ["/dev/fd", "/proc"].iter().any(|at| path.starts_with(at));
+        let known = match fs::metadata(path) {
+            Ok(known) => Some(known),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(given(error)),
+        };
+        if is_descriptor || known.as_ref().is_some_and(|known| !known.is_file()) {
+            let file = OpenOptions::new().write(true).open(path).map_err(given)?;
+            return Ok(Self::Straight(Box::new(file)));
+        }
+        if known.is_some() {
+            // Who may not write to the file should not replace it either.
+            OpenOptions::new().write(true).open(path).map_err(given)?;
+        }
+        let target = followed(path).map_err(given)?;
+        Part::create(target, known.as_ref()).map(Self::Beside)
+    }
+
+    /// Writes all of the bytes.
+    ///
+    /// # Errors
+    /// As writing has them.
+    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Beside(part) => part.file.write_all(bytes),
+            Self::Straight(output) => output.write_all(bytes),
+        }
+    }
+
+    /// Makes all that was written last, and puts it in its place.
+    ///
+    /// # Errors
+    /// As the file system has them, and for which path.
+    pub fn finish(&mut self) -> Result<(), (PathBuf, io::Error)> {
+        match self {
+            Self::Straight(output) => output.flush().map_err(|error| ("-".into(), error)),
+            Self::Beside(part) => {
+                let at = |path: &Path| {
+                    let path = path.to_owned();
+                    move |error| (path, error)
+                };
+                part.file.sync_all().map_err(at(&part.path))?;
+                part.check_place().map_err(at(&part.path))?;
+                fs::rename(&part.path, &part.target).map_err(at(&part.target))?;
+                let folder = folder_of(&part.target);
+                let folder_file = File::open(folder).map_err(at(folder))?;
+                folder_file.sync_all().map_err(at(folder))
+            }
+        }
+    }
+}
+
+impl Part {
+    /// Makes the file beside the target, with the permissions of what it will replace. One that an
+    /// export has left is replaced.
+    fn create(target: PathBuf, known: Option<&fs::Metadata>) -> Result<Self, (PathBuf, io::Error)> {
+        let mut path = target.clone().into_os_string();
+        path.push(".part");
+        let path = PathBuf::from(path);
+        let file = Self::create_file(&path, known).map_err(|error| (path.clone(), error))?;
+        Ok(Self { file, path, target })
+    }
+
+    /// What is to be renamed must be what was written, also where somebody removed it and another
+    /// export began anew.
+    fn check_place(&self) -> io::Result<()> {
+        let (ours, there) = (self.file.metadata()?, fs::symlink_metadata(&self.path)?);
+        match (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
+            true => Ok(()),
+            false => Err(io::Error::other("something else is there now")),
+        }
+    }
+
+    fn create_file(path: &Path, known: Option<&fs::Metadata>) -> io::Result<File> {
+        match fs::symlink_metadata(path) {
+            Ok(left) => {
+                if left.is_file() {
+                    let left = File::open(path)?;
+                    if let Err(TryLockError::WouldBlock) = left.try_lock() {
+                        let busy = "another export is writing it";
+                        return Err(io::Error::new(io::ErrorKind::ResourceBusy, busy));
+                    }
+                }
+                fs::remove_file(path)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mode = known.map_or(0o666, |known| known.mode() & 0o777);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(mode).open(path)?;
+        // Some file systems have no locks. Then nobody is kept off.
+        let _ = file.try_lock();
+        if let Some(known) = known {
+            // Only root may give a file to somebody else; else it is ours, as any new one.
+            let _ = fchown(&file, Some(known.uid()), Some(known.gid()));
+            file.set_permissions(Permissions::from_mode(mode))?;
+        }
+        Ok(file)
+    }
+}
+
+/// Where links lead to, though nothing may be there yet.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&path) {
+            Ok(next) => path = folder_of(&path).join(next),
+            // Not a link, or nothing.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links lead from one to another"))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

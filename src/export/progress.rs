@@ -1,0 +1,167 @@
+//! How far an export is, for whom it is shown to and for a signal that ends it.
+
+use super::output::Output;
+use indicatif::ProgressBar;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// How far an export is. Clones are of the same one.
+#[derive(Clone)]
+pub struct Progress(Arc<Mutex<State>>);
+
+struct State {
+    path: PathBuf,
+    begun: Instant,
+    bar: ProgressBar,
+    total: Option<u64>,
+    place: Place,
+    /// Keys that were written, and keys that were gone.
+    written: u64,
+    gone: u64,
+}
+
+enum Place {
+    /// Nothing was opened.
+    None,
+    Beside {
+        part: PathBuf,
+    },
+    Straight,
+    Done,
+}
+
+impl Progress {
+    /// Nothing is done yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            path,
+            begun: Instant::now(),
+            bar: ProgressBar::hidden(),
+            total: None,
+            place: Place::None,
+            written: 0,
+            gone: 0,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file as it was given.
+    pub fn path(&self) -> PathBuf {
+        self.state().path.clone()
+    }
+
+    /// The output is open, and there are so many keys.
+    pub fn begin(&self, total: Option<u64>, output: &Output) {
+        let mut state = self.state();
+        state.total = total;
+        state.bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        state.place = match output {
+            Output::Beside(part) => Place::Beside {
+                part: part.path.clone(),
+            },
+            Output::Straight(_) => Place::Straight,
+        };
+    }
+
+    /// Writes whole lines and counts them.
+    ///
+    /// # Errors
+    /// As writing has them.
+    pub fn write(
+        &self,
+        output: &mut Output,
+        lines: &[u8],
+        written: u64,
+        gone: u64,
+    ) -> io::Result<()> {
+        let mut state = match output {
+            // A signal waits for the line's end.
+            Output::Beside(_) => {
+                let state = self.state();
+                output.write_all(lines)?;
+                state
+            }
+            // Who reads may take for ever, and a signal must not wait for that.
+            Output::Straight(_) => {
+                output.write_all(lines)?;
+                self.state()
+            }
+        };
+        state.written += written;
+        state.gone += gone;
+        state.bar.inc(written + gone);
+        Ok(())
+    }
+
+    /// Finishes the output. A signal comes before or after it.
+    ///
+    /// # Errors
+    /// As the file system has them, and for which path.
+    pub fn finish(&self, output: &mut Output) -> Result<(), (PathBuf, io::Error)> {
+        let finished = |state: &mut State| {
+            state.place = Place::Done;
+            state.bar.finish();
+        };
+        match output {
+            Output::Beside(_) => {
+                let mut state = self.state();
+                output.finish()?;
+                finished(&mut state);
+            }
+            Output::Straight(_) => {
+                output.finish()?;
+                finished(&mut self.state());
+            }
+        }
+        Ok(())
+    }
+
+    /// What was done, at the end.
+    pub fn summary(&self) -> String {
+        let state = self.state();
+        let mut summary = format!(
+            "{} keys exported in {:.1} s",
+            state.written,
+            state.begun.elapsed().as_secs_f64()
+        );
+        if state.gone > 0 {
+            summary += &format!("; {} were deleted meanwhile", state.gone);
+        }
+        summary
+    }
+
+    /// What there is of an export that ended early. A part without a line is removed.
+    pub fn left(&self) -> String {
+        let state = self.state();
+        state.bar.abandon();
+        let path = state.path.display();
+        let keys = match state.total {
+            Some(total) => format!("{} of {total} keys were written", state.written),
+            None => format!("{} keys were written", state.written),
+        };
+        match &state.place {
+            Place::None => "nothing was written".into(),
+            Place::Done => format!("{keys}, which is all"),
+            Place::Straight => format!("{keys}; what was written is not all"),
+            Place::Beside { part } if state.written == 0 => {
+                let _ = fs::remove_file(part);
+                format!("{keys}; {path} is as it was")
+            }
+            Place::Beside { part } => format!(
+                "{keys}; they are in {}, which is not all, and {path} is as it was",
+                part.display()
+            ),
+        }
+    }
+
+    /// Says how far it came.
+    pub fn interrupted(&self) {
+        eprintln!("kvstore: interrupted; {}", self.left());
+    }
+}

@@ -1,0 +1,182 @@
+//! How far an import is, for whom it is shown to and for a signal that ends it.
+
+use crate::client::Problem;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// How far an import is. Clones are of the same one.
+#[derive(Clone)]
+pub struct Progress(Arc<Mutex<State>>);
+
+struct State {
+    path: PathBuf,
+    begun: Instant,
+    bar: ProgressBar,
+    /// Lines of the requests that were answered, and of the one that was not.
+    lines: u64,
+    sent: u64,
+    created: u64,
+    updated: u64,
+}
+
+impl Progress {
+    /// Nothing is done yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            path,
+            begun: Instant::now(),
+            bar: ProgressBar::hidden(),
+            lines: 0,
+            sent: 0,
+            created: 0,
+            updated: 0,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The input is open, and has so many bytes where that is known.
+    pub fn begin(&self, bytes: Option<u64>) {
+        self.state().bar = bar(bytes);
+    }
+
+    /// So many lines are sent. Returns the number of the first.
+    pub fn sends(&self, lines: u64) -> u64 {
+        let mut state = self.state();
+        state.sent = lines;
+        state.lines + 1
+    }
+
+    /// What was sent was applied.
+    pub fn answered(&self, answer: &Problem, bytes: usize) {
+        let mut state = self.state();
+        state.lines += state.sent;
+        state.sent = 0;
+        state.count(answer);
+        state.bar.inc(bytes as u64);
+        let message = format!("{} keys", state.created + state.updated);
+        state.bar.set_message(message);
+    }
+
+    /// What was sent was refused, where it says how far it came.
+    pub fn refused(&self, problem: &Problem) {
+        self.state().count(problem);
+    }
+
+    /// All is done.
+    pub fn finish(&self) {
+        self.state().bar.finish();
+    }
+
+    /// What was done, at the end.
+    pub fn summary(&self) -> String {
+        let state = self.state();
+        format!(
+            "{} lines: {} keys created, {} updated, in {:.1} s",
+            state.lines,
+            state.created,
+            state.updated,
+            state.begun.elapsed().as_secs_f64()
+        )
+    }
+
+    /// What there is of an import whose last request did not reach the server.
+    pub fn left_unsent(&self) -> String {
+        let state = self.state();
+        state.applied() + &state.go_on(state.lines + 1)
+    }
+
+    /// What there is of one that ended before a line that is none.
+    pub fn left_at_a_bad_line(&self) -> String {
+        let state = self.state();
+        let next = match state.lines {
+            0 => String::new(),
+            lines => format!("; mend line {0} and go on from it", lines + 1),
+        };
+        state.applied() + &next
+    }
+
+    /// What there is of one whose line was refused.
+    pub fn left_refused(&self, line: u64, status: u16) -> String {
+        let state = self.state();
+        // A line of a wrong shape is found before any after it is looked at. Otherwise each shard
+        // of a server stops at a line of its own.
+        let later = match status {
+            400 | 413 | 422 => "",
+            _ => ", and lines after it may be applied too",
+        };
+        let before = match (line, later) {
+            (1, "") => return state.applied(),
+            (1, _) => "; lines after it may be".into(),
+            (line, later) => format!("; all before line {line} was applied and stays{later}"),
+        };
+        state.applied() + &before + &format!("; repeating from line {line} on is right")
+    }
+
+    /// What there is of one that ended for another reason.
+    pub fn left(&self) -> String {
+        let state = self.state();
+        let unknown = match state.sent {
+            0 => String::new(),
+            sent => format!(
+                "; whether lines {} to {} were is unknown",
+                state.lines + 1,
+                state.lines + sent
+            ),
+        };
+        state.applied() + &unknown + &state.go_on(state.lines + 1)
+    }
+
+    /// Says how far it came.
+    pub fn interrupted(&self) {
+        eprintln!("kvstore: interrupted; {}", self.left());
+    }
+}
+
+impl State {
+    fn count(&mut self, answer: &Problem) {
+        self.created += answer.created;
+        self.updated += answer.updated;
+    }
+
+    fn applied(&self) -> String {
+        self.bar.abandon();
+        format!(
+            "{} lines were applied ({} keys created, {} updated)",
+            self.created + self.updated,
+            self.created,
+            self.updated
+        )
+    }
+
+    /// How to go on from a line, where that is not the first.
+    fn go_on(&self, line: u64) -> String {
+        if line == 1 {
+            return String::new();
+        }
+        match self.path.as_os_str() == "-" {
+            true => format!("; go on from line {line}"),
+            false => format!(
+                "; go on from line {line} (tail -n +{line} {} | kvstore import -)",
+                self.path.display()
+            ),
+        }
+    }
+}
+
+/// A bar where the size is known, else a counter.
+fn bar(bytes: Option<u64>) -> ProgressBar {
+    let (bar, template) = match bytes {
+        Some(bytes) => (
+            ProgressBar::new(bytes),
+            "{wide_bar} {bytes}/{total_bytes} {msg} {eta}",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {msg}"),
+    };
+    let style = ProgressStyle::with_template(template);
+    bar.with_style(style.expect("the templates are valid"))
+}
