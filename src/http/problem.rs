@@ -182,10 +182,10 @@ impl Problem {
         }
     }
 
+    /// No route takes the path; says which there are, with their methods.
     pub(super) fn no_such_path(path: &str) -> Self {
-        let known = "/get/{key}, /set, /set/{key}, /delete/{key}, /search, /metrics, /livez, \
-                     /readyz and /healthz";
         let path: String = path.chars().take(100).collect();
+        let known = super::routes::listed();
         Self::new(
             Code::PathNotFound,
             format!("there is no path {path}; the paths are {known}"),

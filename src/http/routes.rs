@@ -1,4 +1,5 @@
-//! The one table of routes: the router, `Allow` and the metrics' endpoint labels come from it.
+//! The one table of routes: the router, `Allow`, the metrics' endpoint labels and the paths that a 404 lists come from it.
+//! What cannot come from it (the README's table, the Ingress, the HTTPRoute) is held against that list by `tests/http`.
 
 use super::problem::{Code, Problem};
 use super::{State, delete, get, health, metrics, search, set};
@@ -117,6 +118,18 @@ pub(super) fn refuse(method: &Method, path: &str) -> Option<(&'static str, Probl
 pub(super) fn endpoint(path: &str) -> &'static str {
     let route = ROUTES.iter().find(|route| route.takes(path));
     route.map_or("unmatched", |route| route.endpoint)
+}
+
+/// All paths with their methods, for people: `GET, HEAD /get/{key}; POST /set; …`.
+pub(super) fn listed() -> String {
+    let listed = ROUTES.iter().map(|route| {
+        let key = match route.shape {
+            Shape::Exact => "",
+            Shape::Keyed => "/{key}",
+        };
+        format!("{} {}{key}", allow(route), route.endpoint)
+    });
+    listed.collect::<Vec<_>>().join("; ")
 }
 
 fn allow(route: &Route) -> String {
