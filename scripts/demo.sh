@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Loads the names of all npm packages into a server and searches them by both ends.
 #
-#   BINARY      the server to run (the release build)
+#   BINARY      the server to run (the release build of scripts/target-dir.sh)
 #   DEMO_KEEP   if set, leave the server running until Enter is pressed
 set -euo pipefail
 cd "$(dirname "$0")/.."

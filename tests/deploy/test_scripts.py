@@ -151,7 +151,7 @@ def test_make_help_shows_every_target() -> None:
     targets = set(re.findall(r"^([\w-]+):(?!=)", makefile, re.MULTILINE))
     phony = set(re.search(r"^\.PHONY:(.*)$", makefile, re.MULTILINE)[1].split())
     assert targets == phony, "each target has a name, not a file"
-    help_text = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    help_text = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     shown = {line.split()[0] for line in help_text.splitlines() if len(line.split()) > 1}
     assert shown == phony
     assert "e2e" in shown
