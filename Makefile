@@ -6,6 +6,8 @@ SIZES ?= 10000 100000 1000000
 PARTS ?= pages lookups
 FAILOVERS ?= 100
 ROLLOUTS ?= 20
+# For scripts/target-dir.sh, which says where cargo builds into: never `target` outright.
+export CARGO
 
 .PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
 	bench-http-short bench-tools \
@@ -14,7 +16,7 @@ ROLLOUTS ?= 20
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-zA-Z0-9_-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Serve on 127.0.0.1:8000
 	$(CARGO) run --release
@@ -26,19 +28,15 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 	done
 	@$(MAKE) --no-print-directory test-deploy test-image
 
-test-deploy: tools target/venv ## Test the manifests, rules and dashboard, with the binary that was built last
-	@test -x target/debug/kvstore || test -x target/release/kvstore || $(CARGO) build
-	target/venv/bin/python -m pytest -q tests/deploy --ignore tests/deploy/image
+test-deploy: tools ## Test the manifests, rules, dashboard and scripts, with the binary that was built last
+	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
+		$(CARGO) build
+	@venv=$$(scripts/venv.sh) && "$$venv/bin/python" -m pytest -q tests/deploy --ignore tests/deploy/image
 
-test-image: target/venv ## Build the image on stand-ins for its bases, and run it
-	@for tool in buildah curl debootstrap podman runc ss; do \
-		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
-	done; \
-	test -z "$$missing" || { \
-		apt-get update && \
-		RUNLEVEL=1 apt-get install -y buildah curl debootstrap iproute2 podman runc; \
-	} || echo "not installed: the image is not tested in full"
-	target/venv/bin/python -m pytest -q -s -rs tests/deploy/image
+test-image: ## Build the image on stand-ins for its bases, and run it
+	@scripts/packages.sh python
+	@scripts/packages.sh image || echo "The image is not tested in full: the tests that were left out are named below"
+	@venv=$$(scripts/venv.sh) && "$$venv/bin/python" -m pytest -q -s -rs tests/deploy/image
 
 image: ## Build the image IMAGE (kvstore:<version>) with podman, docker or buildah
 	@scripts/image/build.sh
@@ -46,21 +44,8 @@ image: ## Build the image IMAGE (kvstore:<version>) with podman, docker or build
 push: ## Push it to a registry as IMAGE
 	@scripts/image/push.sh
 
-target/venv: tests/deploy/requirements.txt
-	python3 -m venv target/venv
-	target/venv/bin/pip install -q -r tests/deploy/requirements.txt
-	touch target/venv
-
-tools:
-	@for tool in curl haproxy ip openssl prometheus promtool python3 redis-server redis-cli setpriv; do \
-		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
-	done; \
-	python3 -c 'import ensurepip' 2>/dev/null || missing=yes; \
-	test -z "$$missing" || { \
-		apt-get update && \
-		RUNLEVEL=1 apt-get install -y curl haproxy iproute2 openssl prometheus python3-venv \
-			redis-server util-linux; \
-	}
+tools: ## Install what the tests need and is missing, after saying what it is; INSTALL=no says it only
+	@scripts/packages.sh test python
 
 check: ## Check the format, lints, docs and licences
 	$(CARGO) fmt --check
@@ -79,7 +64,7 @@ bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pag
 	$(CARGO) bench --bench pages -- $(SIZES) $(PARTS)
 
 bench-instructions: ## Count the instructions of a request through all but the network; needs valgrind
-	@command -v valgrind >/dev/null || { apt-get update && apt-get install -y valgrind; }
+	@scripts/packages.sh instructions
 	$(CARGO) bench --bench instructions
 
 bench-http: bench-tools ## Time HTTP against its limit and rivals: ROUNDS (5) of SECONDS (2), TARGETS, LOADS, WRITE=yes
@@ -87,18 +72,12 @@ bench-http: bench-tools ## Time HTTP against its limit and rivals: ROUNDS (5) of
 	@python3 scripts/bench/compare.py
 
 bench-http-short: ## The same for a moment, without the rivals, to see that it works
-	@command -v wrk >/dev/null || { apt-get update && apt-get install -y wrk; }
+	@scripts/packages.sh bench-short
 	$(CARGO) build --release --example bare --bin kvstore
 	@ROUNDS=1 SECONDS=1 TARGETS="bare bare-prom kvstore-1k" python3 scripts/bench/compare.py
 
-bench-tools:
-	@for tool in wrk redis-server redis-cli webdis etcd nginx; do \
-		PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing=yes; \
-	done; \
-	test -z "$$missing" || { \
-		apt-get update && \
-		RUNLEVEL=1 apt-get install -y etcd-server nginx-light redis-server webdis wrk; \
-	}
+bench-tools: ## Install what bench-http needs and is missing, likewise
+	@scripts/packages.sh bench
 
 failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, and say what was lost
 	KVSTORE_TEST_FAILOVERS=$(FAILOVERS) $(CARGO) test --release --test engine -- --exact --nocapture \

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Loads the names of all npm packages into a server and searches them by both ends.
 #
-#   BINARY      the server to run (target/release/kvstore)
+#   BINARY      the server to run (the release build of scripts/target-dir.sh)
 #   DEMO_KEEP   if set, leave the server running until Enter is pressed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly PACKAGE=all-the-package-names@2.0.2578
-readonly FOLDER=target/demo/$PACKAGE
-readonly BINARY=${BINARY:-target/release/kvstore}
-readonly LOG=target/demo/server.log
+target=$(scripts/target-dir.sh)
+readonly FOLDER=$target/demo/$PACKAGE
+readonly BINARY=${BINARY:-$target/release/kvstore}
+readonly LOG=$target/demo/server.log
 readonly REQUESTS=21
 
 # A proxy is for getting the names; the server is on this machine.
@@ -51,7 +52,7 @@ if [ ! -f "$FOLDER/names.ndjson" ]; then
     ' "$FOLDER"
 fi
 
-mkdir -p target/demo
+mkdir -p "$target/demo"
 # The log names the port, so its level is not left to the environment.
 "$BINARY" --listen 127.0.0.1:0 --log info 2>"$LOG" &
 readonly SERVER=$!

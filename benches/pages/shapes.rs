@@ -47,7 +47,9 @@ fn user(keys: usize) -> Option<Shape> {
 }
 
 fn names(keys: usize) -> Option<Shape> {
-    let folder = std::fs::read_dir("target/demo").ok()?;
+    // Beside what cargo built, wherever that is.
+    let built = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = std::fs::read_dir(built.with_file_name("demo")).ok()?;
     let mut files = folder.flatten().map(|entry| entry.path().join("names.txt"));
     let file = files.find(|path| path.exists())?;
     let text = std::fs::read_to_string(file).ok()?;

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-BUILT = ROOT / "target" / "release"
+TARGET = Path(subprocess.run([ROOT / "scripts" / "target-dir.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+BUILT = TARGET / "release"
 
 VALUE = '"0123456789012345678901234567890123456789"'
 """42 bytes of JSON."""
@@ -84,7 +85,7 @@ class Starter:
         self.stack = stack
         self.workers = str(workers)
         self.redis: tuple[int, int] | None = None
-        self.folder = ROOT / "target" / "bench-http"
+        self.folder = TARGET / "bench-http"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
 

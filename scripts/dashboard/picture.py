@@ -6,6 +6,7 @@ Needs `cargo build --release`, redis-server, prometheus, and what requirements.t
 """
 
 import math
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +19,8 @@ from matplotlib.ticker import FuncFormatter
 from panels import ROWS, Panel
 from scene import Load, Prometheus, scene
 
-BINARY = Path(__file__).parents[2] / "target" / "release" / "kvstore"
+TARGET_DIR = Path(__file__).parents[1] / "target-dir.sh"
+BINARY = Path(subprocess.run([TARGET_DIR], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()) / "release" / "kvstore"
 
 SECONDS = 180
 """How long the load lasts."""

@@ -216,7 +216,7 @@ impl Problem {
         }
     }
 
-    /// No route takes the path; `known` lists those there are.
+    /// No route takes the path; `known` lists those there are, with their methods.
     pub(super) fn no_such_path(path: &str, known: &str) -> Self {
         let path: String = path.chars().take(100).collect();
         Self::new(

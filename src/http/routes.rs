@@ -1,4 +1,5 @@
-//! The one table of routes: the router, `Allow` and the metrics' endpoint labels come from it.
+//! The one table of routes: the router, `Allow`, the metrics' endpoint labels and the paths that a 404 lists come from it.
+//! What cannot come from it (the README's table, the Ingress, the HTTPRoute) is held against that list by `tests/http`.
 
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
@@ -151,8 +152,10 @@ pub(super) fn endpoint(path: &str) -> &'static str {
 
 /// The problem that no route takes a path.
 pub(super) fn no_such_path(path: &str) -> Problem {
-    let paths: Vec<String> = ROUTES.iter().map(Route::path).collect();
-    Problem::no_such_path(path, &paths.join(", "))
+    let listed = ROUTES
+        .iter()
+        .map(|route| format!("{} {}", allow(route), route.path()));
+    Problem::no_such_path(path, &listed.collect::<Vec<_>>().join("; "))
 }
 
 fn method_not_allowed(route: &Route, method: &Method) -> Problem {

@@ -13,13 +13,16 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
+TARGET = Path(subprocess.run([ROOT / "scripts" / "target-dir.sh"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+"""Where cargo builds into."""
+
 OVERLAYS = ["embedded", "single-node", "multi-node", "external"]
 COMPONENTS = ["monitoring", "monitoring-operator", "gateway"]
 
 
 def environment(**settings: str) -> dict[str, str]:
     """This process' environment, with kubectl from the tests' packages where there is none."""
-    tools = str(ROOT / "target" / "venv" / "bin")
+    tools = str(TARGET / "venv" / "bin")
     return os.environ | {"PATH": os.environ["PATH"] + os.pathsep + tools} | settings
 
 
@@ -38,9 +41,9 @@ def binary() -> Path:
     """The binary to ask, as it was built last."""
     if named := os.environ.get("KVSTORE_BINARY"):
         return Path(named)
-    built = [ROOT / "target" / profile / "kvstore" for profile in ("debug", "release")]
+    built = [TARGET / profile / "kvstore" for profile in ("debug", "release")]
     there = [path for path in built if path.exists()]
-    assert there, "build kvstore first: cargo build"
+    assert there, f"there is no kvstore in {TARGET}: build it first (cargo build), or name one by KVSTORE_BINARY"
     return max(there, key=lambda path: path.stat().st_mtime)
 
 
@@ -108,5 +111,5 @@ def facts() -> Facts:
 def tool(name: str) -> str:
     """The path of a program that the tests' packages bring, or the machine has."""
     found = shutil.which(name, path=environment()["PATH"])
-    assert found, f"{name} is not installed: make tools"
+    assert found, f"{name} is not installed: make test-deploy does it"
     return found

@@ -1,7 +1,20 @@
-//! The README's tour: every command is run, and must print what the README shows.
+//! The README's tour: every command is run, and must print what the README shows. And its table of requests: it and what
+//! the manifests let in are the paths that the server has.
 
 use crate::support::Server;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+
+/// Paths that the manifests must not let in from outside, and why.
+const INSIDE: [(&str, &str); 4] = [
+    ("/metrics", "says what is stored how, to whoever asks"),
+    ("/livez", "for the kubelet's probe"),
+    ("/readyz", "for the kubelet's probe"),
+    ("/healthz", "for the kubelet's probe"),
+];
+
+/// Methods by path.
+type Routes = BTreeMap<String, BTreeSet<String>>;
 
 /// Lines of an answer, with what differs from run to run masked, and its headers, whose order is
 /// not fixed, sorted.
@@ -46,43 +59,70 @@ fn the_tour_prints_what_it_shows() {
     assert!(commands > 15, "{commands} commands");
 }
 
-/// Paths that are there, as a server lists them, up to the key.
-fn endpoints(server: &Server) -> std::collections::BTreeSet<String> {
-    let problem = server.get("/nowhere").json();
+/// The routes as a 404 lists them.
+fn served() -> Routes {
+    let server = Server::in_memory(&[]);
+    let response = server.get("/no-such-path");
+    let problem = response.json();
     let detail = problem["detail"].as_str().unwrap();
-    let (_, paths) = detail.split_once("the paths are ").unwrap();
-    paths.split(", ").map(str::to_owned).collect()
+    let (_, listed) = detail.split_once("the paths are ").unwrap();
+    let mut routes = Routes::new();
+    for entry in listed.split("; ") {
+        let (methods, path) = entry.rsplit_once(' ').unwrap();
+        let methods = methods.split(", ").map(String::from);
+        routes.entry(path.to_owned()).or_default().extend(methods);
+    }
+    routes
+}
+
+/// The routes of the table of requests: `GET`, `HEAD` `/path?query`, with the methods first.
+fn documented() -> Routes {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("| request | does |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let mut routes = Routes::new();
+    for row in table.lines().skip(2) {
+        let request = row.split('|').nth(1).unwrap().replace(['`', ','], " ");
+        let mut methods = BTreeSet::new();
+        for word in request.split_whitespace() {
+            if word.starts_with('/') {
+                let path = word.split('?').next().unwrap().to_owned();
+                routes.entry(path).or_default().extend(methods.clone());
+            } else if word.chars().all(|letter| letter.is_ascii_uppercase()) {
+                methods.insert(word.to_owned());
+            }
+        }
+    }
+    routes
+}
+
+/// What stands after `mark` in each line of a manifest that has it, up to a brace.
+fn marked<'a>(manifest: &'a str, mark: &str) -> BTreeSet<&'a str> {
+    let lines = manifest
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    let values = lines.filter_map(|line| line.split_once(mark));
+    values
+        .map(|(_, value)| value.trim_end_matches('}').trim())
+        .collect()
 }
 
 #[test]
-fn every_path_is_in_the_reference_and_those_of_clients_are_let_in() {
-    let server = Server::start();
-    let paths = endpoints(&server);
-    assert!(paths.contains("/get/{key}") && paths.contains("/set"));
-    let readme = include_str!("../../README.md");
-    let (_, table) = readme.split_once("## Interface").unwrap();
-    let (table, _) = table.split_once("\n\n- ").unwrap();
-    let documented = table.split('`').filter_map(|code| {
-        let path = code.split(' ').find(|word| word.starts_with('/'))?;
-        Some(path.split('?').next().unwrap().to_owned())
-    });
-    assert_eq!(documented.collect::<std::collections::BTreeSet<_>>(), paths);
-    // What only operators and their tools call stays inside.
-    let inside = ["/metrics", "/livez", "/readyz", "/healthz"];
-    let outside: std::collections::BTreeSet<&str> = paths
-        .iter()
-        .map(|path| path.trim_end_matches("/{key}"))
-        .filter(|path| !inside.contains(path))
-        .collect();
+fn the_readme_has_a_row_for_every_route() {
+    assert_eq!(documented(), served());
+}
+
+#[test]
+fn the_manifests_let_in_every_route_but_those_for_the_inside() {
+    let served = served();
+    for (path, why) in INSIDE {
+        assert!(served.contains_key(path), "{path}, {why}, is no route");
+    }
+    let inside = INSIDE.map(|(path, _)| path);
+    let outside = served.keys().map(|path| path.trim_end_matches("/{key}"));
+    let outside: BTreeSet<_> = outside.filter(|path| !inside.contains(path)).collect();
     let ingress = include_str!("../../k8s/base/ingress.yaml");
+    assert_eq!(marked(ingress, " path: "), outside);
     let route = include_str!("../../k8s/components/gateway/httproute.yaml");
-    let let_in = |manifest: &'static str, before: &str| {
-        let paths = manifest.lines().filter_map(move |line| {
-            let (_, path) = line.split_once(before)?;
-            Some(path.trim_end_matches('}'))
-        });
-        paths.collect::<std::collections::BTreeSet<&str>>()
-    };
-    assert_eq!(let_in(ingress, " path: "), outside);
-    assert_eq!(let_in(route, "value: "), outside);
+    assert_eq!(marked(route, "PathPrefix, value: "), outside);
 }

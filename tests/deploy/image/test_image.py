@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rendering import ROOT, tool
+from rendering import ROOT, TARGET, tool
 
-FOLDER = ROOT / "target" / "image"
+FOLDER = TARGET / "image"
 """Bases, layers and images, kept for the next run and apart from the user's own."""
 
 STORE = ["--root", str(FOLDER / "storage"), "--runroot", str(FOLDER / "run")]
