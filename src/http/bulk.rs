@@ -117,8 +117,8 @@ impl<'a> Bulk<'a> {
         let parsed = if line.len() > limits.line_bytes_max {
             let detail = format!(
                 "the line is over the limit of {} bytes (setting line_bytes_max); \
-                 send large values with PUT /set/{{key}}",
-                limits.line_bytes_max
+                 send large values with PUT /set/{{key}}, which takes up to {} (setting value_bytes_max)",
+                limits.line_bytes_max, limits.value_bytes_max
             );
             Err(Problem::new(Code::LineTooLarge, detail))
         } else {

@@ -11,7 +11,7 @@ mod jobs;
 pub use jobs::Finish;
 
 use super::bloom::Bloom;
-use super::dead::{Dead, Grave};
+use super::dead::{Counting, Dead, Grave};
 use super::fsst::SymbolTable;
 use super::hash::hash;
 use super::merge::Tree;
@@ -75,6 +75,8 @@ struct Fresh {
     keys: Tree,
     /// Most keys that are looked for are elsewhere, and looking in a tree is not cheap.
     filter: Bloom,
+    /// How many keys the filter was given since it was empty.
+    filtered: usize,
     /// Bytes on the heap; the filter's few thousand are left out.
     bytes: usize,
 }
@@ -84,6 +86,7 @@ impl Default for Fresh {
         Self {
             keys: Tree::new(),
             filter: Bloom::with_capacity(FRESH_KEYS),
+            filtered: 0,
             bytes: 0,
         }
     }
@@ -242,6 +245,7 @@ impl KeyIndex {
         let before = self.fresh.keys.insert(key.into(), slot);
         debug_assert!(before.is_none(), "a key is added once");
         self.fresh.filter.insert(hash(key));
+        self.fresh.filtered += 1;
         self.fresh.bytes += key.len() + TREE_ENTRY_BYTES;
         self.len += 1;
         if self.fresh.keys.len() >= FRESH_KEYS {
@@ -302,9 +306,13 @@ impl KeyIndex {
                 sources.push(Source::tree(found));
             }
         }
+        let counting = match asked {
+            Asked::Page => Counting::Folded,
+            Asked::PageAndCount => Counting::Exact,
+        };
         let mut matches: Vec<(&Live, usize, Matches)> = Vec::with_capacity(self.segments.len());
         for live in &self.segments {
-            let (count, found) = live.segment.matches(filter, &live.dead);
+            let (count, found) = live.segment.matches(filter, &live.dead, counting);
             if count > 0 {
                 total += count as usize;
                 matches.push((live, count as usize, found));
@@ -389,6 +397,7 @@ impl KeyIndex {
         let Fresh {
             keys,
             filter,
+            filtered: _,
             bytes,
         } = std::mem::take(&mut self.fresh);
         self.frozen_bytes += bytes;
@@ -405,6 +414,10 @@ impl KeyIndex {
     fn remove_from_parts(&mut self, key: &[u8]) -> Option<u32> {
         if let Some(slot) = self.fresh.keys.remove(key) {
             self.fresh.bytes -= key.len() + TREE_ENTRY_BYTES;
+            // Keys that come and go would fill the filter for ever.
+            if self.fresh.keys.is_empty() && self.fresh.filtered >= FRESH_KEYS {
+                self.fresh = Fresh::default();
+            }
             return Some(slot);
         }
         for frozen in &mut self.frozen {

@@ -39,7 +39,7 @@ pub(super) enum Task {
     /// Index the graves of a segment.
     Fold {
         before: Option<Arc<DeadIndex>>,
-        graves: Vec<Grave>,
+        graves: Arc<Vec<Grave>>,
     },
 }
 
@@ -60,7 +60,6 @@ pub(super) enum JobResult {
     },
     Folded {
         index: Arc<DeadIndex>,
-        graves: usize,
     },
     Dropped,
     /// It came to nothing, and why.
@@ -132,7 +131,6 @@ impl Job {
             }
             Task::Fold { before, graves } => JobResult::Folded {
                 index: Arc::new(DeadIndex::fold(before.as_deref(), &graves)),
-                graves: graves.len(),
             },
         });
         let failed = |_| JobResult::Failed("it panicked, which is a defect".into());

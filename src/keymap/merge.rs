@@ -165,7 +165,7 @@ fn train(inputs: &[Input]) -> SymbolTable {
 #[cfg(test)]
 mod tests {
     use super::super::blocks::KeyBuffer;
-    use super::super::dead::{Dead, DeadBits};
+    use super::super::dead::{Counting, Dead, DeadBits};
     use super::super::hash::hash;
     use super::*;
     use crate::model::Filter;
@@ -230,7 +230,7 @@ mod tests {
                 .filter(|(_, key)| key.starts_with(&prefix) && key.ends_with(&suffix))
                 .map(|(rank, _)| rank).collect();
             let filter = Filter { prefix: prefix.clone(), suffix: suffix.clone() };
-            let (count, _) = merged.matches(&filter, &Dead::default());
+            let (count, _) = merged.matches(&filter, &Dead::default(), Counting::Exact);
             prop_assert_eq!(count as usize, naive.len());
             let ranks = merged.prefix_ranks(&prefix);
             let reverse_ranks = merged.suffix_ranks(&suffix);

@@ -25,6 +25,9 @@ const DEAD_SHARE: u32 = 8;
 const WASTE_MIN: u32 = 4096;
 const WASTE_SHARE: u32 = 64;
 
+/// And only where one in so many of its keys is dead: searches can be aimed at the dead.
+const WASTED_DEAD_SHARE: u32 = 256;
+
 /// The most key data that is merged into a segment, in bytes. It addresses 4 GiB, and what cannot be
 /// compressed takes up to two bytes a byte and five a key.
 const KEY_BYTES_MAX: u64 = u32::MAX as u64 / 8 * 3;
@@ -96,5 +99,7 @@ pub(super) fn choose(
 
 /// Whether searches meet too many dead keys in a segment.
 pub(super) fn is_wasteful(live: &Live) -> bool {
-    live.wasted() >= WASTE_MIN.max(live.segment.len() / WASTE_SHARE)
+    let keys = live.segment.len();
+    live.wasted() >= WASTE_MIN.max(keys / WASTE_SHARE)
+        && live.dead.len() >= keys / WASTED_DEAD_SHARE
 }

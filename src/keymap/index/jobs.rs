@@ -116,14 +116,14 @@ impl KeyIndex {
                 self.merged_keys += job.keys as u64;
                 Finish::Done(self.swap(job, segment, dead))
             }
-            JobResult::Folded { index, graves } => {
+            JobResult::Folded { index } => {
                 let job = self.jobs.swap_remove(at);
                 // The segment may have been merged away meanwhile; then the fold is of no use.
                 let folded = |live: &&mut Live| live.fold == Some(job.id);
                 let live = self.segments.iter_mut().find(folded);
                 let replaced = live.and_then(|live| {
                     live.fold = None;
-                    live.dead.finish_fold(index, graves)
+                    live.dead.finish_fold(index)
                 });
                 self.recount();
                 Finish::Done(Retired(vec![Box::new(replaced)]))
@@ -277,6 +277,9 @@ impl KeyIndex {
         for live in &mut self.segments {
             let merge = live.merge.take_if(|id| *id == job.id);
             let fold = live.fold.take_if(|id| *id == job.id);
+            if fold.is_some() {
+                live.dead.give_up_fold();
+            }
             if merge.or(fold).is_some() {
                 live.failed(self.jobs_ended);
             }
