@@ -10,7 +10,7 @@ ROLLOUTS ?= 20
 export CARGO
 
 .PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
-	bench-http-short bench-tools \
+	bench-http-short bench-in-flight bench-tools \
 	failovers rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
@@ -75,6 +75,10 @@ bench-http-short: ## The same for a moment, without the rivals, to see that it w
 	@scripts/packages.sh bench-short
 	$(CARGO) build --release --example bare --bin kvstore
 	@ROUNDS=1 SECONDS=1 TARGETS="bare bare-prom kvstore-1k" python3 scripts/bench/compare.py
+
+bench-in-flight: ## Measure what bodies that do not end and answers that are not read take
+	$(CARGO) build --release
+	@python3 scripts/bench/in_flight.py
 
 bench-tools: ## Install what bench-http needs and is missing, likewise
 	@scripts/packages.sh bench
