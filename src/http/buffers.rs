@@ -22,11 +22,14 @@ use tokio::time::timeout;
 const UNIT_BYTES: usize = 1024;
 
 /// What takes no more is small.
-const SMALL_BYTES: usize = 64 * 1024;
+pub(super) const SMALL_BYTES: usize = 64 * 1024;
 
 /// A stored body up to so many bytes is not counted while it is sent: it is copied at once, and what
 /// is being sent is counted anyway.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
+
+/// How many values of unknown size may be held for a moment without room.
+const TURNS: usize = 4;
 
 /// The budget. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,6 +42,7 @@ struct Inner {
     small: Pool,
     bulk: Pool,
     other: Pool,
+    turns: Arc<Semaphore>,
     /// The stored bodies that are being sent, by where they are and how long: one that many clients
     /// read is held once.
     shared: Mutex<HashMap<(usize, usize), Weak<Charge>>>,
@@ -111,6 +115,7 @@ impl Buffers {
             small: Pool::of(eighth),
             bulk: Pool::of(3 * eighth),
             other: Pool::of(4 * eighth),
+            turns: Arc::new(Semaphore::new(TURNS)),
             shared: Mutex::default(),
         }))
     }
@@ -180,6 +185,18 @@ impl Buffers {
             None => charge.0.push(permit),
         }
         Ok(())
+    }
+
+    /// A turn to hold something of unknown size for a moment though there is no room: few have one at
+    /// once.
+    ///
+    /// # Errors
+    /// Where there is none within the patience.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        match timeout(self.0.patience, self.0.turns.clone().acquire_owned()).await {
+            Ok(turn) => Ok(turn.expect("the semaphore is never closed")),
+            Err(_) => Err(self.exhausted()),
+        }
     }
 
     /// Takes so many bytes if there are so many now.

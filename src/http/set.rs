@@ -7,7 +7,7 @@ use super::problem::{Code, Problem};
 use super::{State, bulk, parameters, path_key, unsupported};
 use crate::model::{ContentType, Key, Mutation};
 use actix_web::dev::Payload;
-use actix_web::http::header::{ETAG, HeaderName, HeaderValue};
+use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use serde::Serialize;
@@ -23,9 +23,6 @@ struct SetResponse<'a> {
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Under which content type a body was stored.
-const X_STORED_CONTENT_TYPE: HeaderName = HeaderName::from_static("x-stored-content-type");
-
 /// `POST /set`: one key from a JSON body, or many from a bulk body.
 pub(super) async fn post(
     request: &HttpRequest,
@@ -34,7 +31,6 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
     unsupported::in_change(request)?;
-    unsupported::in_body(request)?;
     match body_form(request, state)? {
         BodyForm::Json => {
             let bound = Bound::body(&state.limits);
@@ -57,7 +53,6 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
     unsupported::in_change(request)?;
-    unsupported::in_body(request)?;
     let key = path_key(request, "/set/", &state.limits)?;
     let content_type = body::content_type(request, state)?.unwrap_or(ContentType::OCTET_STREAM);
     let bound = Bound::value(&state.limits);
@@ -132,11 +127,6 @@ async fn apply(
     response.insert_header((ETAG, entity_tag(written.revision)));
     let form = stored_as.as_ref().map(ContentType::as_str);
     let form = form.filter(|form| form.starts_with(FORM));
-    if let Some(stored_as) = &stored_as {
-        let header = HeaderValue::from_maybe_shared(stored_as.to_bytes());
-        let header = header.expect("a content type is a header value by construction");
-        response.insert_header((X_STORED_CONTENT_TYPE, header));
-    }
     Ok(response.json(SetResponse {
         key: key.as_str(),
         created: written.created,

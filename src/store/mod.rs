@@ -361,6 +361,11 @@ impl Store {
         remote.map_or(Readiness::Ready, Remote::readiness)
     }
 
+    /// Whether the values that are read share the memory of those that are stored.
+    pub fn shares_values(&self) -> bool {
+        self.0.remote.is_none()
+    }
+
     /// Where the engine outside of this process is, if there is one; without its credentials.
     pub fn engine_address(&self) -> Option<String> {
         self.0.remote.as_ref().map(Remote::address)

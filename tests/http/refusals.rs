@@ -68,6 +68,15 @@ fn what_a_change_does_not_heed_is_refused() {
 }
 
 #[test]
+fn what_curl_sends_by_default_is_stored_as_that_and_the_answer_says_so() {
+    let server = Server::start();
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let set = server.put("/set/k", &[form], b"{\"a\": 1}").json();
+    assert_eq!(set["content_type"], form.1);
+    assert_eq!(server.get("/get/k").header("content-type"), Some(form.1));
+}
+
+#[test]
 fn conditions_of_reads_are_lists_of_entity_tags() {
     let server = Server::start();
     assert_eq!(server.put("/set/k", &[], b"1").status, 200);
