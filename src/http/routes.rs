@@ -255,6 +255,9 @@ async fn dispatch(
     if !route.methods.contains(request.method()) {
         return Err(method_not_allowed(route, request.method()));
     }
+    if !route.takes_body() {
+        unsupported::in_read(request)?;
+    }
     // The framework says so for almost all; what has a length of 0 is no body either.
     if !route.takes_body() && !matches!(payload, Payload::None) {
         unsupported::body(request)?;

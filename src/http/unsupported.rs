@@ -37,15 +37,29 @@ pub(super) fn in_change(request: &HttpRequest) -> Result<(), Problem> {
                               value; send the value whole";
                 return Err(Problem::new(Code::UnsupportedHeader, detail));
             }
-            "expect" if !all_are(value, b"100-continue") => {
-                let detail =
-                    "the header Expect asks for something else than 100-continue; leave it out";
-                return Err(Problem::new(Code::ExpectationFailed, detail));
-            }
+            "expect" => expectation(value)?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Refuses an expectation of a read.
+///
+/// # Errors
+/// Where it is not `100-continue`.
+pub(super) fn in_read(request: &HttpRequest) -> Result<(), Problem> {
+    let mut headers = request.headers().iter();
+    let expect = headers.find(|(name, _)| name.as_str() == "expect");
+    expect.map_or(Ok(()), |(_, value)| expectation(value))
+}
+
+fn expectation(value: &HeaderValue) -> Result<(), Problem> {
+    if all_are(value, b"100-continue") {
+        return Ok(());
+    }
+    let detail = "the header Expect asks for something else than 100-continue; leave it out";
+    Err(Problem::new(Code::ExpectationFailed, detail))
 }
 
 /// Whether all items of a list are this one.

@@ -56,6 +56,10 @@ fn what_a_change_does_not_heed_is_refused() {
             .status,
         200
     );
+    for path in ["/get/k", "/search?prefix=", "/livez"] {
+        let refused = server.get_with(path, &[("Expect", "other")]);
+        refused.assert_problem(417, "expectation_failed", &["Expect"]);
+    }
     for (method, path) in [
         ("GET", "/get/k"),
         ("DELETE", "/delete/k"),
