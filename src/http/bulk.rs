@@ -111,7 +111,7 @@ impl<'a> Bulk<'a> {
         self.lines += 1;
         let limits = &self.state.limits;
         let text = line.trim_ascii();
-        if text.is_empty() && line.len() <= limits.line_bytes_max {
+        if lines::unmarked(text).is_empty() && line.len() <= limits.line_bytes_max {
             return Ok(());
         }
         let parsed = if line.len() > limits.line_bytes_max {

@@ -56,7 +56,7 @@ pub(super) fn parse(
     limits: &Limits,
     content_types: &ContentTypes,
 ) -> Result<Mutation, Problem> {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let text = unmarked(text);
     let members: Members<'_> =
         serde_json::from_slice(text).map_err(|error| not_of_form(text, form, &error))?;
     let misfit = || {
@@ -85,6 +85,11 @@ pub(super) fn parse(
         return Err(Bound::value(limits).exceeded("the value"));
     }
     Ok(Mutation::set(key, content_type, body))
+}
+
+/// A text without the byte order mark that it may begin with.
+pub(super) fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// Tells a text that is not JSON from JSON of another form.

@@ -126,7 +126,10 @@ async fn apply(
     let mut response = HttpResponse::Ok();
     response.insert_header((ETAG, entity_tag(written.revision)));
     let form = stored_as.as_ref().map(ContentType::as_str);
-    let form = form.filter(|form| form.starts_with(FORM));
+    let form = form.filter(|form| {
+        let essence = form.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(FORM)
+    });
     Ok(response.json(SetResponse {
         key: key.as_str(),
         created: written.created,

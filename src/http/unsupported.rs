@@ -49,9 +49,9 @@ pub(super) fn in_change(request: &HttpRequest) -> Result<(), Problem> {
 /// # Errors
 /// Where it is not `100-continue`.
 pub(super) fn in_read(request: &HttpRequest) -> Result<(), Problem> {
-    let mut headers = request.headers().iter();
-    let expect = headers.find(|(name, _)| name.as_str() == "expect");
-    expect.map_or(Ok(()), |(_, value)| expectation(value))
+    let headers = request.headers().iter();
+    let mut expect = headers.filter(|(name, _)| name.as_str() == "expect");
+    expect.try_for_each(|(_, value)| expectation(value))
 }
 
 fn expectation(value: &HeaderValue) -> Result<(), Problem> {
@@ -62,10 +62,11 @@ fn expectation(value: &HeaderValue) -> Result<(), Problem> {
     Err(Problem::new(Code::ExpectationFailed, detail))
 }
 
-/// Whether all items of a list are this one.
+/// Whether all items of a list are this one. Elements may be empty (RFC 9110, 5.6.1), and are no items.
 fn all_are(list: &HeaderValue, item: &[u8]) -> bool {
-    let mut items = list.as_bytes().split(|byte| *byte == b',');
-    items.all(|other| other.trim_ascii().eq_ignore_ascii_case(item))
+    let elements = list.as_bytes().split(|byte| *byte == b',');
+    let mut items = elements.map(<[u8]>::trim_ascii);
+    items.all(|other| other.is_empty() || other.eq_ignore_ascii_case(item))
 }
 
 /// Refuses a body where none is read.

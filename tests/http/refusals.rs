@@ -50,12 +50,26 @@ fn what_a_change_does_not_heed_is_refused() {
     }
     let read = server.get("/get/k");
     assert_eq!((read.body.as_slice(), read.etag()), (&b"1"[..], tag));
-    assert_eq!(
-        server
-            .put("/set/k", &[("Content-Encoding", "identity")], b"3")
-            .status,
-        200
-    );
+    for header in [
+        ("Content-Encoding", "identity"),
+        ("Content-Encoding", "Identity, ,"),
+        ("Content-Encoding", ""),
+        ("Expect", ""),
+    ] {
+        assert_eq!(server.put("/set/k", &[header], b"3").status, 200);
+    }
+    let unmet = [("Expect", "100-continue"), ("Expect", "other")];
+    for (method, path) in [("GET", "/get/k"), ("DELETE", "/delete/k")] {
+        let refused = server.send(method, path, &unmet[1..], b"");
+        refused.assert_problem(417, "expectation_failed", &[]);
+        let mut connection = server.connect();
+        connection.send(method, path, &unmet, b"");
+        let mut answer = connection.response(method);
+        if answer.status == 100 {
+            answer = connection.response(method);
+        }
+        assert_eq!(answer.status, 417);
+    }
     for path in ["/get/k", "/search?prefix=", "/livez"] {
         let refused = server.get_with(path, &[("Expect", "other")]);
         refused.assert_problem(417, "expectation_failed", &["Expect"]);
@@ -78,6 +92,15 @@ fn what_curl_sends_by_default_is_stored_as_that_and_the_answer_says_so() {
     let set = server.put("/set/k", &[form], b"{\"a\": 1}").json();
     assert_eq!(set["content_type"], form.1);
     assert_eq!(server.get("/get/k").header("content-type"), Some(form.1));
+    for (sent, is_said) in [
+        ("Application/X-WWW-Form-URLencoded; charset=utf-8", true),
+        ("application/x-www-form-urlencoded-not", false),
+        ("text/plain", false),
+    ] {
+        let set = server.put("/set/k", &[("Content-Type", sent)], b"1").json();
+        let said = set["content_type"].as_str();
+        assert_eq!(said, is_said.then_some(sent));
+    }
 }
 
 #[test]
@@ -150,6 +173,72 @@ fn http_1_0_gets_no_chunks() {
 }
 
 #[test]
+fn http_1_0_keeps_a_connection_that_asks_for_it_where_the_length_is_known() {
+    let server = Server::start();
+    server.fill((0..3000).map(|number| format!("{number:04}")));
+    let mut connection = server.connect();
+    let old = |method: &str, path: &str| {
+        format!("{method} {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    };
+    for (method, path) in [
+        ("GET", "/get/0001"),
+        ("HEAD", "/get/0001"),
+        ("GET", "/get/none"),
+        ("GET", "/search?prefix=&limit=2900"),
+        ("GET", "/livez"),
+    ] {
+        connection.raw(old(method, path));
+        let answer = connection.response(method);
+        assert_eq!(answer.header("connection"), Some("keep-alive"), "{path}");
+        assert_eq!(answer.header("transfer-encoding"), None);
+        let length = answer.header("content-length").unwrap();
+        if method != "HEAD" {
+            assert_eq!(length, answer.body.len().to_string());
+        }
+    }
+    // The end of what has no length is the end of the connection, for HEAD too.
+    for method in ["HEAD", "GET"] {
+        let mut connection = server.connect();
+        connection.raw(old(method, "/search?suffix="));
+        let head = connection.head();
+        assert_eq!(head.header("transfer-encoding"), None);
+        assert_ne!(head.header("connection"), Some("keep-alive"));
+        assert_eq!(connection.rest().is_empty(), method == "HEAD");
+    }
+}
+
+#[test]
+fn where_no_link_fits_the_last_key_leads_on() {
+    let server = Server::start();
+    let (prefix, suffix) = ("字".repeat(200), "尾".repeat(130));
+    let keys: Vec<String> = (0..23)
+        .map(|number| format!("{prefix}{number:02}{suffix}"))
+        .collect();
+    server.fill(&keys);
+    let encoded = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let search = format!(
+        "/search?prefix={}&suffix={}&limit=5",
+        encoded(&prefix),
+        encoded(&suffix)
+    );
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = server.get(&format!("{search}{after}"));
+        assert_eq!(page.header("link"), None);
+        assert_eq!(page.total(), keys.len());
+        let some = page.keys();
+        found.extend(some.iter().cloned());
+        if some.len() < 5 {
+            break;
+        }
+        after = format!("&after={}", encoded(&some[4]));
+    }
+    assert_eq!(found, keys);
+}
+
+#[test]
 fn pages_link_on_below_any_prefix_and_within_proxies_buffers() {
     let server = Server::start();
     let long = "字".repeat(170);
@@ -179,8 +268,12 @@ fn pages_link_on_below_any_prefix_and_within_proxies_buffers() {
         assert_eq!(found.len(), count);
         assert!(found.is_sorted());
     }
-    let refused = server.get("/search?after=abc&limit=3");
-    refused.assert_problem(400, "missing_filter", &["prefix", "suffix"]);
+    for query in ["after=abc&limit=3", "after=%20", "limit=3&after=a"] {
+        let refused = server.get(&format!("/search?{query}"));
+        refused.assert_problem(400, "missing_filter", &["prefix", "suffix"]);
+    }
+    assert_eq!(server.get("/search?prefix=a/&after=").keys().len(), 40);
+    assert_eq!(server.get("/search?limit=3").keys(), Vec::<String>::new());
     assert_eq!(server.get("/search").keys(), Vec::<String>::new());
 }
 
@@ -227,7 +320,68 @@ fn marks_and_names_of_utf_8_are_understood() {
             .status,
         200
     );
+    // An empty line is one with a mark too.
+    for lines in [
+        "\u{feff}",
+        "\u{feff}\r\n{\"key\":\"a\",\"value\":1}\n",
+        "{\"key\":\"a\",\"value\":1}\n\u{feff}{\"key\":\"b\",\"value\":2}",
+    ] {
+        assert_eq!(server.bulk(lines).status, 200, "{lines:?}");
+    }
+    // What is in a value is the client's.
+    server.put(
+        "/set/k",
+        &[("Content-Type", "text/plain")],
+        "\u{feff}v".as_bytes(),
+    );
+    assert_eq!(server.get("/get/k").text(), "\u{feff}v");
     assert_eq!(server.get("/search?prefix=").keys(), ["a", "b", "k"]);
+}
+
+#[test]
+fn who_sends_all_before_reading_sees_why_it_was_refused() {
+    const BODY_BYTES: usize = 30 << 20;
+    let server = Server::start();
+    let part = vec![b'x'; 1 << 20];
+    for (method, path, content_type, begins, status) in [
+        ("PUT", "/set/k", "text/plain", "x", 413),
+        ("PUT", "/set/k#", "text/plain", "x", 400),
+        ("PUT", "/set/k?ttl=1", "text/plain", "x", 400),
+        ("POST", "/set", "text/plain", "x", 415),
+        ("POST", "/set", "application/json", "x", 413),
+        ("POST", "/set", "application/x-ndjson", "bad\n", 422),
+        ("POST", "/nowhere", "text/plain", "x", 404),
+        ("PATCH", "/get/k", "text/plain", "x", 405),
+        ("GET", "/get/k", "text/plain", "x", 400),
+    ] {
+        for is_chunked in [false, true] {
+            let mut connection = server.connect();
+            let framing = if is_chunked {
+                "Transfer-Encoding: chunked".into()
+            } else {
+                format!("Content-Length: {}", begins.len() + BODY_BYTES)
+            };
+            connection.raw(format!(
+                "{method} {path} HTTP/1.1\r\nHost: t\r\nContent-Type: {content_type}\r\n{framing}\r\n\r\n"
+            ));
+            let mut send = |bytes: &[u8]| {
+                if is_chunked {
+                    connection.raw_unless_closed(format!("{:x}\r\n", bytes.len()).as_bytes());
+                }
+                connection.raw_unless_closed(bytes);
+                if is_chunked {
+                    connection.raw_unless_closed(b"\r\n");
+                }
+            };
+            send(begins.as_bytes());
+            for _ in 0..BODY_BYTES / part.len() {
+                send(&part);
+            }
+            let answer = connection.response(method);
+            assert_eq!(answer.status, status, "{method} {path} {framing}");
+        }
+    }
+    assert_eq!(server.get("/search?prefix=").keys(), Vec::<String>::new());
 }
 
 #[test]
