@@ -154,7 +154,7 @@ impl Connection {
             open_max: i64::try_from(limits.open_max).unwrap_or(i64::MAX),
         });
         if !connection.is_within_bound() {
-            connection.is_spare();
+            connection.join_spare();
         }
         CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
         connection
@@ -169,8 +169,14 @@ impl Connection {
         self.is_counted.get()
     }
 
-    /// Makes room for this one among those over the bound.
-    fn is_spare(self: &Rc<Self>) {
+    /// Whether the client has the turn: to send a request, or to take what is written.
+    fn is_silent(&self) -> bool {
+        self.turn.get() == Turn::Request || self.is_blocked.get()
+    }
+
+    /// Takes this one among those over the bound, and ends the oldest where there are too many. One that
+    /// is being answered ends by itself, once it is.
+    fn join_spare(self: &Rc<Self>) {
         SPARE.with_borrow_mut(|spare| {
             spare.push_back(Rc::downgrade(self));
             while spare.len() > SPARE_KEPT
@@ -178,6 +184,7 @@ impl Connection {
             {
                 if let Some(oldest) = oldest.upgrade()
                     && !oldest.is_counted.get()
+                    && oldest.is_silent()
                 {
                     oldest.is_cut.set(true);
                     oldest.wake();
