@@ -1,9 +1,10 @@
 //! Values by slot number.
 //!
 //! A slot leads to a record of eight bytes more than the body: which content type, how long, and
-//! which revision. Bodies over 255 bytes are kept as they came and shared with their readers; so
-//! are the few values that a record has no room for. Growth never copies what is there.
+//! which revision. Bodies over 255 bytes are shared with their readers, and so are the few values that
+//! a record has no room for. Growth never copies what is there.
 
+mod bodies;
 mod chunks;
 mod compaction;
 mod large;
@@ -130,7 +131,12 @@ impl Slab {
         self.discard(old);
         self.len -= 1;
         if self.len == 0 {
-            *self = Self::default();
+            // What of large values is still read stays counted.
+            let large = std::mem::take(&mut self.large);
+            *self = Self {
+                large,
+                ..Self::default()
+            };
             return;
         }
         self.trim(TRIM_STEPS);

@@ -253,9 +253,9 @@ fn bulk_bodies_leave_places_for_reads() {
             let server = &server;
             bulks.push(scope.spawn(move || {
                 let lines =
-                    (0..3000).map(|line| format!("{{\"key\":\"{client}-{line}\",\"value\":1}}\n"));
+                    (0..1000).map(|line| format!("{{\"key\":\"{client}-{line}\",\"value\":1}}\n"));
                 let answer = server.bulk(&lines.collect::<String>());
-                assert_eq!(answer.json()["created"], 3000);
+                assert_eq!(answer.json()["created"], 1000);
             }));
         }
         let mut connection = server.connect();

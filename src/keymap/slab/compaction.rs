@@ -13,11 +13,11 @@ const STEP: usize = 32 * 1024;
 /// What moving a record takes of it.
 const MOVE: usize = 128;
 
-/// What writing a body anew takes of it: one for so many bytes.
-const BODY_BYTES: usize = 16;
+/// What a look at where a large value's body is takes of it.
+const LARGE_LOOK: usize = 32;
 
-/// How much of the memory of large bodies the allocator may keep: one part of so many of what is in use.
-const KEPT_PARTS: usize = 3;
+/// What copying a large body takes of it: one for so many bytes.
+const BODY_BYTES: usize = 16;
 
 /// So many records are fetched ahead of being moved.
 const AHEAD: usize = 16;
@@ -51,14 +51,12 @@ pub(super) struct Pass {
     slot: u32,
     /// Large values from this place on are moved.
     large_end: u32,
-    /// Whether all large bodies are written anew.
-    rewrites: bool,
 }
 
 impl Slab {
     /// Whether a pass is under way or worth beginning.
     pub(in crate::keymap) fn wants_compaction(&self, need: Need) -> bool {
-        self.pass.is_some() || self.is_worth_a_pass(need)
+        self.pass.is_some() || self.is_worth_a_pass(need) || self.large.bodies().has_ended()
     }
 
     /// What passes would give back, in bytes, where they are worth beginning or under way.
@@ -74,14 +72,12 @@ impl Slab {
     pub(in crate::keymap) fn compact(&mut self, need: Need) -> bool {
         self.trim(STEP);
         self.large.trim(STEP);
+        self.large.bodies_mut().forget_read();
         let Some(pass) = self.pass.or_else(|| self.begin(need)) else {
             return self.wants_compaction(need);
         };
         self.pass = self.walk(pass);
         if self.pass.is_none() {
-            if pass.rewrites {
-                self.large.forget_peak();
-            }
             let is_stuck = self.records.has_leaving();
             self.records.reopen();
             self.stuck_bytes = if is_stuck { self.spare_bytes() } else { 0 };
@@ -90,7 +86,11 @@ impl Slab {
     }
 
     fn spare_bytes(&self) -> usize {
-        self.spare_record_bytes() + self.large.spare_bytes()
+        self.spare_record_bytes() + self.spare_large_bytes()
+    }
+
+    fn spare_large_bytes(&self) -> usize {
+        self.large.spare_bytes() + self.large.bodies().spare_bytes()
     }
 
     fn spare_record_bytes(&self) -> usize {
@@ -109,15 +109,7 @@ impl Slab {
     }
 
     fn is_worth_for_large(&self, need: Need) -> bool {
-        let memory = self.large.memory_bytes();
-        is_worth(need, self.large.spare_bytes(), memory) || self.is_worth_a_rewrite()
-    }
-
-    /// Whether the allocator keeps much for bodies that are gone. That is not counted as ours, so that
-    /// it is never what a write has no room for.
-    fn is_worth_a_rewrite(&self) -> bool {
-        let kept = self.large.kept_bytes();
-        kept > SPARE_BYTES_MIN && kept > self.large.memory_bytes() / KEPT_PARTS
+        is_worth(need, self.spare_large_bytes(), self.large.memory_bytes())
     }
 
     /// Closes what is to be emptied. `None` where it is empty.
@@ -133,10 +125,13 @@ impl Slab {
                 self.stuck_bytes = before;
             }
         }
-        (self.records.has_leaving() || self.is_worth_for_large(need)).then(|| Pass {
+        let is_worth_for_large = self.is_worth_for_large(need);
+        if is_worth_for_large {
+            self.large.bodies_mut().close_sparse();
+        }
+        (self.records.has_leaving() || is_worth_for_large).then(|| Pass {
             slot: 0,
             large_end: self.large.packed_end() as u32,
-            rewrites: self.is_worth_a_rewrite(),
         })
     }
 
@@ -148,12 +143,15 @@ impl Slab {
             let mut count = 0;
             while left > 0 && count < AHEAD {
                 let Some(place) = self.places.look(pass.slot) else {
-                    self.relocate(&moves[..count], &pass);
+                    self.relocate(&moves[..count]);
                     return None;
                 };
                 left -= 1;
+                if is_large(place) && self.large.bodies().has_leaving() {
+                    left = left.saturating_sub(LARGE_LOOK);
+                }
                 if self.is_to_move(place, &pass) {
-                    if place & LARGE == 0 {
+                    if !is_large(place) {
                         self.records.prefetch(place);
                     }
                     moves[count] = pass.slot;
@@ -162,8 +160,8 @@ impl Slab {
                 }
                 pass.slot += 1;
             }
-            let written = self.relocate(&moves[..count], &pass);
-            left = left.saturating_sub(written / BODY_BYTES);
+            let copied = self.relocate(&moves[..count]);
+            left = left.saturating_sub(copied / BODY_BYTES);
         }
         Some(pass)
     }
@@ -171,31 +169,34 @@ impl Slab {
     fn is_to_move(&self, place: u32, pass: &Pass) -> bool {
         if place == NONE {
             false
-        } else if place & LARGE != 0 {
-            pass.rewrites || place & !LARGE >= pass.large_end
+        } else if is_large(place) {
+            let at = place & !LARGE;
+            at >= pass.large_end || self.large.bodies().has_leaving() && self.large.is_leaving(at)
         } else {
             self.records.is_leaving(place)
         }
     }
 
-    /// Moves values, and returns what was written of large bodies, in bytes.
-    fn relocate(&mut self, slots: &[u32], pass: &Pass) -> usize {
-        let mut written = 0;
+    /// Moves values, and returns what was copied of large bodies, in bytes.
+    fn relocate(&mut self, slots: &[u32]) -> usize {
+        let mut copied = 0;
         for slot in slots {
             let place = self.places.get(*slot);
-            let moved = if place & LARGE == 0 {
-                self.records.relocate(place).unwrap_or(place)
-            } else {
+            let moved = if is_large(place) {
                 let at = self.large.lower(place & !LARGE);
-                if pass.rewrites {
-                    written += self.large.rewrite(at);
-                }
+                copied += self.large.copy_out(at);
                 at | LARGE
+            } else {
+                self.records.relocate(place).unwrap_or(place)
             };
             *self.places.get_mut(*slot) = moved;
         }
-        written
+        copied
     }
+}
+
+fn is_large(place: u32) -> bool {
+    place != NONE && place & LARGE != 0
 }
 
 fn is_worth(need: Need, spare_bytes: usize, memory_bytes: usize) -> bool {

@@ -1,5 +1,6 @@
 //! Values that are no records, by place.
 
+use super::bodies::{Bodies, Home};
 use super::numbers::FreeNumbers;
 use crate::model::Value;
 use bytes::Bytes;
@@ -8,36 +9,32 @@ use bytes::Bytes;
 const BLOCK: usize = 256;
 
 /// What places of a block take, in bytes.
-const BLOCK_BYTES: usize = BLOCK * size_of::<Option<Value>>();
-
-/// What the allocator adds to a body, and what sharing it takes, in bytes.
-const BODY_BYTES: usize = 16;
-
-/// The longest body that shares pages of the allocator with others, in bytes.
-const REWRITTEN_MAX: usize = 64 * 1024;
+const BLOCK_BYTES: usize = BLOCK * size_of::<Option<Kept>>();
 
 /// How many free places are taken off the end with each that is freed.
 const TRIM_STEPS: usize = 16;
+
+/// A value, and where its body is.
+#[derive(Debug)]
+struct Kept {
+    value: Value,
+    home: Home,
+}
 
 /// A list of values of which the lowest free place is used first.
 #[derive(Debug, Default)]
 pub(super) struct LargeValues {
     /// All but the last are full of places, which may be free.
-    blocks: Vec<Vec<Option<Value>>>,
+    blocks: Vec<Vec<Option<Kept>>>,
     free: FreeNumbers,
     len: usize,
-    body_bytes: usize,
-    /// The most that bodies took since they were written anew, in bytes: what is between is with the
-    /// allocator, in pieces among them.
-    peak_bytes: usize,
+    bodies: Bodies,
 }
 
 impl LargeValues {
     /// The value at a place in use.
     pub(super) fn get(&self, at: u32) -> &Value {
-        let at = at as usize;
-        let value = self.blocks[at / BLOCK][at % BLOCK].as_ref();
-        value.expect("a live key's slot holds its value")
+        &self.kept(at).value
     }
 
     /// Puts a value in a free place, which is below `places_max`.
@@ -45,39 +42,34 @@ impl LargeValues {
     /// # Panics
     /// Where there is none.
     pub(super) fn insert(&mut self, value: Value, places_max: u32) -> u32 {
-        let bytes = value.body.len() + BODY_BYTES;
-        let at = match self.free.lowest() {
-            Some(at) => {
-                self.free.take(at);
-                *self.place(at) = Some(value);
-                at
+        let lowest = self.free.lowest();
+        let at = lowest.or_else(|| u32::try_from(self.places()).ok());
+        let at = at.filter(|at| *at < places_max);
+        let at = at.expect("a key map holds fewer than 2^31 - 1 large values");
+        let (body, home) = self.bodies.put(value.body);
+        let value = Value { body, ..value };
+        let kept = Some(Kept { value, home });
+        if lowest.is_some() {
+            self.free.take(at);
+            *self.place(at) = kept;
+        } else {
+            if self.places().is_multiple_of(BLOCK) {
+                self.blocks.push(Vec::with_capacity(BLOCK));
             }
-            None => {
-                let at = u32::try_from(self.places()).ok();
-                let at = at.filter(|at| *at < places_max);
-                let at = at.expect("a key map holds fewer than 2^31 - 1 large values");
-                if self.places().is_multiple_of(BLOCK) {
-                    self.blocks.push(Vec::with_capacity(BLOCK));
-                }
-                let last = self.blocks.last_mut().expect("there is one, or was added");
-                last.push(Some(value));
-                at
-            }
-        };
-        // Counted last: what panics above has changed nothing that is counted.
+            let last = self.blocks.last_mut().expect("there is one, or was added");
+            last.push(kept);
+        }
         self.len += 1;
-        self.body_bytes += bytes;
-        self.peak_bytes = self.peak_bytes.max(self.body_bytes);
         at
     }
 
     /// Takes a value out of its place.
     pub(super) fn remove(&mut self, at: u32) {
-        let Some(value) = self.place(at).take() else {
+        let Some(Kept { value, home }) = self.place(at).take() else {
             unreachable!("a live key's slot holds its value");
         };
+        self.let_go(value.body, home);
         self.len -= 1;
-        self.body_bytes -= value.body.len() + BODY_BYTES;
         self.free.put(at);
         self.trim(TRIM_STEPS);
     }
@@ -95,26 +87,37 @@ impl LargeValues {
         lowest
     }
 
-    /// Writes a body anew, to where the allocator has room among others, so that pages of it fall empty.
-    /// Those of their own pages do not need that. Returns what was written, in bytes.
-    pub(super) fn rewrite(&mut self, at: u32) -> usize {
-        match self.place(at) {
-            Some(value) if value.body.len() <= REWRITTEN_MAX => {
-                value.body = Bytes::copy_from_slice(&value.body);
-                value.body.len()
-            }
-            _ => 0,
+    /// Copies a value's body out of a block that is to be given back. Returns what was copied, in
+    /// bytes.
+    pub(super) fn copy_out(&mut self, at: u32) -> usize {
+        let Kept { value, home } = self.kept(at);
+        let (body, home) = (value.body.clone(), *home);
+        if !self.bodies.is_leaving(home) {
+            return 0;
         }
+        let len = body.len();
+        let (copy, new_home) = self.bodies.put(body.clone());
+        if let Some(kept) = self.place(at) {
+            kept.value.body = copy;
+            kept.home = new_home;
+        }
+        self.let_go(body, home);
+        len
     }
 
-    /// What follows when all bodies were written anew.
-    pub(super) fn forget_peak(&mut self) {
-        self.peak_bytes = self.body_bytes;
+    /// Whether a value's body is in a block that is to be given back.
+    pub(super) fn is_leaving(&self, at: u32) -> bool {
+        self.bodies.is_leaving(self.kept(at).home)
     }
 
-    /// What the allocator keeps of bodies that are gone, at the most, in bytes.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.peak_bytes - self.body_bytes
+    /// Where the values' bodies are.
+    pub(super) fn bodies(&self) -> &Bodies {
+        &self.bodies
+    }
+
+    /// As [`bodies`](Self::bodies).
+    pub(super) fn bodies_mut(&mut self) -> &mut Bodies {
+        &mut self.bodies
     }
 
     /// Where places end if all values were in the lowest ones, to the end of a block.
@@ -127,9 +130,10 @@ impl LargeValues {
         (self.blocks.len() - self.len.div_ceil(BLOCK)) * BLOCK_BYTES
     }
 
-    /// Bytes of memory; that of bodies is estimated.
+    /// Bytes of memory; that of bodies with pages of their own is estimated.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.blocks.len() * BLOCK_BYTES + self.free.memory_bytes() + self.body_bytes
+        let places = self.blocks.len() * BLOCK_BYTES + self.free.memory_bytes();
+        places + self.bodies.memory_bytes()
     }
 
     /// How many places there are.
@@ -140,7 +144,13 @@ impl LargeValues {
         }
     }
 
-    fn place(&mut self, at: u32) -> &mut Option<Value> {
+    fn kept(&self, at: u32) -> &Kept {
+        let at = at as usize;
+        let kept = self.blocks[at / BLOCK][at % BLOCK].as_ref();
+        kept.expect("a live key's slot holds its value")
+    }
+
+    fn place(&mut self, at: u32) -> &mut Option<Kept> {
         let at = at as usize;
         &mut self.blocks[at / BLOCK][at % BLOCK]
     }
@@ -164,7 +174,20 @@ impl LargeValues {
             }
         }
         if self.len == 0 {
-            *self = Self::default();
+            let mut bodies = std::mem::take(&mut self.bodies);
+            bodies.end_all();
+            *self = Self {
+                bodies,
+                ..Self::default()
+            };
         }
+    }
+
+    /// Lets a body go that is in no place any more.
+    fn let_go(&mut self, body: Bytes, home: Home) {
+        let len = body.len();
+        // Dropped first, so that only readers hold what is left of its block.
+        drop(body);
+        self.bodies.remove(len, home);
     }
 }

@@ -141,6 +141,7 @@ fn what_is_deleted_at_random_is_given_back_whatever_the_sizes() {
         (&[100, 200], 300_000),
         (&[0, 255, 256, 300], 100_000),
         (&[300, 400], 100_000),
+        (&[300, 5000, 70_000, 131_072], 2000),
     ] {
         let mut state = 7;
         let mut slab = Slab::default();
@@ -231,6 +232,41 @@ fn little_waste_starts_a_pass_only_where_room_is_wanted() {
     let given = before - slab.heap_bytes();
     assert!(given > 1 << 20, "{given} bytes were given back");
     assert_eq!(slab.reclaimable_bytes(), 0);
+}
+
+#[test]
+fn a_body_that_is_read_stays_counted_until_its_reader_lets_go() {
+    for count in [1, 5000] {
+        let mut slab = Slab::default();
+        let slots: Vec<u32> = (0..count).map(|_| slab.insert(plain(1000))).collect();
+        let readers: Vec<Value> = slots.iter().map(|slot| slab.get(*slot)).collect();
+        slots.iter().for_each(|slot| slab.remove(*slot));
+        compact(&mut slab, Need::Thrift);
+        let held = slab.heap_bytes();
+        assert!(held >= count * 1000, "{held} bytes of {count} bodies");
+        assert!(readers.iter().all(|value| *value == plain(1000)));
+        drop(readers);
+        assert!(slab.wants_compaction(Need::Thrift), "there is room to have");
+        compact(&mut slab, Need::Thrift);
+        assert_eq!(slab.heap_bytes(), 0);
+    }
+}
+
+#[test]
+fn copying_bodies_takes_little_memory_of_its_own() {
+    let mut state = 7;
+    let mut slab = Slab::default();
+    let mut slots: Vec<u32> = (0..60_000).map(|_| slab.insert(plain(1000))).collect();
+    while slots.len() > 30_000 {
+        let slot = slots.swap_remove(random(&mut state) % slots.len());
+        slab.remove(slot);
+    }
+    let before = slab.heap_bytes();
+    while slab.compact(Need::Room) {
+        let held = slab.heap_bytes();
+        assert!(held < before + before / 8, "{held} bytes of {before}");
+    }
+    assert!(slab.heap_bytes() < before / 8 * 5);
 }
 
 #[test]
