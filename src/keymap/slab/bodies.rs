@@ -96,7 +96,7 @@ impl Block {
     /// What copying the rest would give back, in bytes, where it is worth it.
     fn spare_bytes(&self) -> usize {
         let gone = self.written - self.live;
-        if !self.is_open && gone >= self.written / SPARSE_PARTS {
+        if gone > 0 && gone >= self.written / SPARSE_PARTS {
             gone
         } else {
             0
@@ -119,11 +119,12 @@ impl Bodies {
             return (body, Home::Alone);
         }
         let number = self.open_for(len);
-        let block = self.block(number);
-        block.rest.extend_from_slice(&body);
-        block.written += len;
-        block.live += len;
-        let packed = block.rest.split().freeze();
+        let packed = self.change(number, |block| {
+            block.rest.extend_from_slice(&body);
+            block.written += len;
+            block.live += len;
+            block.rest.split().freeze()
+        });
         self.written_bytes += len;
         (packed, Home::Block(number))
     }
@@ -157,6 +158,11 @@ impl Bodies {
 
     /// Marks the sparsest blocks: what is left of them is to be copied.
     pub(super) fn close_sparse(&mut self) {
+        if let Some(number) = self.open
+            && self.block(number).spare_bytes() > 0
+        {
+            self.close_open();
+        }
         let mut left = LEAVING_BYTES_MIN.max(self.written_bytes / LEAVING_PARTS);
         let mut live_by_fill = [0; SPARSE_PARTS + 1];
         let is_sparse = |block: &&mut Block| block.spare_bytes() > 0 && !block.is_leaving;
@@ -218,24 +224,19 @@ impl Bodies {
 
     /// Gives back the block that is being written, where no body is left in any.
     pub(super) fn end_all(&mut self) {
-        if let Some(number) = self.open.take() {
-            self.change(number, |block| block.is_open = false);
-            self.end_if_empty(number);
-        }
+        self.close_open();
         self.blocks = Vec::new();
         self.free = FreeNumbers::default();
     }
 
     /// The number of a block with room for so many bytes.
     fn open_for(&mut self, len: usize) -> u32 {
-        if let Some(number) = self.open {
-            if self.block(number).rest.capacity() >= len {
-                return number;
-            }
-            self.open = None;
-            self.change(number, |block| block.is_open = false);
-            self.end_if_empty(number);
+        if let Some(number) = self.open
+            && self.block(number).rest.capacity() >= len
+        {
+            return number;
         }
+        self.close_open();
         let number = match self.free.lowest() {
             Some(number) => {
                 self.free.take(number);
@@ -251,18 +252,27 @@ impl Bodies {
         number
     }
 
+    /// Has the next body go to another block.
+    fn close_open(&mut self) {
+        if let Some(number) = self.open.take() {
+            self.block(number).is_open = false;
+            self.end_if_empty(number);
+        }
+    }
+
     fn block(&mut self, number: u32) -> &mut Block {
         let block = self.blocks[number as usize].as_mut();
         block.expect("a body's block is there")
     }
 
     /// Changes a block and what is counted of it.
-    fn change(&mut self, number: u32, change: impl FnOnce(&mut Block)) {
+    fn change<T>(&mut self, number: u32, change: impl FnOnce(&mut Block) -> T) -> T {
         let block = self.block(number);
         let before = block.spare_bytes();
-        change(block);
+        let changed = change(block);
         let now = block.spare_bytes();
         self.spare_bytes = self.spare_bytes - before + now;
+        changed
     }
 
     /// Gives a block back in which no body is left, once nobody reads it.

@@ -28,6 +28,10 @@ const SPARE_BYTES_MIN: usize = 1024 * 1024;
 /// The same where there is no other room.
 const SPARE_BYTES_MIN_FULL: usize = 512 * 1024;
 
+/// The same for bodies in a slab of few slots, for so many of which one byte is worth a pass.
+const BODY_BYTES_MIN_FULL: usize = 64 * 1024;
+const SLOTS_PER_BYTE: usize = 4;
+
 /// How much of the memory that holds records, places of large values or slots is not worth a pass:
 /// one part of so many.
 const SPARE_PARTS: usize = 8;
@@ -109,7 +113,11 @@ impl Slab {
     }
 
     fn is_worth_for_large(&self, need: Need) -> bool {
-        is_worth(need, self.spare_large_bytes(), self.large.memory_bytes())
+        let (spare, memory) = (self.spare_large_bytes(), self.large.memory_bytes());
+        let few = self.places.len() / SLOTS_PER_BYTE;
+        let min = few.clamp(BODY_BYTES_MIN_FULL, SPARE_BYTES_MIN_FULL);
+        is_worth(need, spare, memory)
+            || need == Need::Room && spare >= min && spare >= memory / SPARE_PARTS_FULL
     }
 
     /// Closes what is to be emptied. `None` where it is empty.

@@ -235,6 +235,18 @@ fn little_waste_starts_a_pass_only_where_room_is_wanted() {
 }
 
 #[test]
+fn bodies_of_a_small_slab_make_room_for_others() {
+    let mut slab = Slab::default();
+    let slots: Vec<u32> = (0..200).map(|_| slab.insert(plain(10_000))).collect();
+    slots.iter().step_by(4).for_each(|slot| slab.remove(*slot));
+    assert!(!slab.wants_compaction(Need::Thrift), "that is little");
+    assert!(slab.reclaimable_bytes() > 50 * 9000);
+    compact(&mut slab, Need::Room);
+    let held = slab.heap_bytes();
+    assert!(held < 170 * 10_000, "{held} bytes for 150 bodies of 10 kB");
+}
+
+#[test]
 fn a_body_that_is_read_stays_counted_until_its_reader_lets_go() {
     for count in [1, 5000] {
         let mut slab = Slab::default();
