@@ -14,7 +14,7 @@ use kvstore::http;
 use kvstore::lifecycle::{Lifecycle, Stage};
 use kvstore::model::{ContentType, Key, Mutation};
 use kvstore::server;
-use kvstore::store::{SET_MANY_MAX, Store};
+use kvstore::store::Store;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,14 +129,14 @@ fn measured(system: &SystemRunner, requests: impl Future<Output = ()>) {
 }
 
 async fn fill(store: &Store) {
-    let keys: Vec<usize> = (0..KEYS).collect();
-    for keys in keys.chunks(SET_MANY_MAX) {
-        let set = |number: &usize| {
-            let key = Key::parse(text(*number).into(), 1024).expect("the key is short");
-            Mutation::set(key, ContentType::JSON, Bytes::from_static(VALUE.as_bytes()))
-        };
-        let written = store.set_many(0, keys.iter().map(set).collect()).await;
-        assert!(written.is_ok());
+    let mut batch = store.batch();
+    for number in 0..KEYS {
+        let key = Key::parse(text(number).into(), 1024).expect("the key is short");
+        let set = Mutation::set(key, ContentType::JSON, Bytes::from_static(VALUE.as_bytes()));
+        batch.push(number as u64, set);
+        if batch.is_full(usize::MAX) || number == KEYS - 1 {
+            assert_eq!(batch.make().await.failure, None);
+        }
     }
     // Merges would be counted along.
     loop {

@@ -43,7 +43,7 @@ fn get(criterion: &mut Criterion) {
     receiver.recv().expect("the shard is hosted");
     for (place, store) in [("shard on this thread", here), ("shard on another", there)] {
         let set = Mutation::set(key(), ContentType::JSON, "1".into());
-        system.block_on(store.set(set)).expect("it is set");
+        system.block_on(store.change(set)).expect("it is set");
         group.bench_function(place, |bencher| {
             bencher.iter(|| {
                 let value = system

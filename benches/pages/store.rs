@@ -9,9 +9,6 @@ use kvstore::store::{Store, StoreOptions};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// How many keys go into a message.
-const BATCH: usize = 64;
-
 const SHARDS: usize = 2;
 
 pub struct Hosted {
@@ -57,18 +54,13 @@ impl Hosted {
     }
 
     async fn fill(&self, keys: &[String]) {
-        let mut batches = vec![Vec::new(); SHARDS];
-        for key in keys {
+        let mut batch = self.store.batch();
+        for (number, key) in (1..).zip(keys) {
             let key = Key::parse(key.clone().into(), 1024).expect("the names are keys");
-            let shard = self.store.owner(&key);
-            batches[shard].push(Mutation::set(key, ContentType::JSON, "1".into()));
-            if batches[shard].len() == BATCH {
-                let batch = std::mem::take(&mut batches[shard]);
-                self.store.set_many(shard, batch).await.expect("it is set");
+            batch.push(number, Mutation::set(key, ContentType::JSON, "1".into()));
+            if batch.is_full(usize::MAX) || number as usize == keys.len() {
+                assert_eq!(batch.make().await.failure, None);
             }
-        }
-        for (shard, batch) in batches.into_iter().enumerate() {
-            self.store.set_many(shard, batch).await.expect("it is set");
         }
         // One merge may lead to the next, which is begun by the shard's next message.
         let patience = Duration::from_secs(60);

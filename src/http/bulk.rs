@@ -1,21 +1,18 @@
 //! `POST /set` with `application/x-ndjson`: many upserts from one streamed body, in constant
 //! memory.
 //!
-//! Lines go to their shards in messages of at most [`SET_MANY_MAX`] changes, and a message is sent
-//! only when the one before it was answered, so that lines of one key apply in their order.
+//! Lines are made in batches, and a batch begins only when the one before it was answered, so that
+//! lines of one key apply in their order.
 
 use super::State;
 use super::body::{begin_bulk, next_chunk};
 use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
 use super::lines::{self, Form};
 use super::problem::{Code, Problem, Progress};
-use crate::model::Mutation;
-use crate::store::message::Stopped;
-use crate::store::{SET_MANY_MAX, StoreError};
+use crate::store::{Batch, BatchChanged};
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Buf, BytesMut};
-use futures_util::future::join_all;
 use memchr::memchr;
 use serde_json::json;
 
@@ -67,10 +64,8 @@ struct Bulk<'a> {
     state: &'a State,
     /// Lines seen.
     lines: u64,
-    /// Changes to send, by shard, each with its line.
-    pending: Vec<Vec<(u64, Mutation)>>,
-    /// What the values of these take, in bytes.
-    pending_bytes: usize,
+    /// Changes to make, each with its line.
+    pending: Batch,
     progress: Progress,
     /// What the body takes of the budget.
     charge: Charge,
@@ -78,12 +73,10 @@ struct Bulk<'a> {
 
 impl<'a> Bulk<'a> {
     fn new(state: &'a State, charge: Charge) -> Self {
-        let shards = state.store.shards();
         Self {
             state,
             lines: 0,
-            pending: (0..shards).map(|_| Vec::new()).collect(),
-            pending_bytes: 0,
+            pending: state.store.batch(),
             progress: Progress::default(),
             charge,
         }
@@ -126,10 +119,8 @@ impl<'a> Bulk<'a> {
         };
         match parsed {
             Ok(mutation) => {
-                self.pending_bytes += mutation.body_bytes();
-                let shard = &mut self.pending[self.state.store.owner(&mutation.key)];
-                shard.push((self.lines, mutation));
-                if shard.len() == SET_MANY_MAX || self.pending_bytes > PENDING_BYTES_MAX {
+                self.pending.push(self.lines, mutation);
+                if self.pending.is_full(PENDING_BYTES_MAX) {
                     self.flush().await?;
                 }
                 Ok(())
@@ -142,33 +133,11 @@ impl<'a> Bulk<'a> {
         }
     }
 
-    /// Sends what is pending to all shards at once and counts what they did.
+    /// Makes what is pending and counts what was done.
     async fn flush(&mut self) -> Result<(), Problem> {
-        let store = &self.state.store;
-        self.pending_bytes = 0;
-        let pending = self.pending.iter_mut().enumerate();
-        let sent = pending.filter(|(_, changes)| !changes.is_empty());
-        let answers = join_all(sent.map(|(shard, changes)| {
-            let (lines, mutations): (Vec<u64>, Vec<Mutation>) = changes.drain(..).unzip();
-            async move { (lines, store.set_many(shard, mutations).await) }
-        }));
-        let mut failure: Option<(u64, StoreError)> = None;
-        for (lines, answer) in answers.await {
-            let stopped = match answer {
-                Ok(written) => {
-                    self.progress.created += written.created;
-                    self.progress.updated += written.updated;
-                    written.stopped
-                }
-                Err(error) => Some(Stopped { at: 0, error }),
-            };
-            if let Some(Stopped { at, error }) = stopped {
-                let line = lines[at];
-                if failure.as_ref().is_none_or(|(first, _)| line < *first) {
-                    failure = Some((line, error));
-                }
-            }
-        }
+        let BatchChanged { counts, failure } = self.pending.make().await;
+        self.progress.created += counts.created;
+        self.progress.updated += counts.updated;
         match failure {
             Some((line, error)) => Err(self.fail(Problem::in_bulk(error), line)),
             None => Ok(()),

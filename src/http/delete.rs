@@ -2,16 +2,18 @@
 
 use super::problem::{Code, Problem};
 use super::{State, parameters, path_key, unsupported};
-use crate::model::Mutation;
+use crate::model::{Changed, Mutation};
 use actix_web::{HttpRequest, HttpResponse};
 
 pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
     unsupported::in_change(request)?;
     let key = path_key(request, "/delete/", &state.limits)?;
-    match state.store.delete(Mutation::delete(key)).await? {
-        Some(_) => Ok(HttpResponse::NoContent().finish()),
-        None => {
+    match state.store.change(Mutation::delete(key)).await? {
+        Changed::Deleted(_) | Changed::Created(_) | Changed::Updated(_) => {
+            Ok(HttpResponse::NoContent().finish())
+        }
+        Changed::Absent => {
             let detail = "the key names no value, so there was nothing to delete";
             Err(Problem::new(Code::KeyNotFound, detail))
         }

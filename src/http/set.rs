@@ -5,7 +5,7 @@ use super::get::entity_tag;
 use super::lines::{self, Form};
 use super::problem::{Code, Problem};
 use super::{State, bulk, parameters, path_key, unsupported};
-use crate::model::{ContentType, Key, Mutation};
+use crate::model::{Changed, ContentType, Key, Mutation};
 use actix_web::dev::Payload;
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
@@ -122,9 +122,11 @@ async fn apply(
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let key: Key = mutation.key.clone();
-    let written = state.store.set(mutation).await?;
+    let changed = state.store.change(mutation).await?;
     let mut response = HttpResponse::Ok();
-    response.insert_header((ETAG, entity_tag(written.revision)));
+    if let Some(revision) = changed.revision() {
+        response.insert_header((ETAG, entity_tag(revision)));
+    }
     let form = stored_as.as_ref().map(ContentType::as_str);
     let form = form.filter(|form| {
         let essence = form.split(';').next().unwrap_or_default();
@@ -132,7 +134,7 @@ async fn apply(
     });
     Ok(response.json(SetResponse {
         key: key.as_str(),
-        created: written.created,
+        created: matches!(changed, Changed::Created(_)),
         content_type: form,
     }))
 }

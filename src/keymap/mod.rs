@@ -50,21 +50,31 @@ mod table;
 mod tests;
 
 pub use ahead::{AHEAD_MAX, LookAhead};
-pub use index::{Finish, IndexStats, KeyIndex, Room};
+pub use index::{Finish, IndexStats, KeyIndex, Room, Spot};
 pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
 pub use segment::PartBytes;
-pub use slab::Need;
+pub use slab::{Head, Need};
 
 use crate::model::{Filter, Key, Value};
 use slab::Slab;
+use std::convert::Infallible;
 
 /// An ordered map from keys to values.
 #[derive(Debug, Default)]
 pub struct KeyMap {
     index: KeyIndex,
     values: Slab,
+}
+
+/// What is to become of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It names this value.
+    Set(Value),
+    /// It names nothing.
+    Remove,
 }
 
 impl KeyMap {
@@ -80,38 +90,59 @@ impl KeyMap {
 
     /// The value of `key`. A body over 255 bytes is shared, not copied.
     pub fn get(&self, key: &Key) -> Option<Value> {
-        let slot = self.find(key)?;
-        Some(self.values.get(slot))
+        let spot = self.find(key)?;
+        Some(self.values.get(spot.slot))
+    }
+
+    /// What is known of the value of `key` without its body.
+    pub fn head(&self, key: &Key) -> Option<Head> {
+        let spot = self.find(key)?;
+        Some(self.values.head(spot.slot))
+    }
+
+    /// Makes the change that is decided on once it is known what `key` names now, and returns that.
+    /// Finds the key once.
+    ///
+    /// # Errors
+    /// What is decided; nothing is changed then.
+    pub fn change<E>(
+        &mut self,
+        key: &Key,
+        decide: impl FnOnce(Option<Head>) -> Result<Decision, E>,
+    ) -> Result<Option<Head>, E> {
+        let spot = self.find(key);
+        let before = spot.map(|spot| self.values.head(spot.slot));
+        match (decide(before)?, spot) {
+            (Decision::Set(value), Some(spot)) => self.values.replace(spot.slot, value),
+            (Decision::Set(value), None) => {
+                let slot = self.values.insert(value);
+                self.index.insert(key.as_bytes(), slot);
+            }
+            (Decision::Remove, Some(spot)) => {
+                self.index.remove_at(spot, key.as_bytes());
+                self.values.remove(spot.slot);
+            }
+            (Decision::Remove, None) => {}
+        }
+        Ok(before)
     }
 
     /// Makes `key` name `value` and returns whether it named nothing before.
     pub fn set(&mut self, key: &Key, value: Value) -> bool {
-        match self.find(key) {
-            Some(slot) => {
-                self.values.replace(slot, value);
-                false
-            }
-            None => {
-                let slot = self.values.insert(value);
-                self.index.insert(key.as_bytes(), slot);
-                true
-            }
-        }
+        let set = |_| Ok::<_, Infallible>(Decision::Set(value));
+        let Ok(before) = self.change(key, set);
+        before.is_none()
     }
 
     /// Makes `key` name nothing and returns whether it named something before.
     pub fn delete(&mut self, key: &Key) -> bool {
-        match self.index.remove(key.as_bytes()) {
-            Some(slot) => {
-                self.values.remove(slot);
-                true
-            }
-            None => false,
-        }
+        let remove = |_| Ok::<_, Infallible>(Decision::Remove);
+        let Ok(before) = self.change(key, remove);
+        before.is_some()
     }
 
-    /// The slot of a key, whose value is read meanwhile, so that the cache misses overlap.
-    fn find(&self, key: &Key) -> Option<u32> {
+    /// Where a key is; its value is read meanwhile, so that the cache misses overlap.
+    fn find(&self, key: &Key) -> Option<Spot> {
         let ahead = |slot| self.values.prefetch(slot);
         self.index.find_with(key.as_bytes(), ahead)
     }

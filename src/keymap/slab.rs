@@ -38,6 +38,15 @@ const NONE: u32 = u32::MAX;
 /// How many free slots are taken off the end with each that is freed.
 const TRIM_STEPS: usize = 16;
 
+/// What is known of a value without its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Which change made it.
+    pub revision: Revision,
+    /// How long its body is.
+    pub body_bytes: usize,
+}
+
 /// A growing list of values whose free slots are used again, the lowest first.
 #[derive(Debug, Default)]
 pub(super) struct Slab {
@@ -65,12 +74,32 @@ impl Slab {
         let record = self.records.get(place);
         let [content_type, len, revision @ ..] = head(record);
         let body = &record[HEAD_BYTES..HEAD_BYTES + usize::from(len)];
-        let [a, b, c, d, e, f] = revision;
-        let offset = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         Value {
             content_type: self.types.get(content_type).clone(),
             body: Bytes::copy_from_slice(body),
-            revision: Revision(self.first_revision.wrapping_add(offset)),
+            revision: self.revision(revision),
+        }
+    }
+
+    fn revision(&self, [a, b, c, d, e, f]: [u8; 6]) -> Revision {
+        let offset = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+        Revision(self.first_revision.wrapping_add(offset))
+    }
+
+    /// What is known of the value of a slot that holds one, without its body.
+    pub(super) fn head(&self, slot: u32) -> Head {
+        let place = self.places.get(slot);
+        if place & LARGE != 0 {
+            let value = self.large.get(place & !LARGE);
+            return Head {
+                revision: value.revision,
+                body_bytes: value.body.len(),
+            };
+        }
+        let [_, len, revision @ ..] = head(self.records.get(place));
+        Head {
+            revision: self.revision(revision),
+            body_bytes: usize::from(len),
         }
     }
 

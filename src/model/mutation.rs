@@ -44,13 +44,29 @@ pub enum Expiry {
     Never,
 }
 
-/// A change that was made.
+/// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// The number of the change.
-    pub revision: Revision,
-    /// Whether the key named nothing before.
-    pub created: bool,
+pub enum Changed {
+    /// The key named nothing before.
+    Created(Revision),
+    /// The key named another value before.
+    Updated(Revision),
+    /// The key named a value before, and names nothing now.
+    Deleted(Revision),
+    /// A key was to be removed that named nothing.
+    Absent,
+}
+
+impl Changed {
+    /// The number of the change, where one was made.
+    pub fn revision(self) -> Option<Revision> {
+        match self {
+            Self::Created(revision) | Self::Updated(revision) | Self::Deleted(revision) => {
+                Some(revision)
+            }
+            Self::Absent => None,
+        }
+    }
 }
 
 impl Mutation {

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use crate::keymap::{IndexStats, Page};
-use crate::model::{Filter, Mutation, Revision, Value, Written};
+use crate::model::{Changed, Filter, Key, Mutation, Value};
 use actix::Message;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,11 +11,11 @@ use tokio::sync::OwnedSemaphorePermit;
 /// travels with the message, not with its sender, so that senders who go away do not let in more
 /// than the bound.
 #[derive(Debug)]
-pub struct Admitted<M> {
+pub(super) struct Admitted<M> {
     /// The message.
-    pub message: M,
+    pub(super) message: M,
     /// Its place among the messages in flight; health and metrics need none.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<M: Message> Message for Admitted<M> {
@@ -25,92 +25,116 @@ impl<M: Message> Message for Admitted<M> {
 /// Asks for the value of a key.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Option<Value>, StoreError>")]
-pub struct Get {
+pub(super) struct Get {
     /// The key.
-    pub key: crate::model::Key,
+    pub(super) key: Key,
 }
 
-/// Asks to make a change that sets a key.
+/// Asks to make a change.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Written, StoreError>")]
-pub struct Set {
+#[rtype(result = "Result<Changed, StoreError>")]
+pub(super) struct Change {
     /// The change.
-    pub mutation: Mutation,
+    pub(super) mutation: Mutation,
 }
 
-/// Asks to make many changes that set keys, in their order.
+/// Asks to make many changes, in their order.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<ManyWritten, StoreError>")]
-pub struct SetMany {
+#[rtype(result = "Result<ManyChanged, StoreError>")]
+pub(super) struct ChangeMany {
     /// The changes.
-    pub mutations: Vec<Mutation>,
-}
-
-/// Asks to make a change that removes a key. The answer is the number of the change, or `None`
-/// where the key named nothing.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Option<Revision>, StoreError>")]
-pub struct Delete {
-    /// The change.
-    pub mutation: Mutation,
+    pub(super) mutations: Vec<Mutation>,
 }
 
 /// Asks for some of the keys that match.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Found, StoreError>")]
-pub struct Search {
+pub(super) struct Search {
     /// Which keys.
-    pub filter: Arc<Filter>,
+    pub(super) filter: Arc<Filter>,
     /// Only keys above this one; all where it is empty.
-    pub after: Box<[u8]>,
+    pub(super) after: Box<[u8]>,
     /// At most so many.
-    pub limit: usize,
+    pub(super) limit: usize,
     /// Whether the total is asked for too, from the same moment as the keys.
-    pub total: Total,
+    pub(super) total: Total,
 }
 
 /// Asks how many keys there are, and what the shard is made of.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Counted, StoreError>")]
-pub struct Count;
+pub(super) struct Count;
 
 /// Whether a search needs the number of all matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Total {
+pub(super) enum Total {
     /// It does.
     Wanted,
     /// It does not.
     Known,
 }
 
-/// What became of a [`SetMany`].
+/// What became of a [`ChangeMany`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ManyWritten {
+pub(super) struct ManyChanged {
+    /// What became of the changes that were made.
+    pub(super) counts: ChangeCounts,
+    /// What ended it early.
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// How many changes of many had which effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeCounts {
     /// Changes that made a key.
     pub created: u64,
     /// Changes of a key that there was.
     pub updated: u64,
-    /// What ended it early.
-    pub stopped: Option<Stopped>,
+    /// Changes that removed a key.
+    pub deleted: u64,
+    /// Removals of a key that named nothing.
+    pub absent: u64,
 }
 
-/// Why a [`SetMany`] ended early.
+impl ChangeCounts {
+    /// Counts one more.
+    pub(super) fn add(&mut self, changed: Changed) {
+        let count = match changed {
+            Changed::Created(_) => &mut self.created,
+            Changed::Updated(_) => &mut self.updated,
+            Changed::Deleted(_) => &mut self.deleted,
+            Changed::Absent => &mut self.absent,
+        };
+        *count += 1;
+    }
+}
+
+impl std::ops::AddAssign for ChangeCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.created += other.created;
+        self.updated += other.updated;
+        self.deleted += other.deleted;
+        self.absent += other.absent;
+    }
+}
+
+/// Why a [`ChangeMany`] ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stopped {
+pub(super) struct Stopped {
     /// The first change that was not made, from 0 on. Of those after it the memory engine made
     /// none, another engine perhaps some.
-    pub at: usize,
+    pub(super) at: usize,
     /// Why it was not.
-    pub error: StoreError,
+    pub(super) error: StoreError,
 }
 
 /// What a [`Search`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub(super) struct Found {
     /// Keys, and where to go on.
-    pub page: Page,
+    pub(super) page: Page,
     /// The number of all matches of the shard, where it was asked for.
-    pub total: usize,
+    pub(super) total: usize,
 }
 
 /// What a [`Count`] answers.

@@ -1,7 +1,8 @@
 //! A search over all shards: their pages merged in key order.
 
+use super::admission::Manner;
 use super::message::{Search, Total};
-use super::{Admission, Store, StoreError};
+use super::{Store, StoreError};
 use crate::keymap::Page;
 use crate::model::{Filter, KeyList, Query};
 use futures_util::future::try_join_all;
@@ -64,7 +65,7 @@ impl Store {
                 limit,
                 total: Total::Wanted,
             };
-            self.search_shard(shard, search, Admission::Refuse)
+            self.search_shard(shard, search, Manner::Refuse)
         }));
         let found = found.await?;
         Ok(Searched {
@@ -139,7 +140,7 @@ impl Pages {
                     limit,
                     total: Total::Known,
                 };
-                let asked = self.store.search_shard(shard, search, Admission::Wait);
+                let asked = self.store.search_shard(shard, search, Manner::Wait);
                 Some(async move {
                     *share = asked.await?.page.into();
                     Ok::<(), StoreError>(())

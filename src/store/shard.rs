@@ -1,211 +1,259 @@
 //! The memory engine's actor: one share of the keys, on the thread that it was started on.
 //!
-//! It handles one message at a time and works at most about 200 µs on each. A panic inside a
-//! message is caught there: handlers change the map last, so that no key is lost.
+//! Messages of clients join its [`Turn`], whose end works them off in order. It works at most about
+//! 200 µs on each.
 
-mod room;
+mod share;
 
 use super::StoreError;
+use super::abort::{BROKEN, abort};
 use super::merger::JobDone;
-use super::message::{
-    Admitted, Count, Counted, Delete, Found, Get, ManyWritten, Search, Set, SetMany, Stopped, Total,
+use super::message::{Admitted, Change, ChangeMany, Count, Counted};
+use super::shared::{Fit, HEARTBEAT, Shared};
+use super::turn::{Ask, Asked, First, Joining, Turn};
+use crate::keymap::{AHEAD_MAX, Need};
+use actix::{
+    Actor, ActorFuture, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture,
 };
-use super::parked::{Answer, ParkedWrites};
-use super::shared::{HEARTBEAT, Held, Shared};
-use super::waiting::{AnswerGets, Queued, WaitingGet, WaitingGets};
-use crate::keymap::{AHEAD_MAX, KeyMap, Room};
-use crate::model::{Change, Condition, Expiry, Mutation, Revision, Value, Written};
-use actix::{Actor, AsyncContext, Context, Handler, WrapFuture};
-use room::{Compaction, Wanted};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use share::{BULK_BYTES, Share, Wanted, caught};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// For how long an actor works off searches and bulk writes before it lets the connections of its
+/// For how long an actor works off searches and bulk changes before it lets the connections of its
 /// thread have a turn.
 const TURN: Duration = Duration::from_micros(250);
+
+/// How long others have the thread between two steps of compaction, which take 100 µs or so.
+const COMPACTION_PAUSE: Duration = Duration::from_millis(1);
 
 /// Owns one share of the keys.
 #[derive(Debug)]
 pub(super) struct ShardActor {
     shard: usize,
-    map: KeyMap,
-    last_revision: u64,
-    /// Reads that wait for the end of the turn.
-    gets: WaitingGets,
-    /// Where they are while they are answered; empty between.
-    answering: Vec<WaitingGet>,
-    /// When the first search or bulk write of this turn came.
-    turn_began: Option<Instant>,
-    /// Writes that wait for room in the map, in bulk and single.
-    parked_bulk: ParkedWrites,
-    parked_single: ParkedWrites,
-    /// Whether a turn was asked for in which the next of them is made.
-    is_unparking: bool,
+    share: Share,
+    turn: Turn,
     compaction: Compaction,
-    held: Held,
     shared: Arc<Shared>,
 }
 
+/// Whether values are being moved together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compaction {
+    Idle,
+    /// A turn was asked for in which the next step is taken.
+    Asked,
+    /// A step panicked. There is no next one, since that would too.
+    Failed,
+}
+
+/// The future that works the queue off at the end of each turn. It never ends.
+struct EndTurn;
+
 impl ShardActor {
-    /// An empty share, whose revisions start at a random number.
+    /// An empty share.
     ///
     /// # Errors
     /// Where the system gives no random number.
     pub(super) fn new(shard: usize, shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
         Ok(Self {
             shard,
-            map: KeyMap::default(),
-            last_revision: getrandom::u64()?,
-            gets: WaitingGets::default(),
-            answering: Vec::new(),
-            turn_began: None,
-            parked_bulk: ParkedWrites::default(),
-            parked_single: ParkedWrites::default(),
-            is_unparking: false,
+            share: Share::new(shared.clone())?,
+            turn: Turn::default(),
             compaction: Compaction::Idle,
-            held: Held::default(),
             shared,
         })
     }
 
-    /// Ends a turn of the actor: answers the reads that wait.
-    pub(super) fn end_turn(&mut self) {
-        self.turn_began = None;
-        self.answer_gets();
-    }
-
-    /// What precedes a message that may take long.
-    fn begin_long(&mut self) {
-        self.answer_gets();
-        self.turn_began.get_or_insert_with(Instant::now);
-    }
-
-    /// What follows a message that may take long: where the turn has been long too, others have
-    /// theirs before the next message. An actor works off all that is in its mailbox otherwise, and
-    /// with searches of many connections that is milliseconds in which none of them is answered.
-    fn end_long(&mut self, context: &mut Context<Self>) {
-        if self.turn_began.is_some_and(|began| began.elapsed() > TURN) {
-            self.turn_began = None;
-            // Turns that end so leave time for one of the actor's futures only, which may not be
-            // the one that shows that it is alive.
-            self.shared.beat(self.shard);
-            context.wait(tokio::task::yield_now().into_actor(self));
-        }
-    }
-
-    /// Answers the reads that wait.
-    fn answer_gets(&mut self) {
-        if self.gets.len() == 0 {
-            return;
-        }
-        let mut gets = std::mem::take(&mut self.answering);
-        self.gets.take(&mut gets);
-        // Were there a panic, it would be in each of the reads too, which answer it. A single one
-        // fetches ahead by itself what it reads.
-        let keys = gets.iter().map(WaitingGet::key);
-        let ahead = match gets.len() {
-            1 => None,
-            _ => caught(|| Ok(self.map.look_ahead(keys))).ok(),
-        };
-        // Whoever gave up is told nothing, and costs nothing.
-        let wanted = gets.drain(..).enumerate();
-        for (at, get) in wanted.filter(|(_, get)| !get.is_abandoned()) {
-            let answer = caught(|| match &ahead {
-                Some(ahead) => Ok(ahead.get(at, get.key())),
-                None => Ok(self.map.get(get.key())),
-            });
-            get.answer(answer);
-        }
-        self.answering = gets;
-    }
-
-    fn set(&mut self, mutation: Mutation) -> Result<Written, StoreError> {
-        let Mutation {
-            key,
-            change,
-            condition: Condition::Always,
-            expires_at: Expiry::Never,
-        } = mutation;
-        let Change::Set { content_type, body } = change else {
-            unreachable!("`Set` and `SetMany` are made of changes that set");
-        };
-        self.check_room_for(&key, body.len())?;
-        let revision = self.next_revision();
-        let value = Value {
-            content_type,
-            body,
-            revision,
-        };
-        let created = self.map.set(&key, value);
-        Ok(Written { revision, created })
-    }
-
-    fn set_many(&mut self, mutations: Vec<Mutation>) -> ManyWritten {
-        let mut written = ManyWritten::default();
-        for mutation in mutations {
-            match self.guard(|shard| shard.set(mutation)) {
-                Ok(Written { created: true, .. }) => written.created += 1,
-                Ok(Written { created: false, .. }) => written.updated += 1,
-                Err(error) => {
-                    let at = (written.created + written.updated) as usize;
-                    written.stopped = Some(Stopped { at, error });
-                    break;
+    /// Works off what was asked, in order. Where searches and bulk changes have taken long, others have
+    /// their turn before the rest.
+    fn work_off(&mut self, context: &mut Context<Self>) {
+        let mut began = None;
+        while let Some(first) = self.turn.first(AHEAD_MAX) {
+            match first {
+                First::Gets(count) => self.answer_gets(count),
+                First::Changes(count) => {
+                    if count > 1 {
+                        let keys = self.turn.keys().take(count);
+                        // Were there a panic, it would be in each of the changes too.
+                        let _ahead = caught(|| Ok(self.share.map.look_ahead(keys)));
+                    }
+                    (0..count).for_each(|_| self.carry_out_next());
+                    self.follow_up(context);
+                }
+                First::Long => {
+                    let began = *began.get_or_insert_with(Instant::now);
+                    self.carry_out_next();
+                    self.follow_up(context);
+                    if began.elapsed() > TURN {
+                        return self.pause(context);
+                    }
                 }
             }
         }
-        written
+        self.go_on_with_held(context);
     }
 
-    fn delete(&mut self, mutation: &Mutation) -> Option<Revision> {
-        let Mutation {
-            key,
-            change: _,
-            condition: Condition::Always,
-            expires_at: Expiry::Never,
-        } = mutation;
-        let revision = self.next_revision();
-        self.map.delete(key).then_some(revision)
-    }
-
-    fn next_revision(&mut self) -> Revision {
-        self.last_revision = self.last_revision.wrapping_add(1);
-        Revision(self.last_revision)
-    }
-
-    /// Runs a handler; a panic in it becomes an error. The panic hook logs where it was.
-    pub(super) fn guard<T>(
-        &mut self,
-        handler: impl FnOnce(&mut Self) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        caught(|| handler(self))
-    }
-
-    /// What follows every change: count the bytes, and hand out jobs.
-    fn changed(&mut self, context: &mut Context<Self>) {
-        let now = Held {
-            bytes: self.map.heap_bytes(),
-            merging_bytes: self.map.merging_bytes(),
-            reclaimable_bytes: match self.compaction {
-                Compaction::Idle | Compaction::Asked => self.map.reclaimable_bytes(),
-                Compaction::Failed => 0,
-            },
+    /// Answers so many reads together. A single one fetches ahead by itself what it reads.
+    fn answer_gets(&mut self, count: usize) {
+        let map = &self.share.map;
+        let ahead = match count {
+            1 => None,
+            _ => caught(|| Ok(map.look_ahead(self.turn.keys().take(count)))).ok(),
         };
-        self.shared.recount(&mut self.held, now);
-        self.hand_out_jobs(context);
+        for at in 0..count {
+            let Some(Ask { message, asker }) = self.turn.take_get() else {
+                break;
+            };
+            if !asker.is_abandoned() {
+                asker.answer(caught(|| match &ahead {
+                    Some(ahead) => Ok(ahead.get(at, &message.key)),
+                    None => Ok(map.get(&message.key)),
+                }));
+            }
+        }
+    }
+
+    /// Carries out what is first in the queue. Who gave up is told nothing, and knows it at most undone.
+    fn carry_out_next(&mut self) {
+        match self.turn.take() {
+            None => {}
+            Some(Asked::Get(Ask { message, asker })) => {
+                asker.answer(caught(|| Ok(self.share.map.get(&message.key))));
+            }
+            Some(Asked::Search(Ask { message, asker })) => {
+                asker.answer(self.share.search(&message));
+            }
+            Some(Asked::Change(ask)) => {
+                let wanted = self.share.wanted(&ask.message.mutation);
+                // A removal goes past those that wait.
+                let is_next = self.turn.held.is_empty() || wanted == Wanted::NOTHING;
+                if is_next && self.share.has_room(wanted) {
+                    self.change(ask);
+                } else {
+                    self.turn.held.push_back(ask);
+                }
+            }
+            Some(Asked::ChangeMany(ask)) => {
+                let wanted = Share::wanted_in_bulk(&ask.message.mutations);
+                if self.turn.held_bulk.is_empty() && self.share.has_room(wanted) {
+                    self.change_many(ask);
+                } else {
+                    self.turn.held_bulk.push_back(ask);
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, Ask { message, asker }: Ask<Change>) {
+        if !asker.is_abandoned() {
+            let changed = self.share.change(message.mutation);
+            self.recount();
+            asker.answer(changed);
+        }
+    }
+
+    fn change_many(&mut self, Ask { message, asker }: Ask<ChangeMany>) {
+        if !asker.is_abandoned() {
+            let changed = self.share.change_many(message.mutations);
+            self.recount();
+            asker.answer(Ok(changed));
+        }
+    }
+
+    /// Makes the changes that waited for room and have it; single ones first, since bulk needs more.
+    fn go_on_with_held(&mut self, context: &mut Context<Self>) {
+        let mut began = None;
+        while let Some(wanted) = self.wanted_by_held() {
+            if !self.share.has_room(wanted) {
+                if self.share.waits_for_compaction(wanted) {
+                    self.shared.want_room();
+                }
+                break;
+            }
+            match self.turn.held.pop_front() {
+                Some(ask) => self.change(ask),
+                None => {
+                    if let Some(ask) = self.turn.held_bulk.pop_front() {
+                        self.change_many(ask);
+                    }
+                }
+            }
+            self.follow_up(context);
+            if began.get_or_insert_with(Instant::now).elapsed() > TURN {
+                return self.pause(context);
+            }
+        }
+    }
+
+    /// What the next of the changes waits for that wait.
+    fn wanted_by_held(&self) -> Option<Wanted> {
+        let single = self.turn.held.front();
+        let single = single.map(|ask| self.share.wanted(&ask.message.mutation));
+        let bulk = || self.turn.held_bulk.front();
+        single.or_else(|| bulk().map(|ask| Share::wanted_in_bulk(&ask.message.mutations)))
+    }
+
+    /// Gives others of the thread a turn before the next message. An actor works off all that is in its
+    /// mailbox otherwise, and with searches of many connections that is milliseconds in which none of
+    /// them is answered.
+    fn pause(&self, context: &mut Context<Self>) {
+        // Turns that end so leave time for one of the actor's futures only, which may not be the one
+        // that shows that it is alive.
+        self.shared.beat(self.shard);
+        context.wait(tokio::task::yield_now().into_actor(self));
+    }
+
+    /// Counts what the share holds after a change.
+    fn recount(&mut self) {
+        self.share.recount(match self.compaction {
+            Compaction::Idle | Compaction::Asked => self.share.map.reclaimable_bytes(),
+            Compaction::Failed => 0,
+        });
+    }
+
+    /// What follows changes, and searches, which may ask for a merge: hands out jobs, and has values moved
+    /// together.
+    fn follow_up(&mut self, context: &mut Context<Self>) {
+        while let Some(job) = self.share.map.next_job() {
+            self.shared.merger.run(job, context.address().recipient());
+        }
         self.compact(context);
     }
 
-    fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
-        while let Some(job) = self.map.next_job() {
-            self.shared.merger.run(job, context.address().recipient());
+    /// Takes the next step of compaction in a turn of its own, where it is worth it.
+    fn compact(&mut self, context: &mut Context<Self>) {
+        // Less is asked for room, and most often there is nothing to do for either.
+        if self.compaction != Compaction::Idle || !self.share.map.wants_compaction(Need::Room) {
+            return;
         }
+        let need = if self.shared.fit(BULK_BYTES) != Fit::Now || self.shared.is_room_wanted() {
+            Need::Room
+        } else {
+            Need::Thrift
+        };
+        if !self.share.map.wants_compaction(need) {
+            return;
+        }
+        self.compaction = Compaction::Asked;
+        let pause = async move {
+            match need {
+                Need::Thrift => tokio::time::sleep(COMPACTION_PAUSE).await,
+                Need::Room => tokio::task::yield_now().await,
+            }
+        };
+        context.spawn(pause.into_actor(self).map(move |(), shard, context| {
+            let compacted = caught(|| Ok(shard.share.map.compact(need)));
+            shard.compaction = match compacted {
+                Ok(_) => Compaction::Idle,
+                Err(_) => Compaction::Failed,
+            };
+            shard.recount();
+            shard.follow_up(context);
+            shard.work_off(context);
+        }));
     }
-}
-
-/// Runs what may panic.
-fn caught<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(StoreError::Panicked))
 }
 
 impl Actor for ShardActor {
@@ -213,14 +261,12 @@ impl Actor for ShardActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.beat(self.shard);
-        context.spawn(AnswerGets);
+        context.spawn(EndTurn);
         context.run_interval(HEARTBEAT, |shard, context| {
             shard.shared.beat(shard.shard);
-            shard.parked_bulk.drop_abandoned();
-            shard.parked_single.drop_abandoned();
-            shard.want_room();
+            shard.turn.drop_abandoned();
             // What made room, or what wants some, may have happened in another shard.
-            shard.unpark(context);
+            shard.work_off(context);
             shard.compact(context);
         });
     }
@@ -233,99 +279,41 @@ impl Drop for ShardActor {
     }
 }
 
-impl Handler<Admitted<Get>> for ShardActor {
-    type Result = Queued;
+impl ActorFuture<ShardActor> for EndTurn {
+    type Output = ();
 
-    fn handle(&mut self, message: Admitted<Get>, _: &mut Self::Context) -> Self::Result {
-        // As many as are fetched at once: those that come while a mailbox never empties wait no longer.
-        if self.gets.len() >= AHEAD_MAX {
-            self.answer_gets();
+    fn poll(
+        self: Pin<&mut Self>,
+        shard: &mut ShardActor,
+        context: &mut Context<ShardActor>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<()> {
+        shard.work_off(context);
+        Poll::Pending
+    }
+}
+
+impl<M> Handler<Admitted<M>> for ShardActor
+where
+    M: Message + 'static,
+    Asked: From<Ask<M>>,
+{
+    type Result = Joining<M>;
+
+    fn handle(&mut self, message: Admitted<M>, context: &mut Self::Context) -> Self::Result {
+        // As many as are looked up at once: those that come while a mailbox never empties wait no longer.
+        if self.turn.arrived() >= AHEAD_MAX {
+            self.work_off(context);
         }
-        self.gets.queue(message)
+        self.turn.join(message)
     }
 }
 
-impl Handler<Admitted<Set>> for ShardActor {
-    type Result = Answer<Written>;
-
-    fn handle(&mut self, message: Admitted<Set>, context: &mut Self::Context) -> Self::Result {
-        self.answer_gets();
-        let bytes = self.wanted_bytes(&message.message.mutation);
-        let room = Room::Crowded;
-        self.write(Wanted { room, bytes }, context, move |shard| {
-            let Admitted {
-                message,
-                permit: _permit,
-            } = message;
-            shard.set(message.mutation)
-        })
-    }
-}
-
-impl Handler<Admitted<SetMany>> for ShardActor {
-    type Result = Answer<ManyWritten>;
-
-    fn handle(&mut self, message: Admitted<SetMany>, context: &mut Self::Context) -> Self::Result {
-        self.begin_long();
-        let wanted = Self::wanted_in_bulk(&message.message.mutations);
-        let answer = self.write(wanted, context, move |shard| {
-            let Admitted {
-                message,
-                permit: _permit,
-            } = message;
-            Ok(shard.set_many(message.mutations))
-        });
-        self.end_long(context);
-        answer
-    }
-}
-
-impl Handler<Admitted<Delete>> for ShardActor {
-    type Result = Result<Option<Revision>, StoreError>;
-
-    fn handle(&mut self, message: Admitted<Delete>, context: &mut Self::Context) -> Self::Result {
-        self.answer_gets();
-        let deleted = self.guard(|shard| Ok(shard.delete(&message.message.mutation)));
-        self.changed(context);
-        deleted
-    }
-}
-
-impl Handler<Admitted<Search>> for ShardActor {
-    type Result = Result<Found, StoreError>;
-
-    fn handle(&mut self, message: Admitted<Search>, context: &mut Self::Context) -> Self::Result {
-        self.begin_long();
-        let Search {
-            filter,
-            after,
-            limit,
-            total,
-        } = &message.message;
-        let found = self.guard(|shard| {
-            let (page, total) = match total {
-                Total::Wanted => shard.map.page_and_count(filter, after, *limit),
-                Total::Known => (shard.map.page(filter, after, *limit), 0),
-            };
-            Ok(Found { page, total })
-        });
-        // A search that met many deleted keys asks for a merge.
-        self.hand_out_jobs(context);
-        self.end_long(context);
-        found
-    }
-}
-
-impl Handler<Admitted<Count>> for ShardActor {
+impl Handler<Count> for ShardActor {
     type Result = Result<Counted, StoreError>;
 
-    fn handle(&mut self, _: Admitted<Count>, _: &mut Self::Context) -> Self::Result {
-        self.guard(|shard| {
-            Ok(Counted {
-                keys: shard.map.len(),
-                index: shard.map.stats(),
-            })
-        })
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
+        self.share.count()
     }
 }
 
@@ -333,18 +321,16 @@ impl Handler<JobDone> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
-        self.answer_gets();
-        let merger = &self.shared.merger;
-        let has_ended = merger.end(outcome, context.address().recipient(), |outcome| {
-            self.map.finish(outcome)
-        });
-        if self.map.is_broken() {
-            super::abort(super::BROKEN);
+        self.shared
+            .merger
+            .end(outcome, context.address().recipient(), |outcome| {
+                self.share.map.finish(outcome)
+            });
+        if self.share.map.is_broken() {
+            abort(BROKEN);
         }
-        if has_ended {
-            self.unpark(context);
-        }
-        self.changed(context);
+        self.recount();
+        self.follow_up(context);
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the shards of a store share: how much they hold together, and that each is alive.
 
+use super::StoreError;
+use super::abort::abort;
 use super::merger::Merger;
 use crate::lifecycle::{Lifecycle, Stage};
 use std::io;
@@ -120,7 +122,7 @@ impl Shared {
     /// is told to stop that cannot be mended here; an orchestrator restarts us.
     pub(super) fn end(&self, shard: usize) {
         if self.lifecycle.stage() < Stage::Stopping {
-            super::abort(&format!("shard {shard} ended while serving"));
+            abort(&format!("shard {shard} ended while serving"));
         }
     }
 
@@ -136,6 +138,17 @@ impl Shared {
         adjust(&self.merging_bytes, before.merging_bytes, now.merging_bytes);
         let sum = &self.reclaimable_bytes;
         adjust(sum, before.reclaimable_bytes, now.reclaimable_bytes);
+    }
+
+    /// Whether so many bytes more are within the bound as it is.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes().saturating_add(bytes) <= self.bytes_max
+    }
+
+    /// That there is no room.
+    pub(super) fn full(&self) -> StoreError {
+        let bytes_max = self.bytes_max;
+        StoreError::Full { bytes_max }
     }
 
     /// Whether so many bytes more are within the bound.

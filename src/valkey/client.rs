@@ -9,7 +9,7 @@ use super::link::{Access, Call, Link};
 use super::log::{array, number, text, text_or_nil};
 use super::scripts::Run;
 use super::{Engine, EngineError, Operation};
-use crate::model::{Change, Condition, Expiry, Key, Mutation, Revision, Value, Written};
+use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
 use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
@@ -53,96 +53,55 @@ impl Client {
         self.observed(Operation::Get, asked).await
     }
 
-    /// Sets a key. One script, O(1).
+    /// Makes a change. One script, O(1).
     ///
     /// # Errors
     /// As [`EngineError`] says; after [`EngineError::Unanswered`] the change may have been made, after
     /// [`EngineError::Unreplicated`] it was; else it was not.
-    pub async fn set(
+    pub async fn change(
         &self,
         mutation: &Mutation,
         deadline: Instant,
-    ) -> Result<Written, EngineError> {
-        let (revision, run) = self.set_run(mutation);
+    ) -> Result<Changed, EngineError> {
+        let (run, change) = self.change_run(mutation);
         let asked = async {
             let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
-            Ok(Written {
-                revision,
-                created: number(&answer)? == 1,
-            })
+            change.changed(&answer)
         };
-        self.observed(Operation::Set, asked).await
+        self.observed(change.operation, asked).await
     }
 
-    /// Sets many keys at once, each another. Their order is not kept.
-    pub async fn set_many(
+    /// Makes many changes at once, each of another key. Their order is not kept.
+    pub async fn change_many(
         &self,
         mutations: &[Mutation],
         deadline: Instant,
-    ) -> Vec<Result<Written, EngineError>> {
-        let runs: Vec<(Revision, Run<'_>)> = mutations
+    ) -> Vec<Result<Changed, EngineError>> {
+        let runs: Vec<(Run<'_>, ChangeRun)> = mutations
             .iter()
-            .map(|mutation| self.set_run(mutation))
+            .map(|mutation| self.change_run(mutation))
             .collect();
-        let calls: Vec<Call> = runs.iter().map(|(_, run)| run.by_hash()).collect();
+        let calls: Vec<Call> = runs.iter().map(|(run, _)| run.by_hash()).collect();
         let begun = Instant::now();
         let answers = self
             .link
             .ask_many(Access::ConfirmedWrite, &calls, deadline)
             .await;
-        let mut written = Vec::with_capacity(answers.len());
-        for ((revision, run), answer) in runs.iter().zip(answers) {
+        let mut changed = Vec::with_capacity(answers.len());
+        for ((run, change), answer) in runs.iter().zip(answers) {
             let answer = match answer {
                 Err(error) if error.passes() || error == EngineError::Unscripted => {
                     self.run(Access::ConfirmedWrite, run, deadline).await
                 }
                 answer => answer,
             };
-            let created = answer.and_then(|answer| number(&answer));
-            let answer = created.map(|created| Written {
-                revision: *revision,
-                created: created == 1,
-            });
+            let answer = answer.and_then(|answer| change.changed(&answer));
             let error = answer.as_ref().err().copied();
             let observer = &self.engine.observer;
-            observer.observed(Operation::Set, begun.elapsed(), error);
-            written.push(answer);
+            observer.observed(change.operation, begun.elapsed(), error);
+            changed.push(answer);
         }
-        written
-    }
-
-    /// Deletes a key; `None` where there was none. One script, O(1).
-    ///
-    /// # Errors
-    /// As [`Client::set`].
-    pub async fn delete(
-        &self,
-        mutation: &Mutation,
-        deadline: Instant,
-    ) -> Result<Option<Revision>, EngineError> {
-        let Mutation {
-            key,
-            change: _,
-            condition: Condition::Always,
-            expires_at: Expiry::Never,
-        } = mutation;
-        let place = Place::of(key.as_bytes());
-        let revision = self.engine.next_operation();
-        let run = Run {
-            script: &self.engine.scripts.delete,
-            partition: place.partition,
-            keys: self.names(place),
-            arguments: vec![
-                key.as_bytes().into(),
-                revision.to_string().into(),
-                LOG_ENTRIES.to_string().into(),
-            ],
-        };
-        let asked = async {
-            let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
-            Ok((number(&answer)? == 1).then_some(revision))
-        };
-        self.observed(Operation::Delete, asked).await
+        changed
     }
 
     /// Writes down what the layout is where that is missing. An engine that takes no writes is only
@@ -202,30 +161,43 @@ impl Client {
         Ok(answers.into_iter().any(evicts))
     }
 
-    fn set_run<'a>(&'a self, mutation: &Mutation) -> (Revision, Run<'a>) {
+    /// The script that makes a change.
+    fn change_run(&self, mutation: &Mutation) -> (Run<'_>, ChangeRun) {
         let Mutation {
             key,
             change,
             condition: Condition::Always,
             expires_at: Expiry::Never,
         } = mutation;
-        let Change::Set { content_type, body } = change else {
-            unreachable!("`set` and `set_many` are given changes that set");
-        };
         let place = Place::of(key.as_bytes());
         let revision = self.engine.next_operation();
+        let number = || revision.to_string().into();
+        let log_entries = || LOG_ENTRIES.to_string().into();
+        let key = key.as_bytes().into();
+        let scripts = &self.engine.scripts;
+        let (script, operation, arguments) = match change {
+            Change::Set { content_type, body } => {
+                let blob = layout::encode(content_type, revision, body);
+                let arguments = vec![key, blob, number(), log_entries()];
+                (&scripts.set, Operation::Set, arguments)
+            }
+            Change::Delete => {
+                let arguments = vec![key, number(), log_entries()];
+                (&scripts.delete, Operation::Delete, arguments)
+            }
+        };
         let run = Run {
-            script: &self.engine.scripts.set,
+            script,
             partition: place.partition,
             keys: self.names(place),
-            arguments: vec![
-                key.as_bytes().into(),
-                layout::encode(content_type, revision, body),
-                revision.to_string().into(),
-                LOG_ENTRIES.to_string().into(),
-            ],
+            arguments,
         };
-        (revision, run)
+        let change = ChangeRun {
+            operation,
+            is_removal: matches!(change, Change::Delete),
+            revision,
+        };
+        (run, change)
     }
 
     fn names(&self, place: Place) -> Vec<String> {
@@ -262,6 +234,27 @@ impl Client {
             let error = answer.as_ref().err().copied();
             let observer = &self.engine.observer;
             observer.observed(operation, begun.elapsed(), error);
+        })
+    }
+}
+
+/// What tells the answer of a script that makes a change.
+#[derive(Clone, Copy, Debug)]
+struct ChangeRun {
+    operation: Operation,
+    is_removal: bool,
+    revision: Revision,
+}
+
+impl ChangeRun {
+    /// What became of the change.
+    fn changed(self, answer: &Reply) -> Result<Changed, EngineError> {
+        let has_changed_keys = number(answer)? == 1;
+        Ok(match (self.is_removal, has_changed_keys) {
+            (false, true) => Changed::Created(self.revision),
+            (false, false) => Changed::Updated(self.revision),
+            (true, true) => Changed::Deleted(self.revision),
+            (true, false) => Changed::Absent,
         })
     }
 }

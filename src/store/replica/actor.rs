@@ -6,10 +6,11 @@
 use super::Waiting;
 use crate::keymap::{KeyIndex, Room};
 use crate::model::Key;
+use crate::store::StoreError;
+use crate::store::abort::{BROKEN, abort};
 use crate::store::merger::JobDone;
 use crate::store::message::{Admitted, Count, Counted, Found, Search, Total};
 use crate::store::shared::{HEARTBEAT, Held, Shared};
-use crate::store::{BROKEN, StoreError, abort};
 use crate::valkey::{EngineError, PARTITIONS, Step};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -225,10 +226,10 @@ impl Handler<Admitted<Search>> for ReplicaActor {
 }
 
 /// The number of keys is that of a round now, or the last one known where none ends in time.
-impl Handler<Admitted<Count>> for ReplicaActor {
+impl Handler<Count> for ReplicaActor {
     type Result = ResponseActFuture<Self, Result<Counted, StoreError>>;
 
-    fn handle(&mut self, _: Admitted<Count>, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
         let round = tokio::time::timeout(COUNT_PATIENCE, self.waiting.join());
         Box::pin(round.into_actor(self).map(|_, replica, _| {
             replica.guard(|replica| Counted {

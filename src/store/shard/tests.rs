@@ -5,9 +5,15 @@ mod parked;
 mod turns;
 
 use super::*;
+use crate::keymap::Room;
 use crate::lifecycle::Stage;
-use crate::model::{ContentType, Filter, Key, Query};
-use crate::store::{Readiness, SET_MANY_MAX, Store, StoreOptions};
+use crate::model::{Changed, ContentType, Filter, Key, Mutation, Query, Revision, Value};
+use crate::store::admission::Manner;
+use crate::store::batch::MESSAGE_CHANGES_MAX;
+use crate::store::engine::Engine;
+use crate::store::memory::Memory;
+use crate::store::message::Stopped;
+use crate::store::{Readiness, Store, StoreOptions};
 use actix::{Arbiter, Message, System};
 use proptest::prelude::*;
 use std::os::unix::process::ExitStatusExt;
@@ -16,6 +22,14 @@ use std::sync::mpsc;
 
 fn key(text: &str) -> Key {
     Key::parse(text.into(), 1024).unwrap()
+}
+
+/// The engine of a store in memory.
+fn memory(store: &Store) -> &Memory {
+    match &store.0.engine {
+        Engine::Memory(memory) => memory,
+        Engine::Remote(_) => unreachable!("the store is in memory"),
+    }
 }
 
 fn set(text: &str) -> Mutation {
@@ -105,8 +119,8 @@ impl Handler<Admitted<Run>> for ShardActor {
     type Result = Result<(), StoreError>;
 
     fn handle(&mut self, message: Admitted<Run>, _: &mut Self::Context) -> Self::Result {
-        self.guard(|shard| {
-            (message.message.0)(shard);
+        caught(|| {
+            (message.message.0)(self);
             Ok(())
         })
     }
@@ -115,9 +129,9 @@ impl Handler<Admitted<Run>> for ShardActor {
 #[test]
 fn a_panic_inside_a_message_is_answered_and_loses_no_key() {
     with_store(1, 1, PATIENT, |store| async move {
-        store.set(set("k")).await.unwrap();
+        store.change(set("k")).await.unwrap();
         let explode = Run(Box::new(|_| panic!("on purpose")));
-        let answer = store.ask(0, explode, crate::store::Admission::Refuse);
+        let answer = memory(&store).ask(0, explode, Manner::Refuse);
         assert_eq!(answer.await, Err(StoreError::Panicked));
         assert!(store.get(key("k")).await.unwrap().is_some());
         assert_eq!(store.stats(PATIENT).await.unwrap().counted.keys, 1);
@@ -188,7 +202,7 @@ proptest! {
         let keys = keys.clone();
         let (total, found) = with_store(shards, shards.min(2), PATIENT, |store| async move {
             for key in &keys {
-                store.set(set(key)).await.unwrap();
+                store.change(set(key)).await.unwrap();
             }
             let mut searched = store.search(query).await.unwrap();
             let mut found = Vec::new();

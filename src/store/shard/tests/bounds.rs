@@ -7,9 +7,9 @@ fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
     with_store(1, 1, Duration::from_millis(100), |store| async move {
         let (release, blocked) = mpsc::channel::<()>();
         let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
-        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        let block = memory(&store).ask(0, block, Manner::Refuse);
         let given_up = async {
-            let answer = store.set(set("k")).await;
+            let answer = store.change(set("k")).await;
             assert!(matches!(answer, Err(StoreError::Timeout(_))), "{answer:?}");
         };
         let (blocked, ()) = futures_util::future::join(block, given_up).await;
@@ -31,7 +31,7 @@ fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
     with_store(1, 1, PATIENT, |store| async move {
         let (release, blocked) = mpsc::channel::<()>();
         let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
-        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        let block = memory(&store).ask(0, block, Manner::Refuse);
         let waiting = futures_util::future::join_all((0..63).map(|_| store.get(key("k"))));
         let others = async {
             // Runs after those above were polled once, so that all places are taken.
@@ -60,10 +60,10 @@ fn a_bulk_load_fills_the_store_whatever_merges_take_meanwhile() {
     with_store_of(1, bounded(BYTES_MAX), |store| async move {
         let mut number = 0;
         let stopped = loop {
-            let names = number..number + SET_MANY_MAX;
-            number += SET_MANY_MAX;
+            let names = number..number + MESSAGE_CHANGES_MAX;
+            number += MESSAGE_CHANGES_MAX;
             let mutations = names.map(|number| set(&number.to_string())).collect();
-            let written = store.set_many(0, mutations).await.unwrap();
+            let written = store.change_many(0, mutations).await.unwrap();
             if let Some(Stopped { error, .. }) = written.stopped {
                 break error;
             }
@@ -90,10 +90,10 @@ fn what_was_deleted_from_a_full_store_makes_room_for_others() {
         let large = |name: String| Mutation::set(key(&name), ContentType::JSON, body.clone());
         let mut stored = 0;
         loop {
-            let names = stored..stored + SET_MANY_MAX;
+            let names = stored..stored + MESSAGE_CHANGES_MAX;
             let mutations = names.map(|number| large(number.to_string())).collect();
-            let written = store.set_many(0, mutations).await.unwrap();
-            stored += written.created as usize;
+            let written = store.change_many(0, mutations).await.unwrap();
+            stored += written.counts.created as usize;
             if written.stopped.is_some() {
                 break;
             }
@@ -101,13 +101,13 @@ fn what_was_deleted_from_a_full_store_makes_room_for_others() {
         assert!(stored > 30_000, "{stored} were stored");
         // Every other one, so that no larger piece of memory falls empty.
         for number in (0..stored).step_by(2) {
-            let deleted = store.delete(Mutation::delete(key(&number.to_string())));
-            assert!(deleted.await.unwrap().is_some());
+            let deleted = store.change(Mutation::delete(key(&number.to_string())));
+            assert!(matches!(deleted.await.unwrap(), Changed::Deleted(_)));
         }
         // Half as many: new keys take more until they are merged, and merges take room while they run.
         let begun = Instant::now();
         for number in 0..stored / 4 {
-            while let Err(error) = store.set(large(format!("new{number}"))).await {
+            while let Err(error) = store.change(large(format!("new{number}"))).await {
                 assert_eq!(
                     error,
                     StoreError::Full {
@@ -128,13 +128,13 @@ async fn fill(store: &Store, name: &str, body_bytes: usize) -> usize {
     let body = bytes::Bytes::from(vec![b'1'; body_bytes]);
     let mut stored = 0;
     loop {
-        let names = stored..stored + SET_MANY_MAX;
+        let names = stored..stored + MESSAGE_CHANGES_MAX;
         let mutations = names.map(|number| {
             let key = key(&format!("{name}{number}"));
             Mutation::set(key, ContentType::JSON, body.clone())
         });
-        let written = store.set_many(0, mutations.collect()).await.unwrap();
-        stored += written.created as usize;
+        let written = store.change_many(0, mutations.collect()).await.unwrap();
+        stored += written.counts.created as usize;
         match written.stopped {
             None => {}
             Some(Stopped {
@@ -163,11 +163,11 @@ fn what_was_deleted_from_a_full_store_makes_room_for_values_of_another_size() {
         assert!(stored > 100_000, "{stored} were stored");
         for number in nine_of_ten(stored) {
             let deletion = Mutation::delete(key(&format!("old{number}")));
-            store.delete(deletion).await.unwrap();
+            store.change(deletion).await.unwrap();
         }
         // No single write is refused for what is not in use.
         let value = Mutation::set(key("single"), ContentType::JSON, vec![b'1'; 200].into());
-        store.set(value).await.unwrap();
+        store.change(value).await.unwrap();
         let fitted = fill(&store, "new", 200).await;
         assert!(
             fitted > fresh * 7 / 10,
@@ -184,14 +184,14 @@ fn a_store_that_nothing_is_asked_of_any_more_gives_memory_back() {
             Mutation::set(key(&number.to_string()), ContentType::JSON, body.clone())
         };
         let count = 100_000;
-        for chunk in (0..count).collect::<Vec<_>>().chunks(SET_MANY_MAX) {
+        for chunk in (0..count).collect::<Vec<_>>().chunks(MESSAGE_CHANGES_MAX) {
             let mutations = chunk.iter().copied().map(set).collect();
-            store.set_many(0, mutations).await.unwrap();
+            store.change_many(0, mutations).await.unwrap();
         }
         let full = store.stats(PATIENT).await.unwrap().bytes;
         for number in nine_of_ten(count) {
             let deletion = Mutation::delete(key(&number.to_string()));
-            store.delete(deletion).await.unwrap();
+            store.change(deletion).await.unwrap();
         }
         let begun = Instant::now();
         loop {
@@ -229,20 +229,20 @@ fn what_one_shard_can_do_without_is_room_for_another() {
         let mut keys = owned(0, "old");
         let mut stored: Vec<Key> = Vec::new();
         loop {
-            let some: Vec<Key> = keys.by_ref().take(SET_MANY_MAX).collect();
+            let some: Vec<Key> = keys.by_ref().take(MESSAGE_CHANGES_MAX).collect();
             let mutations = some.iter().cloned().map(set).collect();
-            let written = store.set_many(0, mutations).await.unwrap();
-            stored.extend(some.into_iter().take(written.created as usize));
+            let written = store.change_many(0, mutations).await.unwrap();
+            stored.extend(some.into_iter().take(written.counts.created as usize));
             if written.stopped.is_some() {
                 break;
             }
         }
         for key in stored.iter().step_by(6) {
-            let deleted = store.delete(Mutation::delete(key.clone())).await;
-            assert!(deleted.unwrap().is_some());
+            let deleted = store.change(Mutation::delete(key.clone())).await;
+            assert!(matches!(deleted.unwrap(), Changed::Deleted(_)));
         }
         for (number, key) in owned(1, "new").take(500).enumerate() {
-            let written = store.set(set(key)).await;
+            let written = store.change(set(key)).await;
             let stats = store.stats(PATIENT).await.unwrap();
             let merging = stats.counted.index.merging_bytes;
             assert!(

@@ -6,27 +6,28 @@ use super::*;
 async fn crowd(store: &Store, room: Room) {
     let crowd = Run(Box::new(move |shard| {
         let mut number = 0_u64;
-        while shard.map.room() != room {
+        while shard.share.map.room() != room {
             let value = Value {
                 content_type: ContentType::JSON,
                 body: "1".into(),
                 revision: Revision(number),
             };
-            shard.map.set(&key(&format!("filler{number}")), value);
+            shard.share.map.set(&key(&format!("filler{number}")), value);
             number += 1;
             assert!(number < 100_000, "{room:?} is reached");
         }
     }));
     // A busy machine may take longer for it than a request may.
-    let admission = crate::store::Admission::Refuse;
-    let crowded = store.ask_within(PATIENT, 0, crowd, admission).await;
+    let crowded = memory(store)
+        .ask_within(PATIENT, 0, crowd, Manner::Refuse)
+        .await;
     crowded.unwrap();
 }
 
 /// Waits until a write that needs all room goes through.
 async fn until_roomy(store: &Store) {
     let written = tokio::time::timeout(PATIENT, async {
-        store.set_many(0, vec![set("last")]).await.unwrap();
+        store.change_many(0, vec![set("last")]).await.unwrap();
     });
     written.await.unwrap();
 }
@@ -39,8 +40,8 @@ fn a_parked_write_whose_sender_gave_up_is_not_made() {
         // does hand out wait behind this.
         let (release, blocked) = mpsc::channel::<()>();
         let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
-        let parked = store.set(set("k"));
-        let blocking = store.ask(0, block, crate::store::Admission::Refuse);
+        let parked = store.change(set("k"));
+        let blocking = memory(&store).ask(0, block, Manner::Refuse);
         let (parked, _) = futures_util::future::join(parked, blocking).await;
         assert!(matches!(parked, Err(StoreError::Timeout(_))), "{parked:?}");
         drop(release);
@@ -63,11 +64,11 @@ fn single_writes_do_not_wait_behind_parked_bulk_writes() {
         crowd(&store, Room::Crowded).await;
         let order = std::cell::RefCell::new(Vec::new());
         let bulk = async {
-            store.set_many(0, vec![set("bulk")]).await.unwrap();
+            store.change_many(0, vec![set("bulk")]).await.unwrap();
             order.borrow_mut().push("bulk");
         };
         let single = async {
-            store.set(set("single")).await.unwrap();
+            store.change(set("single")).await.unwrap();
             order.borrow_mut().push("single");
         };
         futures_util::future::join(bulk, single).await;
@@ -86,9 +87,9 @@ fn bulk_writes_wait_for_merges_and_all_are_made() {
         let load = shards.into_iter().enumerate().map(|(shard, mutations)| {
             let store = store.clone();
             async move {
-                for chunk in mutations.chunks(SET_MANY_MAX) {
-                    let written = store.set_many(shard, chunk.to_vec()).await.unwrap();
-                    assert_eq!(written.created as usize, chunk.len());
+                for chunk in mutations.chunks(MESSAGE_CHANGES_MAX) {
+                    let written = store.change_many(shard, chunk.to_vec()).await.unwrap();
+                    assert_eq!(written.counts.created as usize, chunk.len());
                     assert_eq!(written.stopped, None);
                 }
             }

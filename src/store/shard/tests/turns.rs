@@ -8,16 +8,16 @@ fn reads_that_are_answered_together_see_what_was_asked_for_before_them_and_no_mo
         let store = &store;
         let (release, blocked) = mpsc::channel::<()>();
         let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
-        let block = store.ask(0, block, crate::store::Admission::Refuse);
+        let block = memory(store).ask(0, block, Manner::Refuse);
         // All of these are in the mailbox before the first is handled.
         let asked = async {
             let get = || async { store.get(key("k")).await.unwrap().map(|value| value.body) };
             let put = |body: &'static str| async move {
                 let mutation = Mutation::set(key("k"), ContentType::JSON, body.into());
-                store.set(mutation).await.unwrap()
+                store.change(mutation).await.unwrap()
             };
-            let remove = async { store.delete(Mutation::delete(key("k"))).await.unwrap() };
-            let many = store.set_many(0, vec![set("k")]);
+            let remove = async { store.change(Mutation::delete(key("k"))).await.unwrap() };
+            let many = store.change_many(0, vec![set("k")]);
             let query = Query {
                 filter: Filter::default(),
                 after: Vec::new(),
@@ -60,9 +60,9 @@ fn many_searches_in_a_row_let_others_of_the_thread_have_a_turn() {
         let store = Store::new(options(), Arc::default()).unwrap();
         store.host(1);
         let keys: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
-        for keys in keys.chunks(SET_MANY_MAX) {
+        for keys in keys.chunks(MESSAGE_CHANGES_MAX) {
             let mutations = keys.iter().map(|key| set(key)).collect();
-            store.set_many(0, mutations).await.unwrap();
+            store.change_many(0, mutations).await.unwrap();
         }
         // How often another task had its turn when each search was answered.
         let turns = std::rc::Rc::new(std::cell::Cell::new(0));
@@ -124,23 +124,20 @@ impl Handler<Busy> for ShardActor {
             message.is_alive.send(beat != first_beat).unwrap();
             return;
         }
-        self.begin_long();
-        while self.turn_began.is_some_and(|began| began.elapsed() <= TURN) {}
+        let began = Instant::now();
+        while began.elapsed() <= TURN {}
         context.address().do_send(Busy {
             first_beat: Some(first_beat),
             ..message
         });
-        self.end_long(context);
+        self.pause(context);
     }
 }
 
 #[test]
 fn an_actor_whose_mailbox_is_never_empty_shows_that_it_is_alive() {
     with_store(1, 1, PATIENT, |store| async move {
-        let address = store.0.shards[0].address.get().unwrap();
-        let crate::store::Keeper::Memory(actor) = &address.keeper else {
-            unreachable!("the store is in memory");
-        };
+        let actor = memory(&store).actors.get(0).unwrap();
         let (sender, receiver) = mpsc::channel();
         actor.do_send(Busy {
             begun: Instant::now(),

@@ -1,0 +1,129 @@
+//! What a store asks of whatever holds its data: one face, and who is behind it.
+
+use super::StoreError;
+use super::admission::Manner;
+use super::memory::Memory;
+use super::message::{Counted, Found, ManyChanged, Search};
+use super::readiness::{OpenError, Readiness};
+use super::remote::Remote;
+use super::replica::ReplicaStats;
+use crate::model::{Changed, Key, Mutation, Value};
+use std::time::Duration;
+
+/// Whatever holds the data of a store.
+#[derive(Debug)]
+pub(super) enum Engine {
+    /// Actors of this process.
+    Memory(Memory),
+    /// A server outside of this process, and an index of its keys in it.
+    Remote(Remote),
+}
+
+// What goes to an engine elsewhere is boxed: its futures are of kilobytes, and every request would pay
+// for their place.
+impl Engine {
+    /// Waits until the engine can be used.
+    ///
+    /// # Errors
+    /// Where it never will without a change of the configuration.
+    pub(super) async fn open(&self) -> Result<(), OpenError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Remote(remote) => remote.open().await,
+        }
+    }
+
+    /// Takes a shard in on this thread.
+    pub(super) fn host(&self, shard: usize) {
+        match self {
+            Self::Memory(memory) => memory.host(shard),
+            Self::Remote(remote) => remote.host(shard),
+        }
+    }
+
+    /// Which shard a key belongs to.
+    pub(super) fn owner(&self, key: &Key) -> usize {
+        match self {
+            Self::Memory(memory) => memory.owner(key),
+            Self::Remote(remote) => remote.owner(key),
+        }
+    }
+
+    /// The value of a key.
+    pub(super) async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.get(key).await,
+            Self::Remote(remote) => Box::pin(remote.get(&key)).await,
+        }
+    }
+
+    /// Makes a change.
+    pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.change(mutation).await,
+            Self::Remote(remote) => Box::pin(remote.change(&mutation)).await,
+        }
+    }
+
+    /// Makes changes of one shard. Waits for admission.
+    pub(super) async fn change_many(
+        &self,
+        shard: usize,
+        mutations: Vec<Mutation>,
+        patience: Duration,
+    ) -> Result<ManyChanged, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.change_many(shard, mutations, patience).await,
+            Self::Remote(remote) => Box::pin(remote.change_many(shard, &mutations, patience)).await,
+        }
+    }
+
+    /// Searches a shard.
+    pub(super) async fn search(
+        &self,
+        shard: usize,
+        search: Search,
+        manner: Manner,
+    ) -> Result<Found, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.search(shard, search, manner).await,
+            Self::Remote(remote) => remote.search(shard, search, manner).await,
+        }
+    }
+
+    /// What a shard is made of. Never refused for load.
+    pub(super) async fn count(&self, shard: usize) -> Result<Counted, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.count(shard).await,
+            Self::Remote(remote) => remote.count(shard).await,
+        }
+    }
+
+    /// Whether requests can be served.
+    pub(super) fn readiness(&self) -> Readiness {
+        let (are_there, readiness) = match self {
+            Self::Memory(memory) => (memory.actors.are_there(), Readiness::Ready),
+            Self::Remote(remote) => (remote.actors.are_there(), remote.readiness()),
+        };
+        match are_there {
+            true => readiness,
+            false => Readiness::Starting,
+        }
+    }
+
+    /// What the index of a server elsewhere says of itself.
+    pub(super) fn replica_stats(&self) -> Option<ReplicaStats> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Remote(remote) => Some(remote.stats()),
+        }
+    }
+
+    /// Where a server elsewhere is, without its credentials.
+    pub(super) fn address(&self) -> Option<String> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Remote(remote) => Some(remote.address()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The engine in this process: actors that own keys and values, one a shard.
+
+use super::StoreError;
+use super::actors::Actors;
+use super::admission::{Admission, Manner};
+use super::message::{
+    Admitted, Change, ChangeMany, Count, Counted, Found, Get, ManyChanged, Search,
+};
+use super::shard::ShardActor;
+use super::shared::Shared;
+use crate::model::{Changed, Key, Mutation, Value};
+use actix::Message;
+use actix::dev::ToEnvelope;
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The engine in this process.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) actors: Actors<ShardActor>,
+    admission: Arc<Admission>,
+    shared: Arc<Shared>,
+    /// The key of the hash that divides the keys.
+    hash_key: [u64; 2],
+    /// How long an answer may take.
+    patience: Duration,
+}
+
+impl Memory {
+    pub(super) fn new(
+        actors: Actors<ShardActor>,
+        admission: Arc<Admission>,
+        shared: Arc<Shared>,
+        hash_key: [u64; 2],
+        patience: Duration,
+    ) -> Self {
+        Self {
+            actors,
+            admission,
+            shared,
+            hash_key,
+            patience,
+        }
+    }
+
+    /// Takes a shard in on this thread.
+    pub(super) fn host(&self, shard: usize) {
+        let actor = ShardActor::new(shard, self.shared.clone());
+        let actor = actor.expect("the system gives random numbers");
+        self.actors.host(shard, actor);
+    }
+
+    /// Which shard a key belongs to: by SipHash-1-3 with a secret key, so that clients cannot choose
+    /// keys that all fall on one shard.
+    pub(super) fn owner(&self, key: &Key) -> usize {
+        let shards = self.actors.len();
+        if shards == 1 {
+            return 0;
+        }
+        let [first, second] = self.hash_key;
+        let mut hasher = SipHasher13::new_with_keys(first, second);
+        hasher.write(key.as_bytes());
+        ((u128::from(hasher.finish()) * shards as u128) >> 64) as usize
+    }
+
+    pub(super) async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
+        let shard = self.owner(&key);
+        self.ask(shard, Get { key }, Manner::Refuse).await
+    }
+
+    pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {
+        let shard = self.owner(&mutation.key);
+        self.ask(shard, Change { mutation }, Manner::Refuse).await
+    }
+
+    pub(super) async fn change_many(
+        &self,
+        shard: usize,
+        mutations: Vec<Mutation>,
+        patience: Duration,
+    ) -> Result<ManyChanged, StoreError> {
+        self.ask_within(patience, shard, ChangeMany { mutations }, Manner::Wait)
+            .await
+    }
+
+    pub(super) async fn search(
+        &self,
+        shard: usize,
+        search: Search,
+        manner: Manner,
+    ) -> Result<Found, StoreError> {
+        self.ask(shard, search, manner).await
+    }
+
+    pub(super) async fn count(&self, shard: usize) -> Result<Counted, StoreError> {
+        self.actors.ask(shard, Count).await
+    }
+
+    pub(super) async fn ask<M, T>(
+        &self,
+        shard: usize,
+        message: M,
+        manner: Manner,
+    ) -> Result<T, StoreError>
+    where
+        M: Message<Result = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+        ShardActor: actix::Handler<Admitted<M>>,
+        actix::Context<ShardActor>: ToEnvelope<ShardActor, Admitted<M>>,
+    {
+        self.ask_within(self.patience, shard, message, manner).await
+    }
+
+    /// Asks a shard, within a time and the bound on what is in flight.
+    pub(super) async fn ask_within<M, T>(
+        &self,
+        patience: Duration,
+        shard: usize,
+        message: M,
+        manner: Manner,
+    ) -> Result<T, StoreError>
+    where
+        M: Message<Result = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+        ShardActor: actix::Handler<Admitted<M>>,
+        actix::Context<ShardActor>: ToEnvelope<ShardActor, Admitted<M>>,
+    {
+        let asked = async {
+            let permit = Some(self.admission.enter(shard, manner).await?);
+            self.actors.ask(shard, Admitted { message, permit }).await
+        };
+        let answer = timeout(patience, asked).await;
+        answer.unwrap_or(Err(StoreError::Timeout(patience)))
+    }
+}

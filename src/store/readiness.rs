@@ -1,0 +1,35 @@
+//! Whether the engine can be used, and why it never will be.
+
+use super::EngineError;
+
+/// Whether requests can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// They can.
+    Ready,
+    /// Not all shards are there.
+    Starting,
+    /// The keys of the engine are being read.
+    Loading,
+    /// The engine has not answered for a while.
+    EngineSilent,
+    /// The engine holds data of another layout.
+    EngineForeign,
+}
+
+/// Why an engine outside of this process can never be used as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// It says no, and always will.
+    #[error("{0}")]
+    Refused(EngineError),
+    /// It may drop keys.
+    #[error(
+        "the engine drops keys when it is full (maxmemory-policy allkeys-…), and would drop many \
+         at once without a trace: set its maxmemory-policy to noeviction"
+    )]
+    Evicts,
+    /// The client does not take its address.
+    #[error("the engine's address is of no use: {0}")]
+    Address(String),
+}

@@ -1,0 +1,235 @@
+//! One share of the keys with their values, and what is asked of it.
+//!
+//! What a message does is here; when it is done is the actor's. What may panic changes the map last,
+//! so that no key is lost.
+
+use crate::keymap::{Decision, KeyMap, Room};
+use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
+use crate::store::StoreError;
+use crate::store::message::{Counted, Found, ManyChanged, Search, Stopped, Total};
+use crate::store::shared::{Fit, Held, Shared};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// What a new key takes besides its own bytes and its value's body, about, in bytes.
+const ENTRY_BYTES: usize = 100;
+
+/// What room a message of a bulk body is given at least, in bytes.
+pub(super) const BULK_BYTES: usize = 64 * 1024;
+
+/// What changes wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The least room in the map that they go on with.
+    room: Room,
+    /// What they add to the store, about, in bytes.
+    bytes: usize,
+}
+
+impl Wanted {
+    /// They do not wait.
+    pub(super) const NOTHING: Self = Self {
+        room: Room::Full,
+        bytes: 0,
+    };
+}
+
+/// One share of the keys.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) map: KeyMap,
+    last_revision: u64,
+    held: Held,
+    shared: Arc<Shared>,
+}
+
+impl Share {
+    /// An empty share, whose revisions start at a random number.
+    ///
+    /// # Errors
+    /// Where the system gives no random number.
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            map: KeyMap::default(),
+            last_revision: getrandom::u64()?,
+            held: Held::default(),
+            shared,
+        })
+    }
+
+    /// Makes a change, where the store has room for it.
+    pub(super) fn change(&mut self, mutation: Mutation) -> Result<Changed, StoreError> {
+        caught(|| self.make(mutation))
+    }
+
+    /// Makes changes in their order, up to the first that cannot be made.
+    pub(super) fn change_many(&mut self, mutations: Vec<Mutation>) -> ManyChanged {
+        let mut many = ManyChanged::default();
+        for (at, mutation) in mutations.into_iter().enumerate() {
+            match self.change(mutation) {
+                Ok(changed) => many.counts.add(changed),
+                Err(error) => {
+                    many.stopped = Some(Stopped { at, error });
+                    break;
+                }
+            }
+        }
+        many
+    }
+
+    pub(super) fn search(&self, search: &Search) -> Result<Found, StoreError> {
+        let Search {
+            filter,
+            after,
+            limit,
+            total,
+        } = search;
+        caught(|| {
+            let (page, total) = match total {
+                Total::Wanted => self.map.page_and_count(filter, after, *limit),
+                Total::Known => (self.map.page(filter, after, *limit), 0),
+            };
+            Ok(Found { page, total })
+        })
+    }
+
+    pub(super) fn count(&self) -> Result<Counted, StoreError> {
+        caught(|| {
+            Ok(Counted {
+                keys: self.map.len(),
+                index: self.map.stats(),
+            })
+        })
+    }
+
+    /// What a change waits for. A removal waits for nothing, and what does not grow the store for no
+    /// bytes.
+    pub(super) fn wanted(&self, mutation: &Mutation) -> Wanted {
+        let Change::Set { body, .. } = &mutation.change else {
+            return Wanted::NOTHING;
+        };
+        let key = &mutation.key;
+        let present = || self.map.head(key).map(|head| head.body_bytes);
+        let bytes = match caught(|| check_room(&self.shared, key, body.len(), present)) {
+            Err(StoreError::Full { .. }) => entry_bytes(key, body.len()),
+            Ok(()) | Err(_) => 0,
+        };
+        Wanted {
+            room: Room::Crowded,
+            bytes,
+        }
+    }
+
+    /// What a message of a bulk body waits for.
+    pub(super) fn wanted_in_bulk(mutations: &[Mutation]) -> Wanted {
+        let bytes: usize = mutations.iter().map(new_bytes).sum();
+        Wanted {
+            room: Room::Open,
+            bytes: bytes.max(BULK_BYTES),
+        }
+    }
+
+    /// Whether changes may go on. They wait where the store would have room but for merges under way,
+    /// or has after compaction.
+    pub(super) fn has_room(&self, wanted: Wanted) -> bool {
+        let room = match self.fit(wanted) {
+            Fit::AfterMerges | Fit::AfterCompaction => Room::Full,
+            Fit::Now | Fit::Never => self.map.room(),
+        };
+        room <= wanted.room
+    }
+
+    /// Whether it is compaction that makes the room which changes wait for.
+    pub(super) fn waits_for_compaction(&self, wanted: Wanted) -> bool {
+        self.fit(wanted) == Fit::AfterCompaction
+    }
+
+    /// Counts what the share holds.
+    pub(super) fn recount(&mut self, reclaimable_bytes: usize) {
+        let now = Held {
+            bytes: self.map.heap_bytes(),
+            merging_bytes: self.map.merging_bytes(),
+            reclaimable_bytes,
+        };
+        self.shared.recount(&mut self.held, now);
+    }
+
+    fn make(&mut self, mutation: Mutation) -> Result<Changed, StoreError> {
+        let Mutation {
+            key,
+            change,
+            condition: Condition::Always,
+            expires_at: Expiry::Never,
+        } = mutation;
+        let revision = Revision(self.last_revision.wrapping_add(1));
+        let is_removal = matches!(change, Change::Delete);
+        let shared = &self.shared;
+        let before = self.map.change(&key, |present| {
+            let Change::Set { content_type, body } = change else {
+                return Ok::<_, StoreError>(Decision::Remove);
+            };
+            check_room(shared, &key, body.len(), || {
+                present.map(|head| head.body_bytes)
+            })?;
+            Ok(Decision::Set(Value {
+                content_type,
+                body,
+                revision,
+            }))
+        })?;
+        let changed = match (is_removal, before) {
+            (false, None) => Changed::Created(revision),
+            (false, Some(_)) => Changed::Updated(revision),
+            (true, Some(_)) => Changed::Deleted(revision),
+            (true, None) => return Ok(Changed::Absent),
+        };
+        self.last_revision = revision.0;
+        Ok(changed)
+    }
+
+    /// Whether the store has room for so many bytes. What does not grow it always fits.
+    fn fit(&self, wanted: Wanted) -> Fit {
+        match wanted.bytes {
+            0 => Fit::Now,
+            bytes => self.shared.fit(bytes),
+        }
+    }
+}
+
+/// Whether the store has room for a value, of a key whose present body has so many bytes. What does not
+/// grow it always fits.
+fn check_room(
+    shared: &Shared,
+    key: &Key,
+    body_bytes: usize,
+    present: impl FnOnce() -> Option<usize>,
+) -> Result<(), StoreError> {
+    let new = entry_bytes(key, body_bytes);
+    if shared.has_room(new) {
+        return Ok(());
+    }
+    // Near the bound it is worth looking what the value replaces.
+    let grows = present().map_or(new, |present| body_bytes.saturating_sub(present));
+    if grows == 0 || shared.has_room(grows) {
+        return Ok(());
+    }
+    Err(shared.full())
+}
+
+/// Runs what may panic. The panic hook logs where it was.
+pub(super) fn caught<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(StoreError::Panicked))
+}
+
+/// What a change adds to the store that sets a new key, about, in bytes.
+fn new_bytes(mutation: &Mutation) -> usize {
+    match &mutation.change {
+        Change::Set { body, .. } => entry_bytes(&mutation.key, body.len()),
+        Change::Delete => 0,
+    }
+}
+
+/// What a new key adds to the store, about, in bytes.
+fn entry_bytes(key: &Key, body_bytes: usize) -> usize {
+    key.as_bytes().len() + body_bytes + ENTRY_BYTES
+}
