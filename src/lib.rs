@@ -11,6 +11,7 @@
 //! - [`server`]: the server as a value: bound, run, stopped without dropping a request
 //! - [`http`]: a file for each route, and what happens around every request
 //! - [`model`]: keys, values, queries and changes, valid by construction
+//! - `entry`: the JSON object in which a key and its value travel
 //! - [`store`]: the handle, its messages, and the actors that own the keys
 //! - [`keymap`]: the ordered map that is searched from both ends of its keys
 //! - [`valkey`]: the engine outside of this process, which several servers share
@@ -24,6 +25,7 @@
 
 pub mod client;
 pub mod config;
+mod entry;
 pub mod export;
 pub mod http;
 pub mod import;

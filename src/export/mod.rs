@@ -9,14 +9,11 @@ mod progress;
 mod values;
 
 use crate::client::{Client, ClientError, Problem, ServerArguments, problem, signals};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::entry::Entry;
 use clap::Args;
 use output::Output;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use progress::Progress;
-use serde::Serialize;
-use serde_json::value::RawValue;
 use std::io;
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -72,21 +69,6 @@ enum Cause {
     Order(u64),
     #[error("the server's list of keys is none ({0}): is it a kvstore?")]
     Keys(serde_json::Error),
-}
-
-/// A line whose value is JSON as it stands.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    key: &'a str,
-    value: &'a RawValue,
-}
-
-/// A line whose value is anything.
-#[derive(Serialize)]
-struct BodyLine<'a> {
-    key: &'a str,
-    content_type: &'a str,
-    base64: String,
 }
 
 /// Exports all keys and says on standard error how far it is.
@@ -244,7 +226,7 @@ fn fetch(client: &Client, key: &str) -> Result<values::Line, ClientError> {
     match answer {
         Answer::Whole((content_type, body)) => {
             let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
-            let mut line = line(key, content_type.unwrap_or_default(), &body);
+            let mut line = Entry::line(key, content_type.unwrap_or_default(), &body);
             line.push(b'\n');
             Ok(Some(line))
         }
@@ -330,22 +312,4 @@ fn refused(status: u16, problem: Problem) -> ClientError {
         status,
         detail: problem.detail,
     }
-}
-
-/// A value as a line: its JSON as it stands where import would store just these bytes.
-fn line(key: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
-    let is_one_line = !body.contains(&b'\n') && !body.contains(&b'\r');
-    let json = (content_type == "application/json" && is_one_line)
-        .then(|| serde_json::from_slice::<&RawValue>(body).ok())
-        .flatten()
-        .filter(|json| json.get().len() == body.len());
-    let line = match json {
-        Some(value) => serde_json::to_vec(&JsonLine { key, value }),
-        None => serde_json::to_vec(&BodyLine {
-            key,
-            content_type,
-            base64: STANDARD.encode(body),
-        }),
-    };
-    line.expect("strings and JSON are JSON")
 }

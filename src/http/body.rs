@@ -4,7 +4,8 @@ use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
 use super::{Limits, State};
-use crate::model::ContentType;
+use crate::entry::{Bounds, Entry, EntryError, Form};
+use crate::model::{ContentType, Mutation};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -54,6 +55,34 @@ impl Bound {
             "{what} is over the limit of {bytes_max} bytes (setting {setting}); send a smaller one"
         );
         Problem::new(self.code, detail)
+    }
+}
+
+/// The change that an object asks for.
+///
+/// # Errors
+/// Where it is no entry.
+pub(super) fn entry(text: &[u8], form: Form, state: &State) -> Result<Mutation, Problem> {
+    let limits = &state.limits;
+    let bounds = Bounds {
+        key_bytes_max: limits.key_bytes_max,
+        value_bytes_max: limits.value_bytes_max,
+    };
+    match Entry::parse(text, form, bounds, &state.content_types) {
+        Ok(Entry {
+            key,
+            content_type,
+            body,
+        }) => Ok(Mutation::set(key, content_type, body)),
+        Err(EntryError::Key(error)) => Err(error.into()),
+        Err(EntryError::ContentType(error)) => Err(error.into()),
+        Err(EntryError::ValueTooLarge) => Err(Bound::value(limits).exceeded("the value")),
+        Err(error @ EntryError::NotJson(_)) => {
+            Err(Problem::new(Code::InvalidJson, error.to_string()))
+        }
+        Err(error @ EntryError::NotOfForm(_)) => {
+            Err(Problem::new(Code::InvalidBody, error.to_string()))
+        }
     }
 }
 

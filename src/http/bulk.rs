@@ -5,10 +5,10 @@
 //! lines of one key apply in their order.
 
 use super::State;
-use super::body::{begin_bulk, next_chunk};
+use super::body::{self, begin_bulk, next_chunk};
 use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
-use super::lines::{self, Form};
 use super::problem::{Code, Problem, Progress};
+use crate::entry::{self, Form};
 use crate::store::{Batch, BatchChanged};
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse};
@@ -104,7 +104,7 @@ impl<'a> Bulk<'a> {
         self.lines += 1;
         let limits = &self.state.limits;
         let text = line.trim_ascii();
-        if lines::unmarked(text).is_empty() && line.len() <= limits.line_bytes_max {
+        if entry::unmarked(text).is_empty() && line.len() <= limits.line_bytes_max {
             return Ok(());
         }
         let parsed = if line.len() > limits.line_bytes_max {
@@ -115,7 +115,7 @@ impl<'a> Bulk<'a> {
             );
             Err(Problem::new(Code::LineTooLarge, detail))
         } else {
-            lines::parse(text, Form::Line, limits, &self.state.content_types)
+            body::entry(text, Form::Line, self.state)
         };
         match parsed {
             Ok(mutation) => {

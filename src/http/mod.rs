@@ -6,7 +6,7 @@
 //! # Layout
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
 //! - `get`, `set`, `bulk`, `delete`, `search`, `metrics`, `health`: a file for each route
-//! - `parameters`, `percent`, `body`, `lines`: what a request is made of; `listing`: what an answer is
+//! - `parameters`, `percent`, `body`: what a request is made of; `listing`: what an answer is
 //! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
 //! - `gate`: what happens around every request
@@ -24,7 +24,6 @@ mod framing;
 mod gate;
 mod get;
 mod health;
-mod lines;
 mod listing;
 mod metrics;
 mod parameters;

@@ -2,9 +2,9 @@
 
 use super::body::{self, Body, Bound};
 use super::get::entity_tag;
-use super::lines::{self, Form};
 use super::problem::{Code, Problem};
 use super::{State, bulk, parameters, path_key, unsupported};
+use crate::entry::Form;
 use crate::model::{Changed, ContentType, Key, Mutation};
 use actix_web::dev::Payload;
 use actix_web::http::header::ETAG;
@@ -35,7 +35,7 @@ pub(super) async fn post(
         BodyForm::Json => {
             let bound = Bound::body(&state.limits);
             let Body { bytes, mut charge } = body::read(request, payload, bound, 2, state).await?;
-            let mutation = lines::parse(&bytes, Form::Body, &state.limits, &state.content_types)?;
+            let mutation = body::entry(&bytes, Form::Body, state)?;
             // The body may be a slice of a larger read buffer; the value is a copy by now.
             charge.shrink_to(bytes.len());
             drop(bytes);

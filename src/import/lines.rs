@@ -1,14 +1,12 @@
 //! Reads lines in bounded memory, and finds what is no file of lines by how it begins.
 
 use super::diagnosis::{self, Diagnosis};
+use crate::entry::BYTE_ORDER_MARK;
 use memchr::memchr;
 use std::io::{self, BufRead};
 
 /// Bytes of a line's beginning that are enough to tell what is no line.
 const BEGINNING_BYTES: usize = 256;
-
-/// A UTF-8 byte order mark, which some editors and shells put before a text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What came next.
 pub enum Next {

@@ -1,0 +1,238 @@
+//! The JSON object in which a key and its value travel: the body of a set, a line of a bulk body, and a
+//! line that export writes.
+//!
+//! ```text
+//! {"key": "a", "value": any JSON}
+//! {"key": "a", "content_type": "text/plain", "base64": "..."}
+//! ```
+//!
+//! A field of a value is added here: to [`Entry`], to `Members` and to [`Entry::line`].
+
+use crate::model::{ContentType, ContentTypeError, ContentTypes, Key, KeyError};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// What some programs write before UTF-8. A parser may pass over it (RFC 8259, 8.1).
+pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    pub(crate) content_type: ContentType,
+    pub(crate) body: Bytes,
+}
+
+/// Which members an object may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `key` and `value`.
+    Body,
+    /// `key` and `value`, or `key`, `content_type` and `base64`.
+    Line,
+}
+
+/// How much an entry may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) key_bytes_max: usize,
+    pub(crate) value_bytes_max: usize,
+}
+
+/// Why a text is no entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EntryError {
+    /// It is not JSON.
+    #[error("not JSON: {0}")]
+    NotJson(String),
+    /// It is JSON of another form.
+    #[error("{0}")]
+    NotOfForm(String),
+    /// The key is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The content type is none.
+    #[error(transparent)]
+    ContentType(#[from] ContentTypeError),
+    /// The value is over its bound.
+    #[error("the value is too large")]
+    ValueTooLarge,
+}
+
+impl Form {
+    /// What is wrong and where. A line of a bulk body has its number elsewhere.
+    fn place(self, error: &serde_json::Error) -> String {
+        match self {
+            Self::Body => error.to_string(),
+            Self::Line => error
+                .to_string()
+                .replace(" at line 1 column ", " at column "),
+        }
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Body => r#"{"key": "…", "value": any JSON}"#,
+            Self::Line => {
+                r#"{"key": "…", "value": any JSON} or {"key": "…", "content_type": "…", "base64": "…"}"#
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// Where the text is not JSON, the object not of the form, or a part of it over its bound.
+    pub(crate) fn parse(
+        text: &[u8],
+        form: Form,
+        bounds: Bounds,
+        content_types: &ContentTypes,
+    ) -> Result<Self, EntryError> {
+        let text = unmarked(text);
+        let members: Members<'_> =
+            serde_json::from_slice(text).map_err(|error| not_of_form(text, form, &error))?;
+        let misfit = || {
+            let detail = format!("the object is not of the form {}", form.expected());
+            EntryError::NotOfForm(detail)
+        };
+        let key = members.key.ok_or_else(misfit)?;
+        let (content_type, body) = match (members.value, members.content_type, members.base64, form)
+        {
+            (Some(value), None, None, _) => {
+                let json = Bytes::copy_from_slice(value.get().as_bytes());
+                (ContentType::JSON, json)
+            }
+            (None, Some(content_type), Some(base64), Form::Line) => {
+                let body = STANDARD.decode(base64.as_ref()).map_err(|error| {
+                    EntryError::NotOfForm(format!(
+                        "base64 does not decode ({error}); use the standard alphabet with padding"
+                    ))
+                })?;
+                (content_types.parse(&content_type)?, Bytes::from(body))
+            }
+            _ => return Err(misfit()),
+        };
+        let key = Key::parse(key, bounds.key_bytes_max)?;
+        if body.len() > bounds.value_bytes_max {
+            return Err(EntryError::ValueTooLarge);
+        }
+        Ok(Self {
+            key,
+            content_type,
+            body,
+        })
+    }
+
+    /// Writes a line, without its line feed: JSON as it stands where reading it gives just these bytes.
+    pub(crate) fn line(key: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+        let is_one_line = !body.contains(&b'\n') && !body.contains(&b'\r');
+        let json = (content_type == ContentType::JSON.as_str() && is_one_line)
+            .then(|| serde_json::from_slice::<&RawValue>(body).ok())
+            .flatten()
+            .filter(|json| json.get().len() == body.len());
+        let line = match json {
+            Some(value) => serde_json::to_vec(&JsonLine { key, value }),
+            None => serde_json::to_vec(&BodyLine {
+                key,
+                content_type,
+                base64: STANDARD.encode(body),
+            }),
+        };
+        line.expect("strings and JSON are JSON")
+    }
+}
+
+/// A text without the byte order mark that it may begin with.
+pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
+/// Tells a text that is not JSON from JSON of another form.
+fn not_of_form(text: &[u8], form: Form, error: &serde_json::Error) -> EntryError {
+    match serde_json::from_slice::<IgnoredAny>(text) {
+        Ok(_) if error.is_data() => {
+            let (place, expected) = (form.place(error), form.expected());
+            EntryError::NotOfForm(format!(
+                "{place}; the object must be of the form {expected}"
+            ))
+        }
+        Ok(_) => EntryError::NotJson(form.place(error)),
+        Err(syntax) => EntryError::NotJson(form.place(&syntax)),
+    }
+}
+
+/// A line whose value is JSON.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    key: &'a str,
+    value: &'a RawValue,
+}
+
+/// A line whose value is anything.
+#[derive(Serialize)]
+struct BodyLine<'a> {
+    key: &'a str,
+    content_type: &'a str,
+    base64: String,
+}
+
+/// An object's members as they stand. By hand, since a derived struct would take an array for an
+/// object, and `null` for a value that is absent.
+#[derive(Default)]
+struct Members<'a> {
+    key: Option<Cow<'a, str>>,
+    value: Option<&'a RawValue>,
+    content_type: Option<Cow<'a, str>>,
+    base64: Option<Cow<'a, str>>,
+}
+
+/// Text that is borrowed where it holds no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        while let Some(Text(member)) = map.next_key::<Text<'_>>()? {
+            let repeated = match &*member {
+                "key" => put(&mut members.key, map.next_value::<Text<'_>>()?.0),
+                "value" => put(&mut members.value, map.next_value()?),
+                "content_type" => put(&mut members.content_type, map.next_value::<Text<'_>>()?.0),
+                "base64" => put(&mut members.base64, map.next_value::<Text<'_>>()?.0),
+                unknown => return Err(A::Error::custom(format!("there is no member {unknown:?}"))),
+            };
+            if repeated {
+                return Err(A::Error::custom("a member is given twice"));
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// Fills a place and returns whether it was filled already.
+fn put<T>(place: &mut Option<T>, value: T) -> bool {
+    place.replace(value).is_some()
+}
