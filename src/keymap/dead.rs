@@ -88,9 +88,10 @@ impl Dead {
         bit(&self.bits, rank)
     }
 
-    /// Buries a live key of a segment of `keys` keys.
-    pub(super) fn bury(&mut self, grave: Grave, keys: u32) {
+    /// Buries a live key of a segment of `keys` keys, and returns how many bytes more that takes.
+    pub(super) fn bury(&mut self, grave: Grave, keys: u32) -> usize {
         debug_assert!(!self.contains(grave.rank), "a key dies once");
+        let before = self.own_bytes();
         let bits = Arc::make_mut(&mut self.bits);
         if bits.is_empty() {
             bits.resize(keys.div_ceil(64) as usize, 0);
@@ -101,6 +102,7 @@ impl Dead {
         if self.graves.len() - self.sorted >= UNSORTED_MAX {
             self.sort_graves();
         }
+        self.own_bytes() - before
     }
 
     /// Sorts the graves: a stable sort takes a sorted run and a short tail together in O(n).
@@ -215,8 +217,12 @@ impl Dead {
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
         let index = self.folded.as_ref().map_or(0, |index| index.heap_bytes());
-        let graves = self.graves.capacity() + self.folding.capacity();
-        self.bits.capacity() * 8 + graves * size_of::<Grave>() + index
+        self.own_bytes() + self.folding.capacity() * size_of::<Grave>() + index
+    }
+
+    /// Bytes of what every delete adds to.
+    fn own_bytes(&self) -> usize {
+        self.bits.len() * 8 + self.graves.capacity() * size_of::<Grave>()
     }
 }
 

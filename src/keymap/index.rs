@@ -136,7 +136,10 @@ impl Live {
     /// Notes that a search met so many dead ranks too many.
     pub(super) fn waste(&self, ranks: u32) {
         if ranks > 0 {
-            self.wasted.fetch_add(ranks, Ordering::Relaxed);
+            let more = |wasted: u32| Some(wasted.saturating_add(ranks));
+            let _ = self
+                .wasted
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         }
     }
 
@@ -304,8 +307,8 @@ impl KeyIndex {
                 let live = &mut self.segments[at];
                 let reverse_rank = live.segment.reverse_rank(key);
                 *self.may_have_job.get_mut() = true;
-                live.dead
-                    .bury(Grave { rank, reverse_rank }, live.segment.len());
+                let grave = Grave { rank, reverse_rank };
+                self.segment_bytes.dead += live.dead.bury(grave, live.segment.len());
                 self.merging_bytes += note_in_journal(&mut self.jobs, live.merge, key);
             }
         }

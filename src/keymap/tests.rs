@@ -388,6 +388,41 @@ fn an_index_without_values_takes_no_memory_for_their_slots() {
     assert!(slot_bytes(|number| number) > 3 * 16_000);
 }
 
+/// An index of so many keys whose jobs are done, and these.
+fn indexed(keys: u32) -> (KeyIndex, Vec<String>) {
+    let names: Vec<String> = (0..keys).map(|n| format!("user:{n:07}:name")).collect();
+    let mut index = KeyIndex::default();
+    for (slot, name) in (0..).zip(&names) {
+        index.insert(name.as_bytes(), slot);
+        while let Some(job) = index.next_job() {
+            assert!(matches!(index.finish(job.run()), Finish::Done(_)));
+        }
+    }
+    (index, names)
+}
+
+#[test]
+fn what_a_delete_takes_is_counted_at_once() {
+    let (mut index, names) = indexed(4 * 4096);
+    let before = index.heap_bytes();
+    assert_eq!(index.stats().segment_bytes.dead, 0);
+    for name in names.iter().take(3000) {
+        assert!(index.remove(name.as_bytes()).is_some());
+    }
+    // Two ranks each, before any job has looked.
+    assert!(index.stats().segment_bytes.dead >= 3000 * 8);
+    assert!(index.heap_bytes() >= before + 3000 * 8);
+}
+
+#[test]
+fn waste_that_no_rewrite_ends_is_not_forgotten() {
+    let (index, _) = indexed(4096);
+    let live = &index.segments[0];
+    live.waste(u32::MAX - 1);
+    live.waste(2);
+    assert_eq!(live.wasted(), u32::MAX);
+}
+
 #[test]
 fn looking_ahead_finds_what_a_lookup_does_whatever_became_of_the_values() {
     let mut map = KeyMap::default();

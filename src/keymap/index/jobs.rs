@@ -284,6 +284,7 @@ impl KeyIndex {
                 live.failed(self.jobs_ended);
             }
         }
+        self.recount();
     }
 }
 
