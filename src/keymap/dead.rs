@@ -5,6 +5,10 @@
 //! there are [`GRAVES_MIN`] of them the background folds them into a [`DeadIndex`]; a grave stays
 //! in the scan until its fold is in place.
 
+mod bits;
+
+pub(super) use bits::{DeadBits, NextAlive};
+
 use super::hash::hash;
 use super::matrix::WaveletMatrix;
 use super::segment::Segment;
@@ -30,10 +34,7 @@ pub(super) struct Grave {
 /// The deleted keys of one segment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dead {
-    /// A bit for each rank; empty until the first delete. Shared with a running merge, and copied
-    /// by the first delete during one.
-    bits: Arc<Vec<u64>>,
-    count: u32,
+    bits: DeadBits,
     /// Those that no fold has taken. The first `sorted` of them are in the order of their ranks.
     graves: Vec<Grave>,
     sorted: usize,
@@ -61,43 +62,20 @@ pub(super) struct DeadIndex {
     matrix: WaveletMatrix,
 }
 
-/// A snapshot of which ranks are dead.
-#[derive(Clone, Debug, Default)]
-pub(super) struct DeadBits {
-    bits: Arc<Vec<u64>>,
-    count: u32,
-}
-
-impl DeadBits {
-    /// How many are dead.
-    pub(super) fn len(&self) -> u32 {
-        self.count
-    }
-
-    pub(super) fn contains(&self, rank: u32) -> bool {
-        bit(&self.bits, rank)
-    }
-}
-
 impl Dead {
     pub(super) fn len(&self) -> u32 {
-        self.count
+        self.bits.len()
     }
 
     pub(super) fn contains(&self, rank: u32) -> bool {
-        bit(&self.bits, rank)
+        self.bits.contains(rank)
     }
 
-    /// Buries a live key of a segment of `keys` keys, and returns how many bytes more that takes.
-    pub(super) fn bury(&mut self, grave: Grave, keys: u32) -> usize {
+    /// Buries a live key, and returns how many bytes more that takes.
+    pub(super) fn bury(&mut self, grave: Grave) -> usize {
         debug_assert!(!self.contains(grave.rank), "a key dies once");
         let before = self.own_bytes();
-        let bits = Arc::make_mut(&mut self.bits);
-        if bits.is_empty() {
-            bits.resize(keys.div_ceil(64) as usize, 0);
-        }
-        bits[(grave.rank / 64) as usize] |= 1 << (grave.rank % 64);
-        self.count += 1;
+        self.bits.insert(grave.rank);
         self.graves.push(grave);
         if self.graves.len() - self.sorted >= UNSORTED_MAX {
             self.sort_graves();
@@ -116,7 +94,7 @@ impl Dead {
         let rank = segment.find(key, hash(key), |_| ());
         let rank = rank.expect("a key that was alive in an input is in the result");
         let reverse_rank = segment.reverse_rank(key);
-        self.bury(Grave { rank, reverse_rank }, segment.len());
+        self.bury(Grave { rank, reverse_rank });
     }
 
     /// Folds the graves here and now, where they are worth it.
@@ -128,21 +106,9 @@ impl Dead {
         }
     }
 
-    /// The first live rank from `rank` on; past the last where all are dead up to it.
-    pub(super) fn next_alive(&self, rank: u32) -> u32 {
-        if !self.contains(rank) {
-            return rank;
-        }
-        let mut word = (rank / 64) as usize;
-        let mut alive = !self.bits[word] & (u64::MAX << (rank % 64));
-        while alive == 0 {
-            word += 1;
-            let Some(bits) = self.bits.get(word) else {
-                return u32::MAX;
-            };
-            alive = !bits;
-        }
-        word as u32 * 64 + alive.trailing_zeros()
+    /// The first live rank from `rank` on.
+    pub(super) fn next_alive(&self, rank: u32) -> NextAlive {
+        self.bits.next_alive(rank)
     }
 
     /// How many of the dead lie in the rectangle: O(log n) for the folded, and a scan of the graves
@@ -153,7 +119,7 @@ impl Dead {
         reverse_ranks: &Range<u32>,
         counting: Counting,
     ) -> u32 {
-        if self.count == 0 {
+        if self.bits.len() == 0 {
             return 0;
         }
         let folded = self.count_folded(ranks, reverse_ranks);
@@ -180,10 +146,7 @@ impl Dead {
 
     /// Which ranks are dead now.
     pub(super) fn snapshot(&self) -> DeadBits {
-        DeadBits {
-            bits: self.bits.clone(),
-            count: self.count,
-        }
+        self.bits.clone()
     }
 
     /// Whether the graves are worth a fold: so many that all folds together cost O(n log n).
@@ -222,7 +185,7 @@ impl Dead {
 
     /// Bytes of what every delete adds to.
     fn own_bytes(&self) -> usize {
-        self.bits.len() * 8 + self.graves.capacity() * size_of::<Grave>()
+        self.bits.heap_bytes() + self.graves.capacity() * size_of::<Grave>()
     }
 }
 
@@ -275,11 +238,6 @@ fn within<'a>(graves: &'a [Grave], ranks: &Range<u32>) -> &'a [Grave] {
     &graves[start..end.max(start)]
 }
 
-fn bit(bits: &[u64], rank: u32) -> bool {
-    bits.get((rank / 64) as usize)
-        .is_some_and(|word| word >> (rank % 64) & 1 == 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,7 +257,7 @@ mod tests {
             for (death, fold) in deaths.iter().zip(folds) {
                 let rank = death.index(permutation.len()) as u32;
                 if naive.insert(rank) {
-                    dead.bury(Grave { rank, reverse_rank: permutation[rank as usize] }, n);
+                    dead.bury(Grave { rank, reverse_rank: permutation[rank as usize] });
                 }
                 if fold {
                     let (before, graves) = dead.fold_input();
@@ -322,7 +280,7 @@ mod tests {
             for rank in 0..n {
                 prop_assert_eq!(dead.contains(rank), naive.contains(&rank));
                 let alive = (rank..n).find(|rank| !naive.contains(rank));
-                prop_assert_eq!(Some(dead.next_alive(rank)).filter(|found| *found < n), alive);
+                prop_assert_eq!(Some(dead.next_alive(rank).rank).filter(|found| *found < n), alive);
             }
         }
     }

@@ -308,7 +308,7 @@ impl KeyIndex {
                 let reverse_rank = live.segment.reverse_rank(key);
                 *self.may_have_job.get_mut() = true;
                 let grave = Grave { rank, reverse_rank };
-                self.segment_bytes.dead += live.dead.bury(grave, live.segment.len());
+                self.segment_bytes.dead += live.dead.bury(grave);
                 self.merging_bytes += note_in_journal(&mut self.jobs, live.merge, key);
             }
         }

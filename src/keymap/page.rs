@@ -2,7 +2,7 @@
 //! within a bound on the work.
 
 use super::blocks::{KeyBuffer, Walk};
-use super::dead::Dead;
+use super::dead::{Dead, NextAlive};
 use super::descending::{sink_last, sort_descending};
 use super::index::Live;
 use super::merge::Tree;
@@ -27,6 +27,9 @@ const STEPS_PER_PRUNED_REFILL: u32 = 512;
 
 /// For so many bytes a key costs a step more.
 const BYTES_PER_STEP: usize = 64;
+
+/// For so many words of dead ranks that are passed a step more is taken.
+const LOOKS_PER_STEP: u32 = 16;
 
 /// How many ranks of a rectangle are asked for at first, at most: what all steps are enough for.
 pub(super) const SHARE_MAX: usize = (STEPS_PER_PAGE / STEPS_PER_RANK) as usize;
@@ -240,8 +243,8 @@ impl<'a> Source<'a> {
                 next.is_some()
             }
             Self::Walk { walk, end, dead } => {
-                work.take(1);
-                let rank = dead.next_alive(walk.next_rank());
+                let NextAlive { rank, looks } = dead.next_alive(walk.next_rank());
+                work.take(1 + looks / LOOKS_PER_STEP);
                 if rank >= *end {
                     return false;
                 }

@@ -415,6 +415,16 @@ fn what_a_delete_takes_is_counted_at_once() {
 }
 
 #[test]
+fn a_first_delete_takes_no_more_in_a_large_segment_than_in_a_small_one() {
+    let taken = |keys: u32| {
+        let (mut index, names) = indexed(keys);
+        assert!(index.remove(names[0].as_bytes()).is_some());
+        index.stats().segment_bytes.dead
+    };
+    assert_eq!(taken(4096), taken(16 * 4096));
+}
+
+#[test]
 fn waste_that_no_rewrite_ends_is_not_forgotten() {
     let (index, _) = indexed(4096);
     let live = &index.segments[0];

@@ -1,0 +1,197 @@
+//! Which ranks of a segment are dead: a bit each, in a tree of two levels whose pieces are made by
+//! the first death within them, shared with snapshots, and copied by the first death after one.
+//!
+//! So no delete allocates, zeroes or copies more than a few KiB, however large the segment is, and
+//! a piece all of whose ranks are dead is passed in one step.
+
+use std::sync::Arc;
+
+/// Words of a leaf, leaves of a branch: 2¹³ ranks and 2²⁰, in about 1 KiB each.
+const LEAF_WORDS: usize = 128;
+const BRANCH_LEAVES: usize = 128;
+
+const LEAF_RANKS: u32 = LEAF_WORDS as u32 * 64;
+const BRANCH_RANKS: u32 = BRANCH_LEAVES as u32 * LEAF_RANKS;
+
+/// A set of dead ranks. A clone is a snapshot: it costs a count for each million ranks.
+#[derive(Clone, Debug, Default)]
+pub(in crate::keymap) struct DeadBits {
+    /// As far as ranks are dead.
+    branches: Vec<Option<Arc<Branch>>>,
+    count: u32,
+    /// What leaves and branches take.
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Branch {
+    leaves: [Option<Arc<Leaf>>; BRANCH_LEAVES],
+    count: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Leaf {
+    words: [u64; LEAF_WORDS],
+    count: u32,
+}
+
+/// Where a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::keymap) struct NextAlive {
+    /// The first rank that is alive; above the last where there is none.
+    pub(in crate::keymap) rank: u32,
+    /// How many words and pieces were looked at to find it.
+    pub(in crate::keymap) looks: u32,
+}
+
+impl DeadBits {
+    /// How many are dead.
+    pub(in crate::keymap) fn len(&self) -> u32 {
+        self.count
+    }
+
+    pub(in crate::keymap) fn contains(&self, rank: u32) -> bool {
+        let leaf = self.branch(rank).and_then(|branch| branch.leaf(rank));
+        leaf.is_some_and(|leaf| leaf.words[word_of(rank)] >> (rank % 64) & 1 == 1)
+    }
+
+    /// Adds a rank that is alive. Copies at most the pieces that it is in.
+    pub(super) fn insert(&mut self, rank: u32) {
+        let at = (rank / BRANCH_RANKS) as usize;
+        if at >= self.branches.len() {
+            self.branches.resize(at + 1, None);
+        }
+        let bytes = &mut self.bytes;
+        let branch = self.branches[at].get_or_insert_with(|| {
+            *bytes += size_of::<Branch>();
+            Arc::new(Branch {
+                leaves: [const { None }; BRANCH_LEAVES],
+                count: 0,
+            })
+        });
+        let branch = Arc::make_mut(branch);
+        let leaf = branch.leaves[leaf_of(rank)].get_or_insert_with(|| {
+            *bytes += size_of::<Leaf>();
+            Arc::new(Leaf {
+                words: [0; LEAF_WORDS],
+                count: 0,
+            })
+        });
+        let leaf = Arc::make_mut(leaf);
+        leaf.words[word_of(rank)] |= 1 << (rank % 64);
+        leaf.count += 1;
+        branch.count += 1;
+        self.count += 1;
+    }
+
+    /// The first live rank from `rank` on. Looks at two leaves and two branches at most, and at one
+    /// thing for each branch between that is wholly dead.
+    pub(super) fn next_alive(&self, rank: u32) -> NextAlive {
+        let (mut rank, mut looks) = (rank, 0);
+        loop {
+            looks += 1;
+            let Some(branch) = self.branch(rank) else {
+                return NextAlive { rank, looks };
+            };
+            if branch.count == BRANCH_RANKS {
+                rank = (rank / BRANCH_RANKS + 1) * BRANCH_RANKS;
+                continue;
+            }
+            let Some(leaf) = branch.leaf(rank) else {
+                return NextAlive { rank, looks };
+            };
+            let end = (rank / LEAF_RANKS + 1) * LEAF_RANKS;
+            if leaf.count < LEAF_RANKS {
+                let mut alive = !leaf.words[word_of(rank)] & (u64::MAX << (rank % 64));
+                rank -= rank % 64;
+                while alive == 0 {
+                    rank += 64;
+                    if rank == end {
+                        break;
+                    }
+                    looks += 1;
+                    alive = !leaf.words[word_of(rank)];
+                }
+                if alive != 0 {
+                    let rank = rank + alive.trailing_zeros();
+                    return NextAlive { rank, looks };
+                }
+            }
+            rank = end;
+        }
+    }
+
+    /// Bytes on the heap, those that snapshots share included.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.branches.capacity() * size_of::<Option<Arc<Branch>>>() + self.bytes
+    }
+
+    fn branch(&self, rank: u32) -> Option<&Branch> {
+        self.branches
+            .get((rank / BRANCH_RANKS) as usize)?
+            .as_deref()
+    }
+}
+
+impl Branch {
+    fn leaf(&self, rank: u32) -> Option<&Leaf> {
+        self.leaves[leaf_of(rank)].as_deref()
+    }
+}
+
+fn leaf_of(rank: u32) -> usize {
+    (rank / LEAF_RANKS) as usize % BRANCH_LEAVES
+}
+
+fn word_of(rank: u32) -> usize {
+    (rank / 64) as usize % LEAF_WORDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead(ranks: impl IntoIterator<Item = u32>) -> DeadBits {
+        let mut bits = DeadBits::default();
+        ranks.into_iter().for_each(|rank| bits.insert(rank));
+        bits
+    }
+
+    #[test]
+    fn what_is_wholly_dead_is_passed_in_few_looks() {
+        let (first, last) = (BRANCH_RANKS - 100, 4 * BRANCH_RANKS + 3 * LEAF_RANKS + 70);
+        let bits = dead(first..last);
+        for (from, expected) in [
+            (0, 0),
+            (first - 1, first - 1),
+            (first, last),
+            (2 * BRANCH_RANKS, last),
+            (last - 1, last),
+            (last, last),
+            (9 * BRANCH_RANKS, 9 * BRANCH_RANKS),
+        ] {
+            let found = bits.next_alive(from);
+            assert_eq!(found.rank, expected, "from {from}");
+            assert!(found.looks < 16, "{found:?} from {from}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_stays_as_it_was_and_shares_what_nothing_died_in_since() {
+        let mut bits = dead([5, LEAF_RANKS, 3 * BRANCH_RANKS]);
+        let before = bits.clone();
+        bits.insert(6);
+        bits.insert(2 * BRANCH_RANKS);
+        assert!(bits.contains(6) && bits.contains(2 * BRANCH_RANKS));
+        assert!(!before.contains(6) && !before.contains(2 * BRANCH_RANKS));
+        assert_eq!((before.len(), bits.len()), (3, 5));
+        let leaf =
+            |bits: &DeadBits, rank| std::ptr::from_ref(bits.branch(rank)?.leaf(rank)?).into();
+        let same = |rank| {
+            let leaves: [Option<*const Leaf>; 2] = [leaf(&before, rank), leaf(&bits, rank)];
+            leaves[0] == leaves[1]
+        };
+        assert!(!same(5));
+        assert!(same(LEAF_RANKS) && same(3 * BRANCH_RANKS));
+    }
+}
