@@ -231,7 +231,10 @@ fn build(keys: &[String], merges: Merges) -> KeyIndex {
         index.insert(key.as_bytes(), slot);
         while let Some(job) = index.next_job() {
             let late = slot as usize > keys.len() * 2 / 3;
-            if merges == Merges::LargeHeldBack && late && job.lane() == Lane::Large {
+            if merges == Merges::LargeHeldBack
+                && late
+                && matches!(job.lane(), Lane::Middle | Lane::Large)
+            {
                 held.push(job);
             } else {
                 finish(job, |outcome| index.finish(outcome));

@@ -7,15 +7,17 @@
 //!
 //! So at rest each segment is more than [`RATIO`] times the one before: there are at most
 //! log₃(n / 4096) + 2 of them, and after inserts alone about log₄(n / 4096) + 1. Lanes keep small work
-//! from waiting behind large.
+//! from waiting behind large. While a large merge runs the others go on, and stop at what only the
+//! large lane could take: one segment more for each million keys that come meanwhile, at the most.
 
 use super::index::{FRESH_KEYS, Live};
 
 /// How much larger than all smaller ones together a segment may be and still be merged with them.
 const RATIO: u64 = 3;
 
-/// Merges of more keys than this are large.
+/// Merges of more keys than this are middling, and of more than that large.
 const SMALL_MERGE_KEYS_MAX: u64 = 256 * 1024;
+const MIDDLE_MERGE_KEYS_MAX: u64 = 16 * SMALL_MERGE_KEYS_MAX;
 
 /// A segment is rewritten by itself once one in so many of its keys is dead.
 const DEAD_SHARE: u32 = 8;
@@ -40,16 +42,20 @@ pub enum Lane {
     /// Merges that take milliseconds.
     Small,
     /// Merges that take seconds.
+    Middle,
+    /// Merges that take longer.
     Large,
 }
 
 impl Lane {
     /// The lane of a merge of so many keys.
     pub(super) fn of(keys: u64) -> Self {
-        if keys > SMALL_MERGE_KEYS_MAX {
-            Self::Large
-        } else {
+        if keys <= SMALL_MERGE_KEYS_MAX {
             Self::Small
+        } else if keys <= MIDDLE_MERGE_KEYS_MAX {
+            Self::Middle
+        } else {
+            Self::Large
         }
     }
 }
@@ -66,27 +72,9 @@ pub(super) fn choose(
         .filter(|live| live.merge.is_none() && live.may_try(jobs_ended))
         .collect();
     idle.sort_by_key(|live| live.segment.len());
-    let mut chosen = Vec::new();
-    let (mut keys, mut key_bytes) = (0, 0);
-    for live in &idle {
-        let size = u64::from(live.segment.len()).max(FRESH_KEYS as u64);
-        let too_large = !chosen.is_empty() && size > RATIO * keys;
-        let too_long = key_bytes + live.segment.key_bytes() > KEY_BYTES_MAX;
-        // A small merge goes ahead while the large lane is taken; what it leaves comes later.
-        let outgrows_lane = Lane::of(keys + size) == Lane::Large && !is_free(Lane::Large);
-        if too_large || too_long || outgrows_lane {
-            if chosen.len() > 1 {
-                break;
-            }
-            chosen.clear();
-            (keys, key_bytes) = (0, 0);
-        }
-        chosen.push(live.id);
-        keys += size;
-        key_bytes += live.segment.key_bytes();
-    }
-    if chosen.len() > 1 && is_free(Lane::of(keys)) {
-        return Some((Lane::of(keys), chosen));
+    let sizes: Vec<Size> = idle.iter().map(|live| Size::of(live)).collect();
+    if let Some(run) = choose_run(&sizes, &is_free) {
+        return Some(run);
     }
     idle.iter()
         .find(|live| {
@@ -97,9 +85,110 @@ pub(super) fn choose(
         .map(|live| (Lane::of(live.segment.len().into()), vec![live.id]))
 }
 
+/// What there is to know of a segment that may be merged with others.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    id: u64,
+    keys: u64,
+    key_bytes: u64,
+}
+
+impl Size {
+    fn of(live: &Live) -> Self {
+        Self {
+            id: live.id,
+            keys: live.segment.len().into(),
+            key_bytes: live.segment.key_bytes(),
+        }
+    }
+}
+
+/// The segments to merge with one another, of some from the smallest on.
+fn choose_run(sizes: &[Size], is_free: impl Fn(Lane) -> bool) -> Option<(Lane, Vec<u64>)> {
+    let mut chosen = Vec::new();
+    let (mut keys, mut key_bytes) = (0, 0);
+    for size in sizes {
+        let size_keys = size.keys.max(FRESH_KEYS as u64);
+        let too_large = !chosen.is_empty() && size_keys > RATIO * keys;
+        let too_long = key_bytes + size.key_bytes > KEY_BYTES_MAX;
+        // A smaller merge goes ahead while a lane is taken; what it leaves comes later.
+        let lane = Lane::of(keys + size_keys);
+        let outgrows_lane = lane != Lane::Small && !is_free(lane);
+        if too_large || too_long || outgrows_lane {
+            if chosen.len() > 1 {
+                break;
+            }
+            chosen.clear();
+            (keys, key_bytes) = (0, 0);
+        }
+        chosen.push(size.id);
+        keys += size_keys;
+        key_bytes += size.key_bytes;
+    }
+    let lane = Lane::of(keys);
+    (chosen.len() > 1 && is_free(lane)).then_some((lane, chosen))
+}
+
 /// Whether searches meet too many dead keys in a segment.
 pub(super) fn is_wasteful(live: &Live) -> bool {
     let keys = live.segment.len();
     live.wasted() >= WASTE_MIN.max(keys / WASTE_SHARE)
         && live.dead.len() >= keys / WASTED_DEAD_SHARE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Merges under way: their lanes, what they make, and how many more keys come until they end.
+    type Running = Vec<(Lane, u64, u64)>;
+
+    /// Starts all merges that are worth it. A small one is done at once, a middling one once as many
+    /// keys came as it has, and a large one never.
+    fn merge(idle: &mut Vec<Size>, running: &mut Running) {
+        loop {
+            idle.sort_by_key(|size| size.keys);
+            let is_free = |lane| running.iter().all(|(taken, ..)| *taken != lane);
+            let Some((lane, chosen)) = choose_run(idle, is_free) else {
+                return;
+            };
+            let inputs = idle.extract_if(.., |size| chosen.contains(&size.id));
+            let keys = inputs.map(|size| size.keys).sum();
+            match lane {
+                Lane::Urgent => unreachable!("it is for trees"),
+                Lane::Small => idle.push(size(chosen[0], keys)),
+                Lane::Middle => running.push((lane, keys, keys)),
+                Lane::Large => running.push((lane, keys, u64::MAX)),
+            }
+        }
+    }
+
+    fn size(id: u64, keys: u64) -> Size {
+        Size {
+            id,
+            keys,
+            key_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn there_are_few_segments_while_a_large_merge_runs() {
+        let (mut idle, mut running): (Vec<Size>, Running) = Default::default();
+        let mut written = 0;
+        for id in 0..8_000 {
+            idle.push(size(id, FRESH_KEYS as u64));
+            for (.., left) in &mut running {
+                *left = left.saturating_sub(FRESH_KEYS as u64);
+            }
+            let ended = running.extract_if(.., |(.., left)| *left == 0);
+            idle.extend(ended.map(|(_, keys, _)| size(id + 100_000, keys)));
+            merge(&mut idle, &mut running);
+            if running.iter().any(|(lane, ..)| *lane == Lane::Large) {
+                written += FRESH_KEYS as u64;
+                let middling = written / (MIDDLE_MERGE_KEYS_MAX / (RATIO + 1));
+                assert!(idle.len() as u64 <= 16 + middling, "{written}: {idle:?}");
+            }
+        }
+        assert!(written > 16_000_000);
+    }
 }

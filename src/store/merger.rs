@@ -1,8 +1,8 @@
 //! The threads that do the key maps' jobs, beside the actors.
 //!
-//! Three for the whole process, whatever the number of shards: one for jobs that writes may wait
-//! for, one for jobs of milliseconds, one for jobs of seconds, so that none waits behind larger
-//! ones. All but the first run at low priority.
+//! Four for the whole process, whatever the number of shards: one for jobs that writes may wait
+//! for, one for jobs of milliseconds, one for jobs of seconds, one for longer ones, so that none
+//! waits behind larger ones. All but the first run at low priority.
 
 use crate::keymap::{Finish, Job, Lane, Outcome, Retired};
 use actix::{Message, Recipient};
@@ -19,6 +19,7 @@ const NICENESS: i32 = 10;
 pub(super) struct Merger {
     urgent: Sender<Work>,
     small: Sender<Work>,
+    middle: Sender<Work>,
     large: Sender<Work>,
 }
 
@@ -41,6 +42,7 @@ impl Merger {
         Ok(Self {
             urgent: start_lane("kvstore-freeze", 0)?,
             small: start_lane("kvstore-merge", NICENESS)?,
+            middle: start_lane("kvstore-merge-m", NICENESS)?,
             large: start_lane("kvstore-merge-l", NICENESS)?,
         })
     }
@@ -79,6 +81,7 @@ impl Merger {
         match lane {
             Lane::Urgent => &self.urgent,
             Lane::Small => &self.small,
+            Lane::Middle => &self.middle,
             Lane::Large => &self.large,
         }
     }
