@@ -383,7 +383,7 @@ impl KeyIndex {
                 .min(SHARE_MAX);
             Source::segment(live, found, after, share, wanted)
         }));
-        let page = merge_page(sources, limit);
+        let page = merge_page(sources, limit, request.steps_left(self.segments.len()));
         if self.segments.iter().any(policy::is_wasteful) {
             self.may_have_job.store(true, Ordering::Relaxed);
         }

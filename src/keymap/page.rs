@@ -28,6 +28,11 @@ const STEPS_PER_PRUNED_REFILL: u32 = 512;
 /// For so many bytes a key costs a step more.
 const BYTES_PER_STEP: usize = 64;
 
+/// For so many bytes of what bounds are looked for by a segment costs a step, 8 ns a byte; up to half
+/// of the steps, so that a page of any filter gives keys.
+const BOUND_BYTES_PER_STEP: usize = 3;
+const BOUND_STEPS_MAX: u32 = STEPS_PER_PAGE / 2;
+
 /// For so many words of dead ranks that are passed a step more is taken.
 const LOOKS_PER_STEP: u32 = 16;
 
@@ -59,15 +64,25 @@ pub(super) struct Request<'a> {
     pub(super) asked: Asked,
 }
 
-/// Merges the sources into a page of at most `limit` keys.
-pub(super) fn merge_page(mut sources: Vec<Source<'_>>, limit: usize) -> Page {
+impl Request<'_> {
+    /// What is left of a page's steps once so many segments looked for their bounds.
+    pub(super) fn steps_left(&self, segments: usize) -> u32 {
+        let Filter { prefix, suffix } = self.filter;
+        let bytes = (2 * (prefix.len() + suffix.len()) + self.after.len()) * segments;
+        let steps = u32::try_from(bytes / BOUND_BYTES_PER_STEP).unwrap_or(u32::MAX);
+        STEPS_PER_PAGE - steps.min(BOUND_STEPS_MAX)
+    }
+}
+
+/// Merges the sources into a page of at most `limit` keys within so many steps.
+pub(super) fn merge_page(mut sources: Vec<Source<'_>>, limit: usize, steps: u32) -> Page {
     let mut page = Page::default();
     let mut work = Work {
-        steps: STEPS_PER_PAGE,
+        steps,
         barrier: None,
     };
     // Every source gets a share to begin with, so that each page makes progress in all of them.
-    let share = STEPS_PER_PAGE / (sources.len() as u32 + 1);
+    let share = steps / (sources.len() as u32 + 1);
     sources.retain_mut(|source| {
         let steps = std::mem::replace(&mut work.steps, share);
         let is_at_key = source.advance(&mut work);

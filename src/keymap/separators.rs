@@ -6,7 +6,8 @@
 
 use super::blocks::shared_prefix;
 use super::part::{Buffer, Part, PartKind};
-use fst::raw::{Fst, Node, Output};
+use fst::raw::{CompiledAddr, Fst, Node, Output};
+use std::cmp::Ordering;
 use std::fmt;
 
 /// What a separator takes in ordinary maps, to begin with, in bytes.
@@ -16,6 +17,10 @@ const BYTES_PER_SEPARATOR: usize = 16;
 #[derive(Clone)]
 pub(super) struct Separators {
     fst: Fst<Part>,
+    /// What all separators begin with: compared at once, where a walk takes 8 ns a byte.
+    trunk: Box<[u8]>,
+    /// Where that leads to, and what it gives.
+    crown: (CompiledAddr, Output),
 }
 
 /// Builds [`Separators`] from the two keys around each boundary.
@@ -62,8 +67,21 @@ impl fmt::Debug for Separators {
 impl Separators {
     /// The separators that a part holds.
     pub(super) fn open(part: Part) -> Self {
+        let fst = Fst::new(part).expect("a part whose checksum holds is what was written");
+        let mut trunk = Vec::new();
+        let mut node = fst.root();
+        let mut output = Output::zero();
+        while node.len() == 1 && !node.is_final() {
+            let transition = node.transition(0);
+            trunk.push(transition.inp);
+            output = output.cat(transition.out);
+            node = fst.node(transition.addr);
+        }
+        let crown = (node.addr(), output);
         Self {
-            fst: Fst::new(part).expect("a part whose checksum holds is what was written"),
+            fst,
+            trunk: trunk.into(),
+            crown,
         }
     }
 
@@ -73,7 +91,7 @@ impl Separators {
     }
 
     /// The only block that can hold `key`: the one with the greatest separator not above it.
-    /// O(length of the key).
+    /// O(length of the key); what all separators begin with costs next to nothing.
     pub(super) fn floor(&self, key: &[u8]) -> u32 {
         let block = match self.successor(key) {
             Some(block) => block - 1,
@@ -85,10 +103,16 @@ impl Separators {
     /// The value of the smallest separator strictly above `key`: walks down along `key` and
     /// remembers the last turn to a greater byte.
     fn successor(&self, key: &[u8]) -> Option<u64> {
-        let mut node = self.fst.root();
-        let mut output = Output::zero();
+        let (trunk, rest) = key.split_at(self.trunk.len().min(key.len()));
+        match trunk.cmp(&self.trunk) {
+            Ordering::Less => return Some(self.leftmost(self.crown)),
+            Ordering::Equal => (),
+            Ordering::Greater => return None,
+        }
+        let (address, mut output) = self.crown;
+        let mut node = self.fst.node(address);
         let mut turn = None;
-        for &byte in key {
+        for &byte in rest {
             let (same, greater) = match node.find_input(byte) {
                 Some(index) => (Some(index), index + 1),
                 None => (None, first_greater(&node, byte)),
@@ -112,7 +136,7 @@ impl Separators {
     }
 
     /// The value of the smallest key in the subtree at an address.
-    fn leftmost(&self, (address, mut output): (fst::raw::CompiledAddr, Output)) -> u64 {
+    fn leftmost(&self, (address, mut output): (CompiledAddr, Output)) -> u64 {
         let mut node = self.fst.node(address);
         while !node.is_final() {
             let transition = node.transition(0);
@@ -140,8 +164,11 @@ mod tests {
         fn floor_names_the_block_that_a_sorted_list_names(
             keys in prop::collection::btree_set(prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xff), any::<u8>()], 0..6), 1..60),
             probes in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xff), any::<u8>()], 0..6), 20),
+            trunk in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xff)], 0..6),
         ) {
-            let keys: Vec<Vec<u8>> = keys.into_iter().collect();
+            let keys: Vec<Vec<u8>> = keys.iter().map(|key| [&trunk[..], key].concat()).collect();
+            let on_trunk = probes.iter().map(|probe| [&trunk[..], probe].concat());
+            let probes: Vec<Vec<u8>> = on_trunk.chain(probes.iter().cloned()).collect();
             let mut builder = SeparatorsBuilder::with_capacity(keys.len());
             keys.windows(2).for_each(|pair| builder.push(&pair[0], &pair[1]));
             let separators = builder.finish(PartKind::Separators);

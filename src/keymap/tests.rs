@@ -425,6 +425,28 @@ fn a_first_delete_takes_no_more_in_a_large_segment_than_in_a_small_one() {
 }
 
 #[test]
+fn what_a_long_filter_takes_is_work_of_the_page() {
+    let mut index = KeyIndex::default();
+    let prefix = "p".repeat(990);
+    for number in 0..4096 {
+        index.insert(format!("{prefix}{number:05}").as_bytes(), number);
+    }
+    while let Some(job) = index.next_job() {
+        assert!(matches!(index.finish(job.run()), Finish::Done(_)));
+    }
+    let page_of = |prefix: &str| {
+        let filter = Filter {
+            prefix: prefix.into(),
+            suffix: Vec::new(),
+        };
+        index.page(&filter, b"", 4096).keys.len()
+    };
+    let (short, long) = (page_of("p"), page_of(&prefix));
+    assert!(long < short, "{long} keys, and {short}");
+    assert!(long > short / 2, "{long} keys, and {short}");
+}
+
+#[test]
 fn waste_that_no_rewrite_ends_is_not_forgotten() {
     let (index, _) = indexed(4096);
     let live = &index.segments[0];
