@@ -18,6 +18,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+/// How much of an answer is handed over at a time, in bytes: the framework copies as much again.
+pub(super) const PIECE_BYTES: usize = 32 * 1024;
+
 /// What is counted, in bytes.
 const UNIT_BYTES: usize = 1024;
 

@@ -5,6 +5,7 @@
 //!
 //! The access log is ours, since the framework's costs a layer of every body even when it is off.
 
+use super::buffers::PIECE_BYTES;
 use super::connection::Connection;
 use super::problem::Problem;
 use super::{State, routes};
@@ -22,9 +23,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
-
-/// How much of an answer is handed over at a time, in bytes: the framework copies as much again.
-pub(super) const PIECE_BYTES: usize = 32 * 1024;
 
 /// Lets a request through: for `wrap_fn`, as the outermost layer.
 pub(super) fn gate<S, B>(

@@ -1,8 +1,8 @@
 //! Keys as the text of an answer: in which format, and piece by piece, so that a page takes no
 //! more memory as text than the piece that is being sent.
 
+use super::buffers::PIECE_BYTES;
 use super::buffers::{Charge, Held};
-use super::gate::PIECE_BYTES;
 use crate::model::KeyList;
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, BoxBody, MessageBody};

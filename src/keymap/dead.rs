@@ -9,9 +9,7 @@ mod bits;
 
 pub(super) use bits::{DeadBits, NextAlive};
 
-use super::hash::hash;
 use super::matrix::WaveletMatrix;
-use super::segment::Segment;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -87,14 +85,6 @@ impl Dead {
     fn sort_graves(&mut self) {
         self.graves.sort_by_key(|grave| grave.rank);
         self.sorted = self.graves.len();
-    }
-
-    /// Buries a key that was alive in an input of the merge that made `segment`.
-    pub(super) fn carry_over(&mut self, segment: &Segment, key: &[u8]) {
-        let rank = segment.find(key, hash(key), |_| ());
-        let rank = rank.expect("a key that was alive in an input is in the result");
-        let reverse_rank = segment.reverse_rank(key);
-        self.bury(Grave { rank, reverse_rank });
     }
 
     /// Folds the graves here and now, where they are worth it.

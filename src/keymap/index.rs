@@ -10,23 +10,20 @@ mod jobs;
 
 pub use jobs::Finish;
 
-use super::bloom::Bloom;
-use super::dead::{Counting, Dead, Grave};
+use super::dead::Counting;
 use super::fsst::SymbolTable;
 use super::hash::hash;
-use super::merge::Tree;
-use super::page::{Asked, Page, Request, SHARE_MAX, Source, merge_page, scan_tree};
+use super::live::{Live, Matches};
+use super::page::{Asked, Page, Request, SHARE_MAX, Source, merge_page};
 use super::policy;
-use super::segment::{Matches, PartBytes, Segment};
+use super::segment::PartBytes;
+use super::tree::{FRESH_KEYS, Fresh, Frozen, TREE_ENTRY_BYTES, scan_tree};
 use crate::model::Filter;
 use jobs::{Running, note_in_journal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Keys in the fresh tree before it is frozen. A suffix scan over so many takes about 14 µs.
-pub(super) const FRESH_KEYS: usize = 4096;
 
 /// Keys in the fresh tree past which every write waits. A suffix scan over so many takes 60 µs.
 const FRESH_KEYS_MAX: usize = 16_384;
@@ -40,9 +37,6 @@ const FREEZES_MAX: u32 = 3;
 /// From so many segments on writes in bulk wait for merges. Every segment costs a search its share,
 /// and at rest there are far fewer.
 const SEGMENTS_MAX: usize = 12;
-
-/// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
-const TREE_ENTRY_BYTES: usize = 40;
 
 /// An ordered set of keys, searched by prefix, suffix and both.
 #[derive(Debug, Default)]
@@ -67,86 +61,6 @@ pub struct KeyIndex {
     merged_for: Duration,
     /// Whether anything changed since there was no job to hand out.
     may_have_job: AtomicBool,
-}
-
-/// A tree that takes new keys.
-#[derive(Debug)]
-struct Fresh {
-    keys: Tree,
-    /// Most keys that are looked for are elsewhere, and looking in a tree is not cheap.
-    filter: Bloom,
-    /// How many keys the filter was given since it was empty.
-    filtered: usize,
-    /// Bytes on the heap; the filter's few thousand are left out.
-    bytes: usize,
-}
-
-impl Default for Fresh {
-    fn default() -> Self {
-        Self {
-            keys: Tree::new(),
-            filter: Bloom::with_capacity(FRESH_KEYS),
-            filtered: 0,
-            bytes: 0,
-        }
-    }
-}
-
-/// A tree that takes no more keys.
-#[derive(Debug)]
-struct Frozen {
-    keys: Arc<Tree>,
-    filter: Bloom,
-    bytes: usize,
-    dead: BTreeSet<Box<[u8]>>,
-    job: Option<u64>,
-    failures: u32,
-}
-
-/// A segment in use.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) id: u64,
-    pub(super) segment: Arc<Segment>,
-    pub(super) dead: Dead,
-    /// The merge that reads it.
-    pub(super) merge: Option<u64>,
-    /// The fold of its graves.
-    fold: Option<u64>,
-    /// How often a job with it came to nothing, and how many jobs of the index must have ended
-    /// before it is tried again: twice as many each time, so that what always fails costs little.
-    failures: u32,
-    retry_at: u64,
-    /// How many dead ranks searches met on their way that had few live ones between them.
-    wasted: AtomicU32,
-}
-
-impl Live {
-    /// Whether a job may take it, after so many of the index ended.
-    pub(super) fn may_try(&self, jobs_ended: u64) -> bool {
-        jobs_ended >= self.retry_at
-    }
-
-    /// Notes that a job with it came to nothing.
-    fn failed(&mut self, jobs_ended: u64) {
-        self.retry_at = jobs_ended + (1 << self.failures.min(16));
-        self.failures += 1;
-    }
-
-    /// Notes that a search met so many dead ranks too many.
-    pub(super) fn waste(&self, ranks: u32) {
-        if ranks > 0 {
-            let more = |wasted: u32| Some(wasted.saturating_add(ranks));
-            let _ = self
-                .wasted
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        }
-    }
-
-    /// How many dead ranks searches met too many.
-    pub(super) fn wasted(&self) -> u32 {
-        self.wasted.load(Ordering::Relaxed)
-    }
 }
 
 /// Where a key is, until the index changes.
@@ -305,10 +219,8 @@ impl KeyIndex {
             }
             Part::Segment(at, rank) => {
                 let live = &mut self.segments[at];
-                let reverse_rank = live.segment.reverse_rank(key);
                 *self.may_have_job.get_mut() = true;
-                let grave = Grave { rank, reverse_rank };
-                self.segment_bytes.dead += live.dead.bury(grave);
+                self.segment_bytes.dead += live.bury(rank, key);
                 self.merging_bytes += note_in_journal(&mut self.jobs, live.merge, key);
             }
         }
@@ -366,7 +278,7 @@ impl KeyIndex {
         };
         let mut matches: Vec<(&Live, usize, Matches)> = Vec::with_capacity(self.segments.len());
         for live in &self.segments {
-            let (count, found) = live.segment.matches(filter, &live.dead, counting);
+            let (count, found) = live.matches(filter, counting);
             if count > 0 {
                 total += count as usize;
                 matches.push((live, count as usize, found));

@@ -2,6 +2,7 @@
 
 use super::dead::{Dead, DeadIndex, Grave};
 use super::fsst::SymbolTable;
+use super::live::carry_over;
 use super::merge::{Input, merge};
 use super::policy::Lane;
 use super::segment::Segment;
@@ -121,7 +122,8 @@ impl Job {
                 keys,
                 lane: _,
             } => {
-                keys.iter().for_each(|key| dead.carry_over(&segment, key));
+                keys.iter()
+                    .for_each(|key| carry_over(&segment, &mut dead, key));
                 dead.fold();
                 JobResult::Merged { segment, dead }
             }

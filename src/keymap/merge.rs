@@ -21,11 +21,7 @@ use super::part::{PartError, PartKind};
 use super::segment::{Segment, SegmentBuilder, SegmentSize};
 use input::Stream;
 use reverse::merge_reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Keys and their slots in a tree: the newest part of an index.
-pub(super) type Tree = BTreeMap<Box<[u8]>, u32>;
 
 /// From so many keys on a segment's symbol table is trained on its own keys.
 const TRAIN_KEYS: usize = 64 * 1024;
@@ -167,6 +163,7 @@ mod tests {
     use super::super::blocks::KeyBuffer;
     use super::super::dead::{Counting, Dead, DeadBits};
     use super::super::hash::hash;
+    use super::super::live::matches;
     use super::*;
     use crate::model::Filter;
     use proptest::prelude::*;
@@ -230,7 +227,7 @@ mod tests {
                 .filter(|(_, key)| key.starts_with(&prefix) && key.ends_with(&suffix))
                 .map(|(rank, _)| rank).collect();
             let filter = Filter { prefix: prefix.clone(), suffix: suffix.clone() };
-            let (count, _) = merged.matches(&filter, &Dead::default(), Counting::Exact);
+            let (count, _) = matches(&merged, &Dead::default(), &filter, Counting::Exact);
             prop_assert_eq!(count as usize, naive.len());
             let ranks = merged.prefix_ranks(&prefix);
             let reverse_ranks = merged.suffix_ranks(&suffix);

@@ -16,6 +16,8 @@
 //!   - `table`: which rank a key has, by hash
 //!   - `packed`: its arrays of numbers
 //!   - `part`: the memory of all these, which is what could be stored
+//! - `live`: a segment in use, with its dead keys
+//! - `tree`: keys that are in no segment yet
 //! - `bloom`: which keys are surely not in a tree; `hash`: of a key
 //! - `scratch`: arrays of numbers; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
@@ -34,6 +36,7 @@ mod fsst;
 mod hash;
 mod index;
 mod job;
+mod live;
 mod matrix;
 mod memory;
 mod merge;
@@ -48,6 +51,7 @@ mod slab;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use ahead::{AHEAD_MAX, LookAhead};
 pub use index::{Finish, IndexStats, KeyIndex, Room, Spot};

@@ -4,12 +4,10 @@
 use super::blocks::{KeyBuffer, Walk};
 use super::dead::{Dead, NextAlive};
 use super::descending::{sink_last, sort_descending};
-use super::index::Live;
-use super::merge::Tree;
-use super::segment::{Matches, Segment, after_all_with};
+use super::live::{Live, Matches};
+use super::segment::Segment;
 use crate::model::{Filter, KeyList};
-use std::collections::{BTreeSet, btree_map};
-use std::ops::{Bound, Range};
+use std::ops::Range;
 
 /// How much a page may do before it ends early. A step is about 25 ns, so that a page takes about
 /// 200 µs at the most.
@@ -356,69 +354,4 @@ impl Drop for Ranks<'_> {
 pub(super) enum Asked {
     Page,
     PageAndCount,
-}
-
-/// The first `wanted` keys of a tree that match and are above `after`, and, where it is asked for,
-/// how many match in all. A scan, unless all begin with the prefix and no more is asked.
-pub(super) fn scan_tree<'a>(
-    keys: &'a Tree,
-    dead: Option<&BTreeSet<Box<[u8]>>>,
-    request: &Request<'_>,
-    wanted: usize,
-) -> (usize, Vec<&'a [u8]>) {
-    let Request {
-        filter,
-        after,
-        asked,
-    } = *request;
-    let is_alive = |key: &[u8]| !dead.is_some_and(|dead| dead.contains(key));
-    let is_match = |key: &[u8]| key.ends_with(&filter.suffix) && is_alive(key);
-    let mut found = Vec::new();
-    if asked == Asked::Page {
-        let above = tree_range(keys, filter, after).map(|(key, _)| &**key);
-        found.extend(above.filter(|key| is_match(key)).take(wanted));
-        return (0, found);
-    }
-    let mut ends = [keys.first_key_value(), keys.last_key_value()]
-        .into_iter()
-        .flatten();
-    let holds_all = ends.all(|(key, _)| key.starts_with(&filter.prefix));
-    if filter.suffix.is_empty() && holds_all {
-        let above = tree_range(keys, filter, after).map(|(key, _)| &**key);
-        found.extend(above.filter(|key| is_match(key)).take(wanted));
-        return (keys.len() - dead.map_or(0, BTreeSet::len), found);
-    }
-    let mut count = 0;
-    for (key, _) in tree_range(keys, filter, b"") {
-        if is_match(key) {
-            count += 1;
-            if found.len() < wanted && (after.is_empty() || **key > *after) {
-                found.push(&**key);
-            }
-        }
-    }
-    (count, found)
-}
-
-/// The part of a tree that can match `filter` above `after`.
-fn tree_range<'a>(
-    keys: &'a Tree,
-    filter: &Filter,
-    after: &[u8],
-) -> btree_map::Range<'a, Box<[u8]>, u32> {
-    let end = after_all_with(&filter.prefix);
-    let start = if !after.is_empty() && after >= filter.prefix.as_slice() {
-        Bound::Excluded(after)
-    } else {
-        Bound::Included(filter.prefix.as_slice())
-    };
-    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let is_empty = match (start, end) {
-        (Bound::Excluded(start), Bound::Excluded(end)) => start >= end,
-        _ => false,
-    };
-    if is_empty {
-        return btree_map::Range::default();
-    }
-    keys.range::<[u8], _>((start, end))
 }

@@ -10,7 +10,8 @@
 //! from waiting behind large. While a large merge runs the others go on, and stop at what only the
 //! large lane could take: one segment more for each million keys that come meanwhile, at the most.
 
-use super::index::{FRESH_KEYS, Live};
+use super::live::Live;
+use super::tree::FRESH_KEYS;
 
 /// How much larger than all smaller ones together a segment may be and still be merged with them.
 const RATIO: u64 = 3;

@@ -12,23 +12,15 @@ pub(super) use builder::{SegmentBuilder, SegmentSize};
 pub use bytes::PartBytes;
 
 use super::blocks::{BLOCK_KEYS, Blocks, KeyBuffer, Walk};
-use super::dead::{Counting, Dead};
 use super::fsst::SymbolTable;
 use super::matrix::WaveletMatrix;
 use super::packed::Packed;
 use super::part::{Part, PartError, PartKind};
 use super::separators::Separators;
 use super::table::Table;
-use crate::model::Filter;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Up to so many keys of a prefix, decoding and testing each beats looking for the suffix.
-const DECODE_MAX: usize = 64;
-
-/// Up to so many reverse ranks, filtering the permutation beats walking the matrix.
-const SCAN_MAX: usize = 4096;
 
 /// Keys with their slots, in both orders.
 #[derive(Debug)]
@@ -44,18 +36,6 @@ pub(super) struct Segment {
     /// From the hash of a key to its rank.
     by_hash: Table,
     key_bytes: u64,
-}
-
-/// The keys of a segment that match a filter.
-#[derive(Debug)]
-pub(super) enum Matches {
-    None,
-    /// All of some ranks.
-    Ranks(Range<u32>),
-    /// These ranks, none of which is dead, in no order.
-    Listed(Vec<u32>),
-    /// The ranks that are in the first range and whose reverse ranks are in the second.
-    Rectangle(Range<u32>, Range<u32>),
 }
 
 impl Segment {
@@ -203,47 +183,22 @@ impl Segment {
         self.reverse_bound(&reversed)
     }
 
-    /// How many keys match, the `dead` left out as far as they are counted, and which. O(log n), and at most some thousand
-    /// steps more where one side of the filter is narrow.
-    pub(super) fn matches(
-        &self,
-        filter: &Filter,
-        dead: &Dead,
-        counting: Counting,
-    ) -> (u32, Matches) {
-        let ranks = self.prefix_ranks(&filter.prefix);
-        if ranks.is_empty() {
-            return (0, Matches::None);
-        }
-        let all = 0..self.len();
-        if filter.suffix.is_empty() {
-            let count = ranks.len() as u32 - dead.count(&ranks, &all, counting);
-            return (count, Matches::Ranks(ranks));
-        }
-        let listed = |found: Vec<u32>| (found.len() as u32, Matches::Listed(found));
-        if ranks.len() <= DECODE_MAX {
-            let mut walk = self.walk(ranks.start);
-            let is_match = |rank: &u32| {
-                let key = walk.advance();
-                key.is_some_and(|key| key.ends_with(&filter.suffix)) && !dead.contains(*rank)
-            };
-            return listed(ranks.filter(is_match).collect());
-        }
-        let reverse_ranks = self.suffix_ranks(&filter.suffix);
-        if reverse_ranks.is_empty() {
-            (0, Matches::None)
-        } else if reverse_ranks.len() <= SCAN_MAX {
-            let is_match = |rank| ranks.contains(&rank) && !dead.contains(rank);
-            listed(self.permutation.filter(reverse_ranks, is_match))
+    /// How many keys are in a rectangle. O(log n).
+    pub(super) fn count(&self, ranks: &Range<u32>, reverse_ranks: &Range<u32>) -> u32 {
+        if ranks.len() as u32 == self.len() {
+            reverse_ranks.len() as u32
         } else {
-            let count = if ranks == all {
-                reverse_ranks.len() as u32
-            } else {
-                self.matrix.count(reverse_ranks.clone(), ranks.clone())
-            };
-            let count = count - dead.count(&ranks, &reverse_ranks, counting);
-            (count, Matches::Rectangle(ranks, reverse_ranks))
+            self.matrix.count(reverse_ranks.clone(), ranks.clone())
         }
+    }
+
+    /// The ranks at some reverse ranks, of which those that match.
+    pub(super) fn ranks_at(
+        &self,
+        reverse_ranks: Range<u32>,
+        is_match: impl Fn(u32) -> bool,
+    ) -> Vec<u32> {
+        self.permutation.filter(reverse_ranks, is_match)
     }
 
     /// Appends to `found` the smallest ranks of a rectangle, ascending: at least `limit` of them
@@ -297,8 +252,11 @@ pub(super) fn after_all_with(prefix: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dead::{Counting, Dead};
+    use super::super::live::{self, Matches};
     use super::super::merge::{Input, merge};
     use super::*;
+    use crate::model::Filter;
     use std::collections::BTreeSet;
 
     fn segment(keys: u32) -> Segment {
@@ -345,8 +303,8 @@ mod tests {
                 prefix: "user:00".into(),
                 suffix: "7:name".into(),
             };
-            let (count, matches) = read.matches(&filter, &Dead::default(), Counting::Exact);
-            let (expected, _) = written.matches(&filter, &Dead::default(), Counting::Exact);
+            let (count, matches) = live::matches(&read, &Dead::default(), &filter, Counting::Exact);
+            let (expected, _) = live::matches(&written, &Dead::default(), &filter, Counting::Exact);
             assert_eq!(count, expected);
             if let Matches::Rectangle(ranks, reverse_ranks) = matches {
                 let mut found = Vec::new();

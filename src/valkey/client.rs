@@ -4,8 +4,9 @@ mod partition;
 
 pub use partition::{BucketKeys, LOG_PAGE, Repair, Scanned, Span};
 
+use super::call::{Access, Call};
 use super::layout::{self, BUCKETS, PARTITIONS, Place, VERSION};
-use super::link::{Access, Call, Link};
+use super::link::Link;
 use super::log::{array, number, text, text_or_nil};
 use super::scripts::Run;
 use super::{Engine, EngineError, Operation};

@@ -5,21 +5,11 @@
 //! so that number is what counts.
 //! Source: <https://redis.io/docs/latest/commands/wait/>.
 
+use super::call::{Call, Confirmation};
 use super::connection::{Master, Nodes, Reconnecting};
 use super::error::EngineError;
-use super::link::Call;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo};
 use redis::{Cmd, Pipeline, RedisError, Value, cmd};
-use std::time::Duration;
-
-/// Who must have a change before it is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Confirmation {
-    /// How many replicas, besides the master.
-    pub replicas: usize,
-    /// How long they may take.
-    pub timeout: Duration,
-}
 
 /// Asks a node's master, and then its replicas.
 pub(super) async fn single(

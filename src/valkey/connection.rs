@@ -1,7 +1,7 @@
 //! Connections that are made when they are needed, and again when they are lost.
 
 use super::address::{Address, Credentials, Topology};
-use super::confirmed::Confirmation;
+use super::call::Confirmation;
 use super::error::EngineError;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};

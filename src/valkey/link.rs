@@ -6,10 +6,11 @@
 //! own without retries; reads have one with few.
 
 use super::address::Topology;
-use super::confirmed::{self, Confirmation};
+use super::call::{Access, Call, Confirmation};
 use super::connection::{LinkSettings, Master, Nodes, Reconnecting};
 use super::error::EngineError;
 use super::layout::slot;
+use super::{confirmed, plain};
 use futures_util::future::join_all;
 use redis::cluster_routing::{
     MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
@@ -28,26 +29,6 @@ const READ_RETRIES: u32 = 2;
 /// How long to wait before a request is sent again, at first and at the most.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
-
-/// A command for a partition.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// Which partition all its keys are of.
-    pub partition: usize,
-    /// The command.
-    pub command: Cmd,
-}
-
-/// Whether a request may be sent again where it is not known whether it ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It may: it changes nothing.
-    Read,
-    /// It may not.
-    Write,
-    /// It may not, and as many replicas as the settings ask for must have it too.
-    ConfirmedWrite,
-}
 
 /// A thread's connections. Not to be shared between threads, since each answer would wake another.
 #[derive(Debug)]
@@ -152,7 +133,7 @@ impl Link {
     ) -> Vec<Result<Value, EngineError>> {
         let asked = async {
             match (&self.kind, self.confirmation(access)) {
-                (Kind::Single { master, .. }, None) => pipelined(master, calls).await,
+                (Kind::Single { master, .. }, None) => plain::pipelined(master, calls).await,
                 (Kind::Single { confirmed, .. }, Some(confirmation)) => {
                     confirmed::pipelined(confirmed, calls, confirmation).await
                 }
@@ -186,11 +167,11 @@ impl Link {
     ) -> Result<Value, EngineError> {
         let asked = async {
             let nodes = match &self.kind {
-                Kind::Single { master, .. } => return single(master, command).await,
+                Kind::Single { master, .. } => return plain::single(master, command).await,
                 Kind::Cluster { reads, .. } if access == Access::Read => reads,
                 Kind::Cluster { writes, .. } => writes,
             };
-            routed(nodes, Route::with_key(key, SlotAddr::Master), command).await
+            plain::routed(nodes, Route::with_key(key, SlotAddr::Master), command).await
         };
         let asked = timeout_at(deadline, asked).await;
         asked.unwrap_or(Err(EngineError::Unanswered))
@@ -202,7 +183,7 @@ impl Link {
     /// As [`Link::ask`].
     pub async fn ask_masters(&self, command: &Cmd) -> Result<Vec<Value>, EngineError> {
         match &self.kind {
-            Kind::Single { master, .. } => Ok(vec![single(master, command).await?]),
+            Kind::Single { master, .. } => Ok(vec![plain::single(master, command).await?]),
             Kind::Cluster { reads, .. } => {
                 let (number, mut connection) = reads.get().await?;
                 let masters = MultipleNodeRoutingInfo::AllMasters;
@@ -222,15 +203,15 @@ impl Link {
         let command = &call.command;
         match (&self.kind, self.confirmation(access)) {
             // All but the smallest are boxed, so that no request pays for the largest.
-            (Kind::Single { master, .. }, None) => single(master, command).await,
+            (Kind::Single { master, .. }, None) => plain::single(master, command).await,
             (Kind::Single { confirmed, .. }, Some(confirmation)) => {
                 Box::pin(confirmed::single(confirmed, command, confirmation)).await
             }
             (Kind::Cluster { reads, .. }, _) if access == Access::Read => {
-                Box::pin(routed(reads, route(call.partition), command)).await
+                Box::pin(plain::routed(reads, route(call.partition), command)).await
             }
             (Kind::Cluster { writes, .. }, None) => {
-                Box::pin(routed(writes, route(call.partition), command)).await
+                Box::pin(plain::routed(writes, route(call.partition), command)).await
             }
             (Kind::Cluster { writes, .. }, Some(confirmation)) => {
                 let asked = confirmed::routed(writes, route(call.partition), command, confirmation);
@@ -343,74 +324,8 @@ impl Link {
     }
 }
 
-async fn single(master: &Reconnecting<Master>, command: &Cmd) -> Result<Value, EngineError> {
-    let (number, mut connection) = master.get().await?;
-    let answer = connection.send_packed_command(command).await;
-    let answer = answer.and_then(Value::extract_error);
-    master.checked(number, answer)
-}
-
-async fn pipelined(
-    master: &Reconnecting<Master>,
-    calls: &[Call],
-) -> Vec<Result<Value, EngineError>> {
-    let asked = async {
-        let (number, mut connection) = master.get().await?;
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(call.command.clone());
-        }
-        let asked = connection.send_packed_commands(&pipeline, 0, calls.len());
-        master.checked(number, asked.await)
-    };
-    match asked.await {
-        Ok(values) => {
-            let of = |value: Value| {
-                value
-                    .extract_error()
-                    .map_err(|error| EngineError::of(&error))
-            };
-            values.into_iter().map(of).collect()
-        }
-        Err(error) => vec![Err(error); calls.len()],
-    }
-}
-
 fn route(partition: usize) -> Route {
     Route::new(slot(partition), SlotAddr::Master)
-}
-
-async fn routed(
-    nodes: &Reconnecting<Nodes>,
-    route: Route,
-    command: &Cmd,
-) -> Result<Value, EngineError> {
-    let (number, mut connection) = nodes.get().await?;
-    let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
-    let answer = connection.route_command(command.clone(), routing).await;
-    let error = match answer.and_then(Value::extract_error) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    // The slot is on its way and its new master has the keys: it answers if it is told that we
-    // were sent.
-    if error.code() == Some("ASK")
-        && let Some((node, _)) = error.redirect_node()
-        && let Some((host, port)) = node.rsplit_once(':')
-        && let Ok(port) = port.parse()
-    {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("ASKING").add_command(command.clone());
-        let host = host.to_owned();
-        let to = SingleNodeRoutingInfo::ByAddress { host, port };
-        let answer = connection.route_pipeline(pipeline, 1, 1, to).await;
-        let answer = answer.and_then(|mut values| match values.pop() {
-            Some(value) => value.extract_error(),
-            None => Ok(Value::Nil),
-        });
-        return nodes.checked(number, answer);
-    }
-    nodes.checked(number, Err(error))
 }
 
 impl std::fmt::Debug for Kind {

@@ -10,12 +10,15 @@
 //! - `layout`: the names of the engine's keys, and how a value is written
 //! - `log`: heads and logs as they are read
 //! - `link`: who is asked, until when, and what may be sent again
+//! - `plain`: requests that the master alone answers
 //! - `confirmed`: writes that replicas must have before they are acknowledged
 //! - `connection`: connections, made again when they are lost
+//! - `call`: what is asked
 //! - `address`: the URL of a node, of Sentinels, of a cluster
 //! - `error`: what can go wrong, and what that means for a change
 
 mod address;
+mod call;
 mod client;
 mod confirmed;
 mod connection;
@@ -23,11 +26,12 @@ mod error;
 mod layout;
 mod link;
 mod log;
+mod plain;
 mod scripts;
 
 pub use address::{Address, AddressError, Credentials};
+pub use call::Confirmation;
 pub use client::{BucketKeys, Client, LOG_PAGE, Repair, Scanned, Span};
-pub use confirmed::Confirmation;
 pub use connection::LinkSettings;
 pub use error::EngineError;
 pub use layout::{BUCKETS, PARTITIONS, Place};

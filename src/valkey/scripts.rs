@@ -1,7 +1,7 @@
 //! What changes the engine's data, and what reads much of it: scripts, each one step to everybody
 //! else. They name all keys that they touch.
 
-use super::link::Call;
+use super::call::Call;
 use redis::{Cmd, cmd};
 
 /// All scripts.

@@ -1,16 +1,17 @@
 //! How keys move between the parts of an index: the jobs it hands out, and what it does with their
 //! outcomes.
 
-use super::{FREEZES_MAX, Frozen, KeyIndex, Live};
+use super::{FREEZES_MAX, KeyIndex};
 use crate::keymap::dead::Dead;
 use crate::keymap::job::{Job, JobResult, Outcome, Retired, Task};
+use crate::keymap::live::{Live, carry_over};
 use crate::keymap::merge::{Input, is_trained, working_bytes};
 use crate::keymap::policy::{self, Lane};
 use crate::keymap::segment::Segment;
+use crate::keymap::tree::Frozen;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 /// How many deletes that came during a merge are carried over with the swap, not by a job.
 const JOURNAL_STEP: usize = 64;
@@ -105,7 +106,7 @@ impl KeyIndex {
                 }
                 let carried = catch_unwind(AssertUnwindSafe(|| {
                     keys.drain(..)
-                        .for_each(|key| dead.carry_over(&segment, &key));
+                        .for_each(|key| carry_over(&segment, &mut dead, &key));
                 }));
                 if carried.is_err() {
                     let job = self.jobs.swap_remove(at);
@@ -247,16 +248,7 @@ impl KeyIndex {
             // The largest first: it has most of the keys that are looked for.
             let is_larger = |live: &Live| live.segment.len() > segment.len();
             let at = self.segments.partition_point(is_larger);
-            let live = Live {
-                id,
-                segment,
-                dead,
-                merge: None,
-                fold: None,
-                failures: 0,
-                retry_at: 0,
-                wasted: AtomicU32::new(0),
-            };
+            let live = Live::new(id, segment, dead);
             self.segments.insert(at, live);
         } else {
             retired.push(Box::new(segment));

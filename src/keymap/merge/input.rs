@@ -1,12 +1,12 @@
 //! What a merge reads, and how: its inputs' live keys in byte order.
 
-use super::Tree;
 use crate::keymap::blocks::Walk;
 use crate::keymap::dead::DeadBits;
 use crate::keymap::packed::Packed;
 use crate::keymap::part::PartError;
 use crate::keymap::scratch::Scratch;
 use crate::keymap::segment::Segment;
+use crate::keymap::tree::Tree;
 use std::collections::{BTreeSet, btree_map};
 use std::ops::{Bound, Range};
 use std::sync::Arc;

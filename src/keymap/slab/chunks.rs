@@ -8,7 +8,7 @@
 
 mod leaving;
 
-use super::regions::Regions;
+use super::regions::{CHUNK_BYTES, Regions};
 use crate::keymap::memory::PAGE_BYTES;
 use leaving::Leaving;
 
@@ -17,9 +17,6 @@ pub(super) const GRAIN: usize = 8;
 
 /// The largest record, in grains.
 pub(super) const GRAINS_MAX: usize = 33;
-
-/// What a chunk takes, in bytes.
-pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The bits of a handle that say at which grain of its chunk a record begins.
 const START_BITS: u32 = (CHUNK_BYTES / GRAIN).trailing_zeros();

@@ -5,11 +5,13 @@
 //! Memory goes back to the system mapping by mapping. The lowest vacant chunk is taken first, so
 //! that the later mappings fall empty when there is less to hold.
 
-use super::chunks::CHUNK_BYTES;
 use crate::keymap::memory::{CACHE_LINE_BYTES, HUGE_PAGE_BYTES, Memory};
 use prefetch_index::prefetch_index;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+
+/// What a chunk takes, in bytes.
+pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Chunks with a mapping of their own: a small store pays page by page.
 const SINGLE_CHUNKS: u32 = 64;

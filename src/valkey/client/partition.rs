@@ -1,8 +1,8 @@
 //! What an index of keys is made and kept in step by: heads, logs and whole buckets.
 
 use super::Client;
+use crate::valkey::call::{Access, Call};
 use crate::valkey::layout::{BUCKETS, Place};
-use crate::valkey::link::{Access, Call};
 use crate::valkey::log::{Entry, Head, array, fixed, number, text};
 use crate::valkey::scripts::{Run, Script};
 use crate::valkey::{EngineError, Operation};

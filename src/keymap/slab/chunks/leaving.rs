@@ -1,6 +1,7 @@
 //! Which chunks to empty, so that what they hold fits the others.
 
-use super::{CHUNK_BYTES, Chunks, GRAIN, GRAINS_MAX, Handle, capacity, split};
+use super::{Chunks, GRAIN, GRAINS_MAX, Handle, capacity, split};
+use crate::keymap::slab::regions::CHUNK_BYTES;
 
 /// The chunks that are closed.
 #[derive(Debug, Default)]
