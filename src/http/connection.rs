@@ -7,7 +7,7 @@
 
 use super::buffers::{Buffers, Charge};
 use super::framing::Framing;
-use crate::metrics::Metrics;
+use crate::metrics::{Cut, Metrics};
 use prometheus::IntGauge;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -313,20 +313,20 @@ impl Connection {
     }
 
     fn check(&self, limits: &ConnectionLimits, metrics: &Metrics) {
-        let (limit, reason) = match self.turn.get() {
-            _ if self.is_blocked.get() => (limits.write, "stalled"),
+        let (limit, cut) = match self.turn.get() {
+            _ if self.is_blocked.get() => (limits.write, Cut::Stalled),
             // What is left of a body that was refused is read, so that its client reads the answer,
             // but not for as long as it likes.
-            Turn::Request if self.framing.borrow().is_in_body() => (REFUSED_TIME, "refused"),
-            Turn::Request => (limits.idle, "idle"),
+            Turn::Request if self.framing.borrow().is_in_body() => (REFUSED_TIME, Cut::Refused),
+            Turn::Request => (limits.idle, Cut::Idle),
             Turn::Answer => return,
         };
         // A long head waits for its share of the budget.
         self.go_on();
         let looks = limit.div_duration_f64(limits.period()).ceil() as u64;
         if LOOKS.get() - self.since.get() > looks && !self.is_cut.replace(true) {
-            log::debug!("a connection is cut: {reason}");
-            metrics.connection_cut(reason);
+            log::debug!("a connection is cut: {}", cut.label());
+            metrics.connection_cut(cut);
             self.wake();
         }
     }

@@ -21,7 +21,7 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         requests_in_flight: state.lifecycle.in_flight(),
         is_ready: health::unready(state).is_none(),
     };
-    let text = state.metrics.scrape(&stats, server);
+    let text = state.metrics.scrape(&stats, &server);
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, NO_STORE))
         .content_type("text/plain; version=0.0.4; charset=utf-8")

@@ -47,7 +47,7 @@ impl Live {
         }
     }
 
-    /// As [`matches`], of this segment.
+    /// As [`matches()`], of this segment.
     pub(super) fn matches(&self, filter: &Filter, counting: Counting) -> (u32, Matches) {
         matches(&self.segment, &self.dead, filter, counting)
     }

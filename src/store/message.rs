@@ -137,7 +137,7 @@ pub(super) struct Found {
     pub(super) total: usize,
 }
 
-/// What a [`Count`] answers.
+/// What a shard is made of, or a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Keys.

@@ -109,7 +109,7 @@ impl Client {
     /// read.
     ///
     /// # Errors
-    /// [`EngineError::Layout`] where it is another, else as [`Client::set`].
+    /// [`EngineError::Layout`] where it is another, else as [`Client::change`].
     pub async fn check_layout(&self, deadline: Instant) -> Result<(), EngineError> {
         let fields = [
             ("version", VERSION as usize),

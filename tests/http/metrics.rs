@@ -294,3 +294,22 @@ fn readiness_and_the_start_are_metrics() {
     server.signal(Signal::TERM);
     server.wait();
 }
+
+#[test]
+fn every_metric_has_a_panel() {
+    let dashboard = include_str!("../../k8s/components/monitoring/dashboard.json");
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let has_panel = |name: &String| {
+        dashboard.match_indices(name.as_str()).any(|(at, _)| {
+            let rest = &dashboard[at + name.len()..];
+            rest.starts_with("_bucket") || !is_of_name(rest.as_bytes()[0])
+        })
+    };
+    let mut missing = documented(false);
+    missing.extend(documented(true));
+    missing.retain(|name| !has_panel(name));
+    assert!(
+        missing.is_empty(),
+        "add to scripts/dashboard/panels.py, and `make dashboard`: {missing:?}"
+    );
+}

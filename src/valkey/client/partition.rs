@@ -210,7 +210,7 @@ impl Client {
     /// Makes a head true again. `false` where it has moved on.
     ///
     /// # Errors
-    /// As [`Client::set`].
+    /// As [`Client::change`].
     pub async fn repair(
         &self,
         partition: usize,
@@ -239,7 +239,7 @@ impl Client {
     /// Whether there was one.
     ///
     /// # Errors
-    /// As [`Client::set`].
+    /// As [`Client::change`].
     pub async fn mend(&self, partition: usize, deadline: Instant) -> Result<bool, EngineError> {
         let run = Run {
             script: &self.engine.scripts.mend,

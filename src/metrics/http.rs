@@ -1,0 +1,141 @@
+//! What is measured of the server, beside what the middleware counts of each request.
+
+use super::table::Sampled;
+use super::table::Value::Gauge;
+use super::{counter_by_reason, gauge};
+use prometheus::{Error, IntCounterVec, IntGauge, Registry};
+
+/// Why a request came to no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The parser took its head for none.
+    Head,
+    /// There was a raw `#` in its target.
+    Fragment,
+    /// It came by a connection over the bound.
+    Connections,
+    /// No route takes its method.
+    Method,
+    /// No route takes its path.
+    Path,
+}
+
+impl Refusal {
+    const ALL: [Self; 5] = [
+        Self::Head,
+        Self::Fragment,
+        Self::Connections,
+        Self::Method,
+        Self::Path,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Fragment => "fragment",
+            Self::Connections => "connections",
+            Self::Method => "method",
+            Self::Path => "path",
+        }
+    }
+}
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing came.
+    Idle,
+    /// Nothing was read.
+    Stalled,
+    /// A body went on that was refused.
+    Refused,
+}
+
+impl Cut {
+    const ALL: [Self; 3] = [Self::Idle, Self::Stalled, Self::Refused];
+
+    /// What it is called in metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Stalled => "stalled",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What the server is and has at a scrape, beside its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerStats {
+    /// Bytes of bodies and answers in flight.
+    pub buffers_bytes: usize,
+    /// The bound on these.
+    pub buffers_bytes_max: usize,
+    /// Requests that are not wholly answered.
+    pub requests_in_flight: usize,
+    /// Whether `/readyz` would say so.
+    pub is_ready: bool,
+}
+
+pub(super) const SERVER: &[Sampled<ServerStats>] = &[
+    Sampled {
+        name: "buffers_bytes",
+        help: "Memory set aside for bodies and answers in flight, in bytes",
+        value: Gauge(|server| server.buffers_bytes as f64),
+    },
+    Sampled {
+        name: "buffers_bytes_max",
+        help: "Bound on kvstore_buffers_bytes, past which requests wait and then get 503",
+        value: Gauge(|server| server.buffers_bytes_max as f64),
+    },
+    Sampled {
+        name: "http_requests_in_flight",
+        help: "Requests not wholly answered, this scrape included",
+        value: Gauge(|server| server.requests_in_flight as f64),
+    },
+    Sampled {
+        name: "ready",
+        help: "Whether /readyz says ready: 1, else 0",
+        value: Gauge(|server| f64::from(u8::from(server.is_ready))),
+    },
+];
+
+/// What is counted as it happens.
+#[derive(Clone, Debug)]
+pub(super) struct ServerEvents {
+    /// Open connections.
+    pub(super) connections: IntGauge,
+    requests_refused: IntCounterVec,
+    connections_cut: IntCounterVec,
+}
+
+impl ServerEvents {
+    pub(super) fn new(registry: &Registry) -> Result<Self, Error> {
+        Ok(Self {
+            connections: gauge(registry, "http_connections", "Open connections")?,
+            requests_refused: counter_by_reason(
+                registry,
+                "http_requests_refused_total",
+                "Requests refused before routing, by what was wrong with them: their head, a raw # in \
+                 their target (fragment), too many connections, their method, or their path",
+                Refusal::ALL.map(Refusal::label),
+            )?,
+            connections_cut: counter_by_reason(
+                registry,
+                "http_connections_cut_total",
+                "Connections cut since nothing came (idle), nothing was read (stalled), or a body went \
+                 on that was refused (refused)",
+                Cut::ALL.map(Cut::label),
+            )?,
+        })
+    }
+
+    pub(super) fn cut(&self, cut: Cut) {
+        self.connections_cut.with_label_values(&[cut.label()]).inc();
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) {
+        let label = refusal.label();
+        self.requests_refused.with_label_values(&[label]).inc();
+    }
+}
