@@ -33,7 +33,7 @@ pub(super) struct Blocks {
     /// Where each block starts in `entries`.
     starts: Part,
     len: u32,
-    table: Option<Arc<SymbolTable>>,
+    symbols: Option<Arc<SymbolTable>>,
 }
 
 /// Writes [`Blocks`], one key after the other.
@@ -41,7 +41,7 @@ pub(super) struct BlocksBuilder {
     entries: Buffer,
     starts: Buffer,
     len: u32,
-    table: Option<Arc<SymbolTable>>,
+    symbols: Option<Arc<SymbolTable>>,
     encoder: Option<Encoder>,
     last: Vec<u8>,
     entry: Vec<u8>,
@@ -57,15 +57,15 @@ pub(super) struct KeyBuffer {
 }
 
 impl BlocksBuilder {
-    /// A builder for about so many keys of so many bytes together, which compresses by `table`,
+    /// A builder for about so many keys of so many bytes together, which compresses by a symbol table,
     /// where there is one.
-    pub(super) fn new(keys: usize, key_bytes: usize, table: Option<Arc<SymbolTable>>) -> Self {
+    pub(super) fn new(keys: usize, key_bytes: usize, symbols: Option<Arc<SymbolTable>>) -> Self {
         Self {
             entries: Buffer::with_capacity(key_bytes + keys),
             starts: Buffer::with_capacity(keys.div_ceil(BLOCK_KEYS as usize) * size_of::<u32>()),
             len: 0,
-            encoder: table.as_deref().map(Encoder::new),
-            table,
+            encoder: symbols.as_deref().map(Encoder::new),
+            symbols,
             last: Vec::new(),
             entry: Vec::new(),
             codes: Vec::new(),
@@ -126,23 +126,23 @@ impl BlocksBuilder {
     pub(super) fn finish(self) -> Blocks {
         let entries = self.entries.seal(PartKind::Keys);
         let starts = self.starts.seal(PartKind::Starts);
-        Blocks::open(entries, starts, self.len, self.table)
+        Blocks::open(entries, starts, self.len, self.symbols)
     }
 }
 
 impl Blocks {
-    /// The keys that two parts hold, `len` of them, compressed by `table`, where there is one.
+    /// The keys that two parts hold, `len` of them, compressed by a symbol table, where there is one.
     pub(super) fn open(
         entries: Part,
         starts: Part,
         len: u32,
-        table: Option<Arc<SymbolTable>>,
+        symbols: Option<Arc<SymbolTable>>,
     ) -> Self {
         Self {
             entries,
             starts,
             len,
-            table,
+            symbols,
         }
     }
 
@@ -159,8 +159,8 @@ impl Blocks {
     }
 
     /// The table by which the keys are compressed.
-    pub(super) fn table(&self) -> Option<&Arc<SymbolTable>> {
-        self.table.as_ref()
+    pub(super) fn symbols(&self) -> Option<&Arc<SymbolTable>> {
+        self.symbols.as_ref()
     }
 
     /// Decodes the key of `rank` into `key`. At most 16 entries are read, and of these only those
@@ -183,7 +183,7 @@ impl Blocks {
         }
         while needed != 0 {
             let Entry { shared, rest } = entries[needed.trailing_zeros() as usize];
-            key.set(shared, rest, self.table.as_deref());
+            key.set(shared, rest, self.symbols.as_deref());
             needed &= needed - 1;
         }
     }
@@ -244,8 +244,8 @@ impl Blocks {
     }
 
     fn compare(&self, rest: &[u8], key: &[u8]) -> (Ordering, usize) {
-        match &self.table {
-            Some(table) => table.compare(rest, key),
+        match &self.symbols {
+            Some(symbols) => symbols.compare(rest, key),
             None => {
                 let shared = shared_prefix(rest, key);
                 (rest.get(shared).cmp(&key.get(shared)), shared)
@@ -313,8 +313,8 @@ impl Walk<'_> {
 
     fn decode(&mut self) {
         let entry = Entry::read(&self.blocks.entries, &mut self.at);
-        let table = self.blocks.table.as_deref();
-        self.key.set(entry.shared, entry.rest, table);
+        let symbols = self.blocks.symbols.as_deref();
+        self.key.set(entry.shared, entry.rest, symbols);
     }
 }
 
@@ -324,15 +324,15 @@ impl KeyBuffer {
     }
 
     /// Keeps the first `shared` bytes, and appends the rest of a key.
-    fn set(&mut self, shared: usize, rest: &[u8], table: Option<&SymbolTable>) {
+    fn set(&mut self, shared: usize, rest: &[u8], symbols: Option<&SymbolTable>) {
         // Room is made ahead and kept, so that most keys cost no more than their copy.
         let room = shared + rest.len() * 8;
         if self.bytes.len() < room {
             self.bytes.resize(room.next_power_of_two().max(64), 0);
         }
         self.len = shared
-            + match table {
-                Some(table) => table.decode(rest, &mut self.bytes[shared..]),
+            + match symbols {
+                Some(symbols) => symbols.decode(rest, &mut self.bytes[shared..]),
                 None => {
                     self.bytes[shared..shared + rest.len()].copy_from_slice(rest);
                     rest.len()

@@ -54,7 +54,7 @@ pub struct KeyIndex {
     segment_bytes: PartBytes,
     merging_bytes: usize,
     /// The symbol table of the last segment that trained one, for those too small to.
-    table: Option<Arc<SymbolTable>>,
+    symbols: Option<Arc<SymbolTable>>,
     merges_failed: u64,
     jobs_ended: u64,
     merged_keys: u64,

@@ -25,7 +25,7 @@ pub(super) enum Task {
     Merge {
         inputs: Vec<Input>,
         /// For a segment too small to train one.
-        table: Option<Arc<SymbolTable>>,
+        symbols: Option<Arc<SymbolTable>>,
     },
     /// Bury in a merge's result the keys that were deleted from its inputs while it ran.
     CarryOver {
@@ -109,7 +109,7 @@ impl Job {
         let lane = self.lane();
         let Self { id, task } = self;
         let work = AssertUnwindSafe(|| match task {
-            Task::Merge { inputs, table } => match merge(&inputs, table) {
+            Task::Merge { inputs, symbols } => match merge(&inputs, symbols) {
                 Ok(segment) => JobResult::Merged {
                     segment: Arc::new(segment),
                     dead: Dead::default(),

@@ -36,13 +36,13 @@ const RANGED_BYTES_MIN: usize = 32 * 1024 * 1024;
 const RANGES: u32 = 4;
 
 /// The live keys of the inputs as one segment. No key is alive in two inputs. A small segment is
-/// compressed by `table`, where there is one.
+/// compressed by `symbols`, where there is one.
 ///
 /// # Errors
 /// Where an input is not what was written: memory is damaged.
 pub(super) fn merge(
     inputs: &[Input],
-    table: Option<Arc<SymbolTable>>,
+    symbols: Option<Arc<SymbolTable>>,
 ) -> Result<Segment, PartError> {
     inputs.iter().try_for_each(Input::verify)?;
     let size = SegmentSize {
@@ -50,12 +50,12 @@ pub(super) fn merge(
         key_bytes: inputs.iter().map(Input::key_bytes).sum(),
         slot_max: inputs.iter().map(Input::slot_max).max().unwrap_or(0),
     };
-    let table = if size.keys >= TRAIN_KEYS {
+    let symbols = if size.keys >= TRAIN_KEYS {
         Some(Arc::new(train(inputs)))
     } else {
-        table
+        symbols
     };
-    let mut builder = SegmentBuilder::new(&size, table);
+    let mut builder = SegmentBuilder::new(&size, symbols);
     let new_ranks = merge_forward(inputs, &mut builder, size.keys);
     let half = builder.finish();
     let reverse = merge_reverse(inputs, &half.keys, &size, &new_ranks);

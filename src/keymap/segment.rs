@@ -66,7 +66,7 @@ impl Segment {
     fn parts(&self) -> impl Iterator<Item = (PartKind, &Part)> {
         let symbols = self
             .keys
-            .table()
+            .symbols()
             .map(|table| (PartKind::Symbols, table.part()));
         let others = [
             (PartKind::Separators, self.forward.part()),
@@ -88,8 +88,8 @@ impl Segment {
     }
 
     /// The table by which the keys are compressed.
-    pub(super) fn table(&self) -> Option<&Arc<SymbolTable>> {
-        self.keys.table()
+    pub(super) fn symbols(&self) -> Option<&Arc<SymbolTable>> {
+        self.keys.symbols()
     }
 
     /// Fetches what leads to a rank ahead of its use.
@@ -275,7 +275,7 @@ mod tests {
         let [keys, starts] = segment.keys.parts().map(|(kind, part)| open(kind, part));
         let symbols = segment
             .keys
-            .table()
+            .symbols()
             .map(|table| Arc::new(SymbolTable::open(open(PartKind::Symbols, table.part()))));
         let len = segment.len();
         let separators =

@@ -9,8 +9,8 @@ use super::actors::Actors;
 use super::admission::{Admission, Manner};
 use super::message::{Admitted, Count, Counted, Found, ManyChanged, Search, Stopped};
 use super::readiness::{OpenError, Readiness};
+use super::replica::{CountKnown, Suspect, share_of};
 use super::replica::{Follower, FollowerOptions, ReplicaActor, ReplicaStats, ReplicaStatus};
-use super::replica::{Known, Suspect, share_of};
 use super::shared::{Fit, Shared};
 use crate::model::{Change, Changed, Key, Mutation, Value};
 use crate::valkey::{Client, Engine, EngineError, Place};
@@ -136,12 +136,12 @@ impl Remote {
     /// Takes a share of the index in on this thread.
     pub(super) fn host(&self, shard: usize) {
         let patience = self.patience * ROUND_PERCENT / 100;
-        let (actor, waiting) = ReplicaActor::new(shard, patience, self.shared.clone());
+        let (actor, rounds) = ReplicaActor::new(shard, patience, self.shared.clone());
         let shares = self.actors.len();
         let options = FollowerOptions {
             client: self.client(),
             actor: self.actors.host(shard, actor),
-            waiting,
+            rounds,
             status: self.status.clone(),
             share: shard,
             shares,
@@ -254,7 +254,7 @@ impl Remote {
         let sets: Vec<usize> = (0..some.len()).filter(|at| is_set(&some[*at])).collect();
         let keys = sets.iter().map(|at| some[*at].key.clone()).collect();
         let patience = deadline.saturating_duration_since(Instant::now());
-        let known = timeout(patience, self.actors.ask(shard, Known { keys })).await;
+        let known = timeout(patience, self.actors.ask(shard, CountKnown { keys })).await;
         // Nothing was asked of the engine yet.
         let known = known.unwrap_or(Err(StoreError::Engine(EngineError::Behind)))?;
         Ok(sets.get(known).copied().unwrap_or(some.len()))

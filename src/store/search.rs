@@ -112,13 +112,6 @@ impl Pages {
         Ok(keys)
     }
 
-    /// Whether [`Pages::next`] would give keys without fetching.
-    pub fn has_buffered(&self) -> bool {
-        self.wanted > 0
-            && !self.shares.iter().any(Share::is_dry)
-            && self.shares.iter().any(|share| share.head().is_some())
-    }
-
     /// Whether all keys were given that were asked for and are there.
     pub fn is_done(&self) -> bool {
         let is_empty = |share: &Share| share.head().is_none() && share.resume.is_none();

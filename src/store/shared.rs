@@ -37,7 +37,7 @@ pub(super) struct Shared {
 
 /// What of the bytes of all shards is one's own, as it was counted last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct Footprint {
     /// Bytes.
     pub(super) bytes: usize,
     /// What of these running merges take.
@@ -132,7 +132,7 @@ impl Shared {
     }
 
     /// Counts what a shard holds `now` instead of what it did.
-    pub(super) fn recount(&self, held: &mut Held, now: Held) {
+    pub(super) fn recount(&self, held: &mut Footprint, now: Footprint) {
         let before = std::mem::replace(held, now);
         adjust(&self.bytes, before.bytes, now.bytes);
         adjust(&self.merging_bytes, before.merging_bytes, now.merging_bytes);

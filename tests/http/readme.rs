@@ -126,3 +126,16 @@ fn the_manifests_let_in_every_route_but_those_for_the_inside() {
     let route = include_str!("../../k8s/components/gateway/httproute.yaml");
     assert_eq!(marked(route, "PathPrefix, value: "), outside);
 }
+
+#[test]
+fn what_is_said_of_where_to_add_names_files_that_there_are() {
+    let text = include_str!("../../ARCHITECTURE.md");
+    let (_, section) = text.split_once("## Where to add").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named: Vec<&str> = section.split('`').skip(1).step_by(2).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for path in named {
+        assert!(root.join(path).exists(), "{path}");
+    }
+}

@@ -210,7 +210,7 @@ impl KeyIndex {
             id,
             task: Task::Merge {
                 inputs,
-                table: self.table.clone(),
+                symbols: self.symbols.clone(),
             },
         };
         let bytes = result_bytes + working_bytes(job.keys(), key_bytes);
@@ -227,7 +227,7 @@ impl KeyIndex {
     fn swap(&mut self, job: Running, segment: Arc<Segment>, dead: Dead) -> Retired {
         self.merging_bytes -= job.bytes;
         if is_trained(segment.len()) {
-            self.table = segment.table().cloned();
+            self.symbols = segment.symbols().cloned();
         }
         let mut retired: Vec<Box<dyn Any + Send>> = Vec::new();
         for frozen in self

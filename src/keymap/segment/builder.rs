@@ -41,12 +41,12 @@ pub(in crate::keymap) struct HalfSegment {
 }
 
 impl SegmentBuilder {
-    /// A builder which compresses the keys by `table`, where there is one.
-    pub(in crate::keymap) fn new(size: &SegmentSize, table: Option<Arc<SymbolTable>>) -> Self {
+    /// A builder which compresses the keys by a symbol table, where there is one.
+    pub(in crate::keymap) fn new(size: &SegmentSize, symbols: Option<Arc<SymbolTable>>) -> Self {
         let blocks = size.keys.div_ceil(BLOCK_KEYS as usize);
         let keys = u32::try_from(size.keys).expect("a segment has fewer than 2^32 keys");
         Self {
-            keys: BlocksBuilder::new(size.keys, size.key_bytes, table),
+            keys: BlocksBuilder::new(size.keys, size.key_bytes, symbols),
             forward: SeparatorsBuilder::with_capacity(blocks),
             slots: PackedBuilder::new(size.keys, size.slot_max),
             by_hash: TableBuilder::with_capacity(keys),

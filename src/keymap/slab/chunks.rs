@@ -67,8 +67,8 @@ struct Chunk {
     /// Records in use.
     live: u32,
     /// From here on there never was a record.
-    fresh: u32,
-    /// The first of the free records before `fresh`; each holds the place of the next.
+    unwritten: u32,
+    /// The first of the free records before `unwritten`; each holds the place of the next.
     free: u32,
     /// Where it is in the list of those that have room.
     roomy_at: Option<usize>,
@@ -188,7 +188,7 @@ impl Chunks {
         self.chunks[at] = Some(Chunk {
             grains: grains as u32,
             live: 0,
-            fresh: 0,
+            unwritten: 0,
             free: NONE,
             roomy_at: Some(roomy.len()),
             is_leaving: false,
@@ -236,15 +236,15 @@ fn split(handle: Handle) -> (u32, usize) {
 
 impl Chunk {
     fn is_full(&self) -> bool {
-        self.free == NONE && (self.fresh + self.grains) as usize * GRAIN > CHUNK_BYTES
+        self.free == NONE && (self.unwritten + self.grains) as usize * GRAIN > CHUNK_BYTES
     }
 
     /// Takes a free record. `memory` is this chunk's.
     fn take(&mut self, memory: &[u8]) -> u32 {
         self.live += 1;
         if self.free == NONE {
-            self.fresh += self.grains;
-            return self.fresh - self.grains;
+            self.unwritten += self.grains;
+            return self.unwritten - self.grains;
         }
         let start = self.free;
         let next = memory[start as usize * GRAIN..].first_chunk();
@@ -261,7 +261,7 @@ impl Chunk {
 
     /// The pages that were written, in bytes.
     fn written_bytes(&self) -> usize {
-        (self.fresh as usize * GRAIN).next_multiple_of(PAGE_BYTES)
+        (self.unwritten as usize * GRAIN).next_multiple_of(PAGE_BYTES)
     }
 }
 

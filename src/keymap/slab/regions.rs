@@ -39,7 +39,7 @@ struct Region {
     /// Chunks in use.
     live: u32,
     /// Chunks from here on were never written.
-    fresh: u32,
+    unwritten: u32,
 }
 
 /// Where a chunk lies.
@@ -71,11 +71,11 @@ impl Regions {
                 let region = entry(&mut self.regions, at).get_or_insert_with(|| Region {
                     memory: Memory::zeroed(REGION_CHUNKS as usize * CHUNK_BYTES),
                     live: 0,
-                    fresh: 0,
+                    unwritten: 0,
                 });
                 region.live += 1;
                 self.region_bytes -= region.memory_bytes();
-                region.fresh = region.fresh.max(within as u32 + 1);
+                region.unwritten = region.unwritten.max(within as u32 + 1);
                 self.region_bytes += region.memory_bytes();
             }
         }
@@ -172,7 +172,7 @@ impl Regions {
 impl Region {
     /// Bytes of memory.
     fn memory_bytes(&self) -> usize {
-        (self.fresh as usize * CHUNK_BYTES).next_multiple_of(HUGE_PAGE_BYTES)
+        (self.unwritten as usize * CHUNK_BYTES).next_multiple_of(HUGE_PAGE_BYTES)
     }
 }
 

@@ -3,14 +3,14 @@
 //! As the memory engine's actor it handles one message at a time, about 200 µs each, and catches
 //! panics. A search first waits for a round of the follower that begins after it came.
 
-use super::Waiting;
+use super::Rounds;
 use crate::keymap::{KeyIndex, Room};
 use crate::model::Key;
 use crate::store::StoreError;
 use crate::store::abort::{BROKEN, abort};
 use crate::store::merger::JobDone;
 use crate::store::message::{Admitted, Count, Counted, Found, Search, Total};
-use crate::store::shared::{HEARTBEAT, Held, Shared};
+use crate::store::shared::{Footprint, HEARTBEAT, Shared};
 use crate::valkey::{EngineError, PARTITIONS, Step};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -62,7 +62,7 @@ pub(in crate::store) struct Suspect {
 /// Asks how many of some keys, from the first on, name something.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<usize, StoreError>")]
-pub(in crate::store) struct Known {
+pub(in crate::store) struct CountKnown {
     pub(in crate::store) keys: Vec<Key>,
 }
 
@@ -75,10 +75,10 @@ pub(in crate::store) struct ReplicaActor {
     keys: Vec<usize>,
     /// Keys of the share by its heads.
     head_keys: usize,
-    held: Held,
+    held: Footprint,
     /// How long a search waits for a round.
     patience: Duration,
-    waiting: Rc<Waiting>,
+    rounds: Rc<Rounds>,
     shared: Arc<Shared>,
 }
 
@@ -87,19 +87,19 @@ impl ReplicaActor {
         shard: usize,
         patience: Duration,
         shared: Arc<Shared>,
-    ) -> (Self, Rc<Waiting>) {
-        let waiting = Rc::new(Waiting::default());
+    ) -> (Self, Rc<Rounds>) {
+        let rounds = Rc::new(Rounds::default());
         let actor = Self {
             shard,
             index: KeyIndex::default(),
             keys: vec![0; PARTITIONS],
             head_keys: 0,
-            held: Held::default(),
+            held: Footprint::default(),
             patience,
-            waiting: waiting.clone(),
+            rounds: rounds.clone(),
             shared,
         };
-        (actor, waiting)
+        (actor, rounds)
     }
 
     fn apply(&mut self, Apply { partition, steps }: Apply) -> Applied {
@@ -151,7 +151,7 @@ impl ReplicaActor {
 
     /// A round that begins now.
     fn round(&self) -> impl Future<Output = Result<(), EngineError>> + use<> {
-        let round = tokio::time::timeout(self.patience, self.waiting.join());
+        let round = tokio::time::timeout(self.patience, self.rounds.join());
         async move {
             match round.await {
                 Ok(Ok(synced)) => synced,
@@ -167,7 +167,7 @@ impl ReplicaActor {
     }
 
     fn changed(&mut self, context: &mut Context<Self>) {
-        let now = Held {
+        let now = Footprint {
             bytes: self.index.heap_bytes(),
             merging_bytes: self.index.merging_bytes(),
             reclaimable_bytes: 0,
@@ -230,7 +230,7 @@ impl Handler<Count> for ReplicaActor {
     type Result = ResponseActFuture<Self, Result<Counted, StoreError>>;
 
     fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
-        let round = tokio::time::timeout(COUNT_PATIENCE, self.waiting.join());
+        let round = tokio::time::timeout(COUNT_PATIENCE, self.rounds.join());
         Box::pin(round.into_actor(self).map(|_, replica, _| {
             replica.guard(|replica| Counted {
                 keys: replica.head_keys,
@@ -262,15 +262,15 @@ impl Handler<Suspect> for ReplicaActor {
     type Result = ();
 
     fn handle(&mut self, Suspect { partition }: Suspect, _: &mut Self::Context) {
-        self.waiting.suspect(partition);
+        self.rounds.suspect(partition);
     }
 }
 
 /// Another server, or we ourselves, may have made a key that is not in the index yet.
-impl Handler<Known> for ReplicaActor {
+impl Handler<CountKnown> for ReplicaActor {
     type Result = ResponseActFuture<Self, Result<usize, StoreError>>;
 
-    fn handle(&mut self, Known { keys }: Known, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, CountKnown { keys }: CountKnown, _: &mut Self::Context) -> Self::Result {
         match self.guard(|replica| replica.known(&keys)) {
             Ok(known) if known < keys.len() => {
                 let round = self.round().into_actor(self);
@@ -296,6 +296,6 @@ impl Handler<JobDone> for ReplicaActor {
             abort(BROKEN);
         }
         self.changed(context);
-        self.waiting.room.notify_one();
+        self.rounds.room.notify_one();
     }
 }

@@ -12,7 +12,7 @@
 mod mend;
 
 use super::actor::{Applied, Apply, ReplicaActor, STEPS_MAX, Synced};
-use super::{ReplicaStatus, Waiting};
+use super::{ReplicaStatus, Rounds};
 use crate::keymap::Room;
 use crate::store::StoreError;
 use crate::valkey::{Client, EngineError, Entry, Head, LOG_PAGE, PARTITIONS, Position, Span, Step};
@@ -42,7 +42,7 @@ pub(in crate::store) struct FollowerOptions {
     /// Who owns the index.
     pub(in crate::store) actor: Addr<ReplicaActor>,
     /// Who waits for rounds.
-    pub(in crate::store) waiting: Rc<Waiting>,
+    pub(in crate::store) rounds: Rc<Rounds>,
     /// What all shares say of themselves.
     pub(in crate::store) status: Arc<ReplicaStatus>,
     /// Which share.
@@ -111,14 +111,14 @@ impl Follower {
         let mut next_scrub = Instant::now() + self.options.scrub_interval;
         loop {
             self.begin_readings().await;
-            let asked = !self.options.waiting.is_empty() && self.suspects.is_empty();
+            let asked = !self.options.rounds.is_empty() && self.suspects.is_empty();
             // A timer is no way to begin at once: it goes off with the next tick of a millisecond.
             let begin = async {
                 if !asked {
                     sleep_until(next_round).await;
                 }
             };
-            let waiting = self.options.waiting.clone();
+            let rounds = self.options.rounds.clone();
             tokio::select! {
                 () = begin => {
                     self.round_with_searches().await;
@@ -131,8 +131,8 @@ impl Follower {
                     }
                     self.end_readings(done).await;
                 }
-                () = waiting.woken.notified() => {
-                    for partition in self.options.waiting.suspects.take() {
+                () = rounds.woken.notified() => {
+                    for partition in self.options.rounds.suspects.take() {
                         if self.partitions.contains(&partition) {
                             self.suspects.insert(partition);
                         }
@@ -151,7 +151,7 @@ impl Follower {
 
     /// A round, and what the searches that waited for it hear.
     async fn round_with_searches(&mut self) {
-        let tickets = self.options.waiting.take();
+        let tickets = self.options.rounds.take();
         let began = std::time::Instant::now();
         let answer = match self.round().await {
             Ok(()) if self.options.status.is_foreign() => Err(EngineError::Layout),
@@ -159,7 +159,7 @@ impl Follower {
                 self.options.status.synced(self.options.share, began);
                 Ok(())
             }
-            Ok(()) => return self.options.waiting.put_back(tickets),
+            Ok(()) => return self.options.rounds.put_back(tickets),
             Err(error) => Err(error),
         };
         for ticket in tickets {
@@ -316,7 +316,7 @@ impl Follower {
 
     async fn wait_for_room(&self, partition: usize) -> Result<(), StoreError> {
         while self.send(partition, Vec::new()).await?.room != Room::Open {
-            self.options.waiting.room.notified().await;
+            self.options.rounds.room.notified().await;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ mod follower;
 mod reading;
 mod status;
 
-pub(super) use actor::{Known, ReplicaActor, Suspect};
+pub(super) use actor::{CountKnown, ReplicaActor, Suspect};
 pub(super) use follower::{Follower, FollowerOptions, share_of};
 pub use status::ReplicaStats;
 pub(super) use status::ReplicaStatus;
@@ -24,7 +24,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// The searches of a share that wait for the next round, and what wakes whom.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct Rounds {
     searches: RefCell<Vec<Ticket>>,
     /// A search has come, or a partition is to be read again.
     woken: Notify,
@@ -37,7 +37,7 @@ pub(super) struct Waiting {
 /// What a search waits for: a round that begins after it came.
 type Ticket = oneshot::Sender<Result<(), EngineError>>;
 
-impl Waiting {
+impl Rounds {
     /// Takes a place among those that wait for the next round.
     fn join(&self) -> oneshot::Receiver<Result<(), EngineError>> {
         let (sender, receiver) = oneshot::channel();

@@ -7,7 +7,7 @@ use crate::keymap::{Decision, KeyMap, Room};
 use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
 use crate::store::message::{Counted, Found, ManyChanged, Search, Stopped, Total};
-use crate::store::shared::{Fit, Held, Shared};
+use crate::store::shared::{Fit, Footprint, Shared};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Wanted {
 pub(super) struct Share {
     pub(super) map: KeyMap,
     last_revision: u64,
-    held: Held,
+    held: Footprint,
     shared: Arc<Shared>,
 }
 
@@ -52,7 +52,7 @@ impl Share {
         Ok(Self {
             map: KeyMap::default(),
             last_revision: getrandom::u64()?,
-            held: Held::default(),
+            held: Footprint::default(),
             shared,
         })
     }
@@ -146,7 +146,7 @@ impl Share {
 
     /// Counts what the share holds.
     pub(super) fn recount(&mut self, reclaimable_bytes: usize) {
-        let now = Held {
+        let now = Footprint {
             bytes: self.map.heap_bytes(),
             merging_bytes: self.map.merging_bytes(),
             reclaimable_bytes,

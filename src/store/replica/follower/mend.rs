@@ -113,7 +113,7 @@ impl Follower {
 
     /// Tells the searches that wait why they wait in vain.
     fn refuse(&self, error: EngineError) {
-        for ticket in self.options.waiting.take() {
+        for ticket in self.options.rounds.take() {
             // As above.
             let _ = ticket.send(Err(error));
         }
