@@ -14,6 +14,8 @@
 //! - `entry`: the JSON object in which a key and its value travel
 //! - [`store`]: the handle, its messages, and the actors that own the keys
 //! - [`keymap`]: the ordered map that is searched from both ends of its keys
+//! - [`durable`]: a log of all changes, and what of it is found after a crash; the store does not ask for
+//!   it yet
 //! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
@@ -25,6 +27,7 @@
 
 pub mod client;
 pub mod config;
+pub mod durable;
 mod entry;
 pub mod export;
 pub mod http;

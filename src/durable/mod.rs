@@ -1,0 +1,34 @@
+//! What the memory engine acknowledged, on disk: a log of all changes.
+//!
+//! Plain Rust and a thread; it knows no actors and no HTTP.
+//!
+//! # Layout
+//! - `files`: the few operations on files that everything goes through
+//! - `record`: the state of a key after a change; `frame`: the records of a turn, with a checksum
+//! - `segment`: the files of the log: how one begins, and what is in it
+//! - `log`: who writes it; `recovery`: what of it is there after a crash, and what is damage
+//!
+//! # Promises
+//! What was synced is found again, in order and whole. What was not may be lost, from some position on
+//! and nothing before it. Where bytes differ that were synced, that is said, with file and offset, and
+//! nothing is repaired by dropping them.
+
+mod files;
+mod frame;
+mod log;
+mod record;
+mod recovery;
+mod segment;
+#[cfg(test)]
+mod simulated;
+#[cfg(test)]
+mod tests;
+
+pub use files::{Files, Lock, LockError, SystemFiles, Written};
+pub use log::{Append, Appended, Listener, Log, LogError, LogOptions, Sync};
+pub use record::{NoRecord, Record, Records, State, write_removed, write_set};
+pub use recovery::{Found, Recovered, RecoveryError, recover};
+
+/// A place in the log: how many records are before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);

@@ -1,0 +1,227 @@
+//! A record: the whole state of one key after a change, as the log and checkpoints hold it.
+//!
+//! ```text
+//! offset  bytes
+//!      0      1  kind: 1 the key names a value, 2 it names nothing
+//!      1      2  length of the key, in bytes
+//!      3      8  revision
+//!     11      n  the key
+//!            then, where it names a value:
+//!            1  length of the content type; 0 for application/json
+//!            n  the content type
+//!            4  length of the body
+//!            n  the body
+//! ```
+//!
+//! All numbers are little-endian. What is in a record is checked again by what its frame's checksum does
+//! not cover: a reader takes no length on trust.
+
+use crate::model::{ContentType, ContentTypes, Key, Revision, Value};
+use bytes::Bytes;
+
+/// The key names a value.
+const SET: u8 = 1;
+
+/// The key names nothing any more.
+const REMOVED: u8 = 2;
+
+/// The longest key that a record holds, in bytes.
+const KEY_BYTES_MAX: usize = u16::MAX as usize;
+
+/// The state of a key after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Which key.
+    pub key: Key,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What a key names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// A value.
+    Set(Value),
+    /// Nothing, since the change of this number.
+    Removed(Revision),
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what is at byte {0} is no record")]
+pub struct NoRecord(pub usize);
+
+/// Appends the record of a key that names a value.
+pub fn write_set(key: &Key, value: &Value, to: &mut Vec<u8>) {
+    write_head(SET, key, value.revision, to);
+    let content_type = match value.content_type.is_json() {
+        true => "",
+        false => value.content_type.as_str(),
+    };
+    let len = u8::try_from(content_type.len()).expect("a content type has 255 bytes at the most");
+    to.push(len);
+    to.extend_from_slice(content_type.as_bytes());
+    let len = u32::try_from(value.body.len()).expect("a value has less than 4 GiB");
+    to.extend_from_slice(&len.to_le_bytes());
+    to.extend_from_slice(&value.body);
+}
+
+/// Appends the record of a key that names nothing any more.
+pub fn write_removed(key: &Key, revision: Revision, to: &mut Vec<u8>) {
+    write_head(REMOVED, key, revision, to);
+}
+
+fn write_head(kind: u8, key: &Key, revision: Revision, to: &mut Vec<u8>) {
+    let len = u16::try_from(key.as_bytes().len()).expect("a key has 32 KiB at the most");
+    to.push(kind);
+    to.extend_from_slice(&len.to_le_bytes());
+    to.extend_from_slice(&revision.0.to_le_bytes());
+    to.extend_from_slice(key.as_bytes());
+}
+
+/// The records that some bytes hold, one after the other.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    content_types: &'a ContentTypes,
+}
+
+impl<'a> Records<'a> {
+    /// Reads bytes that are records and nothing else.
+    pub fn new(bytes: &'a [u8], content_types: &'a ContentTypes) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            content_types,
+        }
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let bytes = self.bytes.get(self.at..self.at.checked_add(len)?)?;
+        self.at += len;
+        Some(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn read(&mut self) -> Option<Record> {
+        let [kind] = self.array()?;
+        let len = usize::from(u16::from_le_bytes(self.array()?));
+        let revision = Revision(u64::from_le_bytes(self.array()?));
+        let key = std::str::from_utf8(self.take(len)?).ok()?;
+        let key = Key::parse(key.into(), KEY_BYTES_MAX).ok()?;
+        let state = match kind {
+            SET => State::Set(self.value(revision)?),
+            REMOVED => State::Removed(revision),
+            _ => return None,
+        };
+        Some(Record { key, state })
+    }
+
+    fn value(&mut self, revision: Revision) -> Option<Value> {
+        let [len] = self.array()?;
+        let content_type = match len {
+            0 => ContentType::JSON,
+            _ => {
+                let text = std::str::from_utf8(self.take(len.into())?).ok()?;
+                self.content_types.parse(text).ok()?
+            }
+        };
+        let len = u32::from_le_bytes(self.array()?);
+        let body = Bytes::copy_from_slice(self.take(len as usize)?);
+        Some(Value {
+            content_type,
+            body,
+            revision,
+        })
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, NoRecord>;
+
+    /// The next record. After bytes that are none there is nothing.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let begun = self.at;
+        let record = self.read().ok_or(NoRecord(begun));
+        if record.is_err() {
+            self.at = self.bytes.len();
+        }
+        Some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record() -> impl Strategy<Value = Record> {
+        let content_type = prop_oneof![
+            Just("application/json".to_string()),
+            "[a-z]{1,9}/[a-z]{1,9}",
+            Just(format!("x/{}", "y".repeat(253)))
+        ];
+        let body = prop::collection::vec(any::<u8>(), 0..400);
+        let key = prop_oneof!["\\PC{1,40}", Just("k".repeat(KEY_BYTES_MAX))];
+        (key, content_type, body, any::<u64>(), any::<bool>()).prop_map(
+            |(key, content_type, body, revision, is_set)| {
+                let revision = Revision(revision);
+                let state = match is_set {
+                    true => State::Set(Value {
+                        content_type: ContentTypes::default().parse(&content_type).unwrap(),
+                        body: body.into(),
+                        revision,
+                    }),
+                    false => State::Removed(revision),
+                };
+                let key = Key::parse(key.into(), KEY_BYTES_MAX).unwrap();
+                Record { key, state }
+            },
+        )
+    }
+
+    fn written(records: &[Record]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for Record { key, state } in records {
+            match state {
+                State::Set(value) => write_set(key, value, &mut bytes),
+                State::Removed(revision) => write_removed(key, *revision, &mut bytes),
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(records in prop::collection::vec(record(), 0..20)) {
+            let bytes = written(&records);
+            let types = ContentTypes::default();
+            let read: Result<Vec<Record>, NoRecord> = Records::new(&bytes, &types).collect();
+            prop_assert_eq!(read, Ok(records));
+        }
+
+        #[test]
+        fn what_is_cut_off_is_no_record(records in prop::collection::vec(record(), 1..4), cut: prop::sample::Index) {
+            let bytes = written(&records);
+            let cut = cut.index(bytes.len());
+            let types = ContentTypes::default();
+            let mut read = Records::new(&bytes[..cut], &types);
+            let whole = read.by_ref().take_while(Result::is_ok).count();
+            prop_assert!(whole < records.len());
+            prop_assert_eq!(read.next(), None);
+        }
+
+        #[test]
+        fn any_bytes_are_records_or_not(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let types = ContentTypes::default();
+            Records::new(&bytes, &types).for_each(drop);
+        }
+    }
+}
