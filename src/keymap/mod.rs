@@ -72,6 +72,20 @@ pub struct KeyMap {
     values: Slab,
 }
 
+/// What a key names before a change.
+#[derive(Debug)]
+pub struct Present<'a> {
+    values: &'a Slab,
+    slot: u32,
+}
+
+impl Present<'_> {
+    /// What is known of the value without its body.
+    pub fn head(&self) -> Head {
+        self.values.head(self.slot)
+    }
+}
+
 /// What is to become of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -104,45 +118,49 @@ impl KeyMap {
         Some(self.values.head(spot.slot))
     }
 
-    /// Makes the change that is decided on once it is known what `key` names now, and returns that.
-    /// Finds the key once.
+    /// Makes the change that is decided on once it is known what `key` names now, and returns whether
+    /// it named something. Finds the key once.
     ///
     /// # Errors
     /// What is decided; nothing is changed then.
     pub fn change<E>(
         &mut self,
         key: &Key,
-        decide: impl FnOnce(Option<Head>) -> Result<Decision, E>,
-    ) -> Result<Option<Head>, E> {
+        decide: impl FnOnce(Option<Present<'_>>) -> Result<Decision, E>,
+    ) -> Result<bool, E> {
         let spot = self.find(key);
-        let before = spot.map(|spot| self.values.head(spot.slot));
-        match (decide(before)?, spot) {
-            (Decision::Set(value), Some(spot)) => self.values.replace(spot.slot, value),
-            (Decision::Set(value), None) => {
-                let slot = self.values.insert(value);
-                self.index.insert(key.as_bytes(), slot);
+        let present = spot.map(|spot| Present {
+            values: &self.values,
+            slot: spot.slot,
+        });
+        match decide(present)? {
+            Decision::Set(value) => match spot {
+                Some(spot) => self.values.replace(spot.slot, value),
+                None => {
+                    let slot = self.values.insert(value);
+                    self.index.insert(key.as_bytes(), slot);
+                }
+            },
+            Decision::Remove => {
+                if let Some(spot) = spot {
+                    self.index.remove_at(spot, key.as_bytes());
+                    self.values.remove(spot.slot);
+                }
             }
-            (Decision::Remove, Some(spot)) => {
-                self.index.remove_at(spot, key.as_bytes());
-                self.values.remove(spot.slot);
-            }
-            (Decision::Remove, None) => {}
         }
-        Ok(before)
+        Ok(spot.is_some())
     }
 
     /// Makes `key` name `value` and returns whether it named nothing before.
     pub fn set(&mut self, key: &Key, value: Value) -> bool {
-        let set = |_| Ok::<_, Infallible>(Decision::Set(value));
-        let Ok(before) = self.change(key, set);
-        before.is_none()
+        let Ok(was_there) = self.change(key, |_| Ok::<_, Infallible>(Decision::Set(value)));
+        !was_there
     }
 
     /// Makes `key` name nothing and returns whether it named something before.
     pub fn delete(&mut self, key: &Key) -> bool {
-        let remove = |_| Ok::<_, Infallible>(Decision::Remove);
-        let Ok(before) = self.change(key, remove);
-        before.is_some()
+        let Ok(was_there) = self.change(key, |_| Ok::<_, Infallible>(Decision::Remove));
+        was_there
     }
 
     /// Where a key is; its value is read meanwhile, so that the cache misses overlap.

@@ -7,6 +7,7 @@ use crate::lifecycle::Stage;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Context, Handler, MailboxError, Message};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The addresses, of those that are there.
 #[derive(Debug)]
@@ -58,17 +59,25 @@ impl<A: Actor<Context = Context<A>>> Actors<A> {
     ///
     /// # Errors
     /// What it answers; `Starting` and `Stopping` where it is not there.
-    pub(super) async fn ask<M, T>(&self, shard: usize, message: M) -> Result<T, StoreError>
+    pub(super) fn ask<M, T>(
+        &self,
+        shard: usize,
+        message: M,
+    ) -> impl Future<Output = Result<T, StoreError>>
     where
         M: Message<Result = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        match self.get(shard)?.send(message).await {
-            Ok(answer) => answer,
-            Err(MailboxError::Closed) => Err(self.lost(shard)),
-            Err(MailboxError::Timeout) => unreachable!("no message is sent with a time of its own"),
+        let sent = self.get(shard).map(|actor| actor.send(message));
+        async move {
+            match sent?.await {
+                Ok(answer) => answer,
+                Err(MailboxError::Closed) => Err(self.lost(shard)),
+                // No message is sent with a time of its own.
+                Err(MailboxError::Timeout) => Err(StoreError::Timeout(Duration::ZERO)),
+            }
         }
     }
 

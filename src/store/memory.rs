@@ -66,52 +66,54 @@ impl Memory {
         ((u128::from(hasher.finish()) * shards as u128) >> 64) as usize
     }
 
-    pub(super) async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
+    pub(super) fn get(&self, key: Key) -> impl Future<Output = Result<Option<Value>, StoreError>> {
         let shard = self.owner(&key);
-        self.ask(shard, Get { key }, Manner::Refuse).await
+        self.ask(shard, Get { key }, Manner::Refuse)
     }
 
-    pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {
+    pub(super) fn change(
+        &self,
+        mutation: Mutation,
+    ) -> impl Future<Output = Result<Changed, StoreError>> {
         let shard = self.owner(&mutation.key);
-        self.ask(shard, Change { mutation }, Manner::Refuse).await
+        self.ask(shard, Change { mutation }, Manner::Refuse)
     }
 
-    pub(super) async fn change_many(
+    pub(super) fn change_many(
         &self,
         shard: usize,
         mutations: Vec<Mutation>,
         patience: Duration,
-    ) -> Result<ManyChanged, StoreError> {
+    ) -> impl Future<Output = Result<ManyChanged, StoreError>> {
         self.ask_within(patience, shard, ChangeMany { mutations }, Manner::Wait)
-            .await
     }
 
-    pub(super) async fn search(
+    pub(super) fn search(
         &self,
         shard: usize,
         search: Search,
         manner: Manner,
-    ) -> Result<Found, StoreError> {
-        self.ask(shard, search, manner).await
+    ) -> impl Future<Output = Result<Found, StoreError>> {
+        self.ask(shard, search, manner)
     }
 
-    pub(super) async fn count(&self, shard: usize) -> Result<Counted, StoreError> {
-        self.actors.ask(shard, Count).await
+    pub(super) fn count(&self, shard: usize) -> impl Future<Output = Result<Counted, StoreError>> {
+        self.actors.ask(shard, Count)
     }
 
-    pub(super) async fn ask<M, T>(
+    pub(super) fn ask<M, T>(
         &self,
         shard: usize,
         message: M,
         manner: Manner,
-    ) -> Result<T, StoreError>
+    ) -> impl Future<Output = Result<T, StoreError>>
     where
         M: Message<Result = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
         ShardActor: actix::Handler<Admitted<M>>,
         actix::Context<ShardActor>: ToEnvelope<ShardActor, Admitted<M>>,
     {
-        self.ask_within(self.patience, shard, message, manner).await
+        self.ask_within(self.patience, shard, message, manner)
     }
 
     /// Asks a shard, within a time and the bound on what is in flight.

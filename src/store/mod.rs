@@ -186,12 +186,15 @@ impl Store {
         self.0.engine.open().await
     }
 
+    // No `async fn`s here and in `memory`, where one future is another's: each would hold its arguments
+    // once more, and move them.
+
     /// The value of a key.
     ///
     /// # Errors
     /// Any [`StoreError`] but `Full`.
-    pub async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
-        self.0.engine.get(key).await
+    pub fn get(&self, key: Key) -> impl Future<Output = Result<Option<Value>, StoreError>> {
+        self.0.engine.get(key)
     }
 
     /// Makes a change.
@@ -199,8 +202,8 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`]. After `Timeout` it is unknown whether the change was made; after any
     /// other it was not.
-    pub async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {
-        self.0.engine.change(mutation).await
+    pub fn change(&self, mutation: Mutation) -> impl Future<Output = Result<Changed, StoreError>> {
+        self.0.engine.change(mutation)
     }
 
     /// Counts the keys and takes the store's measures. Never refused for load.
@@ -264,13 +267,13 @@ impl Store {
         engine.change_many(shard, mutations, BULK_PATIENCE).await
     }
 
-    async fn search_shard(
+    fn search_shard(
         &self,
         shard: usize,
         search: Search,
         manner: Manner,
-    ) -> Result<Found, StoreError> {
-        self.0.engine.search(shard, search, manner).await
+    ) -> impl Future<Output = Result<Found, StoreError>> {
+        self.0.engine.search(shard, search, manner)
     }
 
     fn owner(&self, key: &Key) -> usize {

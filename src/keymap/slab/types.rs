@@ -14,6 +14,8 @@ pub(super) struct Types {
     /// Numbers that no record names.
     free: Vec<u8>,
     numbers: HashMap<ContentType, u8>,
+    /// The number that was held last: mostly it is held again.
+    last: u8,
 }
 
 #[derive(Debug)]
@@ -32,8 +34,16 @@ impl Types {
     /// The number by which one more record names a content type; `None` where all are taken by
     /// others.
     pub(super) fn hold(&mut self, content_type: &ContentType) -> Option<u8> {
+        if let Some(last) = self.entries.get_mut(usize::from(self.last))
+            && last.records > 0
+            && last.content_type == *content_type
+        {
+            last.records += 1;
+            return Some(self.last);
+        }
         if let Some(number) = self.numbers.get(content_type) {
             self.entries[usize::from(*number)].records += 1;
+            self.last = *number;
             return Some(*number);
         }
         let entry = Entry {

@@ -164,12 +164,12 @@ impl Share {
         let revision = Revision(self.last_revision.wrapping_add(1));
         let is_removal = matches!(change, Change::Delete);
         let shared = &self.shared;
-        let before = self.map.change(&key, |present| {
+        let was_there = self.map.change(&key, |present| {
             let Change::Set { content_type, body } = change else {
                 return Ok::<_, StoreError>(Decision::Remove);
             };
             check_room(shared, &key, body.len(), || {
-                present.map(|head| head.body_bytes)
+                present.map(|present| present.head().body_bytes)
             })?;
             Ok(Decision::Set(Value {
                 content_type,
@@ -177,11 +177,11 @@ impl Share {
                 revision,
             }))
         })?;
-        let changed = match (is_removal, before) {
-            (false, None) => Changed::Created(revision),
-            (false, Some(_)) => Changed::Updated(revision),
-            (true, Some(_)) => Changed::Deleted(revision),
-            (true, None) => return Ok(Changed::Absent),
+        let changed = match (is_removal, was_there) {
+            (false, false) => Changed::Created(revision),
+            (false, true) => Changed::Updated(revision),
+            (true, true) => Changed::Deleted(revision),
+            (true, false) => return Ok(Changed::Absent),
         };
         self.last_revision = revision.0;
         Ok(changed)
