@@ -33,7 +33,7 @@ const REVISIONS: u64 = 1 << 48;
 const LARGE: u32 = 1 << 31;
 
 /// The place of a free slot, and the slot of no value: neither a record nor a large value is there.
-const NONE: u32 = u32::MAX;
+const NOWHERE: u32 = u32::MAX;
 
 /// How many free slots are taken off the end with each that is freed.
 const TRIM_STEPS: usize = 16;
@@ -124,7 +124,7 @@ impl Slab {
     pub(super) fn insert(&mut self, value: Value) -> u32 {
         let lowest = self.free.lowest();
         let slot = lowest.or_else(|| u32::try_from(self.places.len()).ok());
-        let slot = slot.filter(|slot| *slot != NONE);
+        let slot = slot.filter(|slot| *slot != NOWHERE);
         let slot = slot.expect("a key map holds fewer than 2^32 - 1 values");
         if self.len == 0 {
             self.first_revision = value.revision.0;
@@ -155,7 +155,7 @@ impl Slab {
 
     /// Takes the value out of a slot.
     pub(super) fn remove(&mut self, slot: u32) {
-        let old = std::mem::replace(self.places.get_mut(slot), NONE);
+        let old = std::mem::replace(self.places.get_mut(slot), NOWHERE);
         self.free.put(slot);
         self.discard(old);
         self.len -= 1;
@@ -182,7 +182,7 @@ impl Slab {
         if let Some(place) = self.store_record(&value) {
             return place;
         }
-        self.large.insert(value, NONE & !LARGE) | LARGE
+        self.large.insert(value, NOWHERE & !LARGE) | LARGE
     }
 
     /// Keeps a value as a record; `None` where it is too large or too strange for one, or there are as
@@ -248,7 +248,7 @@ impl Slab {
     /// Takes free slots off the end, so many at the most.
     fn trim(&mut self, count: usize) {
         for _ in 0..count {
-            if self.places.last() != Some(NONE) {
+            if self.places.last() != Some(NOWHERE) {
                 return;
             }
             self.places.pop();

@@ -79,7 +79,7 @@ impl Input {
 
     /// The new ranks of the live keys of some reverse ranks, in that order; of a tree in the order
     /// of its keys.
-    pub(super) fn new_ranks(&self, reverse_ranks: Range<u32>, map: &Packed) -> Scratch {
+    pub(super) fn ranks_in_result(&self, reverse_ranks: Range<u32>, map: &Packed) -> Scratch {
         let mut found = Scratch::zeroed(reverse_ranks.len());
         let mut len = 0;
         match self {

@@ -42,7 +42,7 @@ pub(super) fn merge_reverse(
         let mut orders: Vec<Scratch> = Vec::new();
         let mut chosen = Chosen::new(keys.len());
         for ((input, new_ranks), stretch) in inputs.iter().zip(new_ranks).zip(stretches) {
-            let ranks = input.new_ranks(stretch, new_ranks);
+            let ranks = input.ranks_in_result(stretch, new_ranks);
             ranks.iter().for_each(|rank| chosen.add(*rank));
             orders.push(ranks);
         }

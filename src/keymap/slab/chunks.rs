@@ -28,7 +28,7 @@ const HANDLE_BITS: u32 = 31;
 const CHUNKS_MAX: u32 = 1 << (HANDLE_BITS - START_BITS);
 
 /// The end of a list of free records.
-const NONE: u32 = u32::MAX;
+const NO_RECORD: u32 = u32::MAX;
 
 /// Where a record is: 31 bits, the chunk and the grain in it. So a record is found without knowing
 /// the size of its chunk's records.
@@ -189,7 +189,7 @@ impl Chunks {
             grains: grains as u32,
             live: 0,
             unwritten: 0,
-            free: NONE,
+            free: NO_RECORD,
             roomy_at: Some(roomy.len()),
             is_leaving: false,
         });
@@ -236,13 +236,13 @@ fn split(handle: Handle) -> (u32, usize) {
 
 impl Chunk {
     fn is_full(&self) -> bool {
-        self.free == NONE && (self.unwritten + self.grains) as usize * GRAIN > CHUNK_BYTES
+        self.free == NO_RECORD && (self.unwritten + self.grains) as usize * GRAIN > CHUNK_BYTES
     }
 
     /// Takes a free record. `memory` is this chunk's.
     fn take(&mut self, memory: &[u8]) -> u32 {
         self.live += 1;
-        if self.free == NONE {
+        if self.free == NO_RECORD {
             self.unwritten += self.grains;
             return self.unwritten - self.grains;
         }

@@ -5,7 +5,7 @@
 //! closed chunk, so that all of them are gone at its end. Passes begin when so much can be had back
 //! that they cost little of the writes that made it so.
 
-use super::{LARGE, NONE, Slab};
+use super::{LARGE, NOWHERE, Slab};
 
 /// What a step may take: as many slots are looked at. 60 to 120 µs.
 const STEP: usize = 32 * 1024;
@@ -146,7 +146,7 @@ impl Slab {
     /// Goes through some slots, and returns how to go on.
     fn walk(&mut self, mut pass: Pass) -> Option<Pass> {
         let mut left = STEP;
-        let mut moves = [NONE; AHEAD];
+        let mut moves = [NOWHERE; AHEAD];
         while left > 0 {
             let mut count = 0;
             while left > 0 && count < AHEAD {
@@ -175,7 +175,7 @@ impl Slab {
     }
 
     fn is_to_move(&self, place: u32, pass: &Pass) -> bool {
-        if place == NONE {
+        if place == NOWHERE {
             false
         } else if is_large(place) {
             let at = place & !LARGE;
@@ -204,7 +204,7 @@ impl Slab {
 }
 
 fn is_large(place: u32) -> bool {
-    place != NONE && place & LARGE != 0
+    place != NOWHERE && place & LARGE != 0
 }
 
 fn is_worth(need: Need, spare_bytes: usize, memory_bytes: usize) -> bool {

@@ -44,7 +44,7 @@ struct Region {
 
 /// Where a chunk lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Mapping {
     Single(usize),
     /// Region, and chunk within it.
     Shared(usize, usize),
@@ -63,11 +63,11 @@ impl Regions {
             }
         };
         match place(number) {
-            Place::Single(at) => {
+            Mapping::Single(at) => {
                 let single = entry(&mut self.singles, at);
                 *single = Some(Memory::zeroed(CHUNK_BYTES));
             }
-            Place::Shared(at, within) => {
+            Mapping::Shared(at, within) => {
                 let region = entry(&mut self.regions, at).get_or_insert_with(|| Region {
                     memory: Memory::zeroed(REGION_CHUNKS as usize * CHUNK_BYTES),
                     live: 0,
@@ -86,8 +86,8 @@ impl Regions {
     pub(super) fn free(&mut self, number: u32) {
         self.vacant.push(Reverse(number));
         match place(number) {
-            Place::Single(at) => self.singles[at] = None,
-            Place::Shared(at, _) => {
+            Mapping::Single(at) => self.singles[at] = None,
+            Mapping::Shared(at, _) => {
                 let region = self.regions[at].as_mut();
                 let region = region.expect("a chunk in use has a region");
                 region.live -= 1;
@@ -102,11 +102,11 @@ impl Regions {
     /// The bytes of a chunk in use.
     pub(super) fn chunk(&self, number: u32) -> &[u8] {
         match place(number) {
-            Place::Single(at) => {
+            Mapping::Single(at) => {
                 let memory = self.singles[at].as_ref();
                 memory.expect("a chunk in use has memory").bytes()
             }
-            Place::Shared(at, within) => {
+            Mapping::Shared(at, within) => {
                 let region = self.regions[at].as_ref();
                 let region = region.expect("a chunk in use has a region");
                 &region.memory.bytes()[within * CHUNK_BYTES..(within + 1) * CHUNK_BYTES]
@@ -117,11 +117,11 @@ impl Regions {
     /// The bytes of a chunk in use.
     pub(super) fn chunk_mut(&mut self, number: u32) -> &mut [u8] {
         match place(number) {
-            Place::Single(at) => {
+            Mapping::Single(at) => {
                 let memory = self.singles[at].as_mut();
                 memory.expect("a chunk in use has memory").bytes_mut()
             }
-            Place::Shared(at, within) => {
+            Mapping::Shared(at, within) => {
                 let region = self.regions[at].as_mut();
                 let region = region.expect("a chunk in use has a region");
                 &mut region.memory.bytes_mut()[within * CHUNK_BYTES..(within + 1) * CHUNK_BYTES]
@@ -132,8 +132,8 @@ impl Regions {
     /// Fetches a byte of a chunk and the cache line after it ahead of their use, whatever is there now.
     pub(super) fn prefetch(&self, number: u32, start: usize) {
         let (memory, start) = match place(number) {
-            Place::Single(at) => (self.singles.get(at).and_then(Option::as_ref), start),
-            Place::Shared(at, within) => {
+            Mapping::Single(at) => (self.singles.get(at).and_then(Option::as_ref), start),
+            Mapping::Shared(at, within) => {
                 let region = self.regions.get(at).and_then(Option::as_ref);
                 let memory = region.map(|region| &region.memory);
                 (memory, within * CHUNK_BYTES + start)
@@ -176,10 +176,10 @@ impl Region {
     }
 }
 
-fn place(number: u32) -> Place {
+fn place(number: u32) -> Mapping {
     match number.checked_sub(SINGLE_CHUNKS) {
-        None => Place::Single(number as usize),
-        Some(shared) => Place::Shared(
+        None => Mapping::Single(number as usize),
+        Some(shared) => Mapping::Shared(
             (shared / REGION_CHUNKS) as usize,
             (shared % REGION_CHUNKS) as usize,
         ),
