@@ -115,7 +115,7 @@ impl ShardActor {
         }
     }
 
-    /// Carries out what is first in the queue. Who gave up is told nothing, and knows it at most undone.
+    /// Carries out what is first in the queue. A change that finds no room is held.
     fn carry_out_next(&mut self) {
         match self.turn.take() {
             None => {}
