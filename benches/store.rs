@@ -22,6 +22,7 @@ fn store(lifecycle: Arc<Lifecycle>) -> Store {
         request_timeout: Duration::from_secs(30),
         hash_key: [1, 2],
         remote: None,
+        durable: None,
     };
     Store::new(options, lifecycle).expect("the system gives threads")
 }

@@ -65,7 +65,11 @@ fn main() -> ExitCode {
         None => match serve(arguments.settings, arguments.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Config(error)) => fail(&error, EXIT_CONFIG),
-            Err(Failure::Server(error @ ServerError::Engine { .. })) => fail(&error, EXIT_CONFIG),
+            Err(Failure::Server(
+                error @ (ServerError::Engine { .. }
+                | ServerError::Directory(_)
+                | ServerError::Data(_)),
+            )) => fail(&error, EXIT_CONFIG),
             Err(Failure::Server(error)) => fail(&error, EXIT_IO),
         },
     }

@@ -7,11 +7,12 @@
 //! shards along. A second signal stops at once.
 
 use crate::config::Config;
+use crate::durable::{Directory, DirectoryError, LogError, Purpose, SystemFiles};
 use crate::http::{self, Buffers, ConnectionLimits, Connections, SPARE_CONNECTIONS, State, Stream};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::metrics::{Metrics, Refusal};
 use crate::model::ContentTypes;
-use crate::store::{OpenError, RemoteOptions, Store, StoreOptions};
+use crate::store::{DurableOptions, OpenError, RemoteOptions, Store, StoreOptions};
 use crate::valkey::Engine;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol as HttpProtocol};
@@ -74,6 +75,15 @@ pub enum ServerError {
         /// Why not.
         source: OpenError,
     },
+    /// The data directory cannot be used as it is.
+    #[error("the data directory is not used: {0}")]
+    Directory(#[from] DirectoryError),
+    /// What is in the data directory is not what was acknowledged.
+    #[error("the data is not served: {0}")]
+    Data(OpenError),
+    /// The log of the data directory cannot be begun.
+    #[error("the data is not served: {0}")]
+    Log(Arc<LogError>),
     /// The metrics do not fit together.
     #[error("the metrics do not fit together: {0}")]
     Metrics(String),
@@ -163,7 +173,7 @@ impl Server {
             env!("CARGO_PKG_VERSION"),
             self.address
         );
-        info!("{}", what_is_served(&config));
+        info!("{}", what_is_served(&config, &state));
         let opened = open(&state, &config);
         let stopped = tokio::select! {
             biased;
@@ -193,10 +203,16 @@ impl Server {
 }
 
 /// Where the data is and whether it outlives the process, and what it is served with.
-fn what_is_served(config: &Config) -> String {
-    let kept = match &config.engine {
-        None => "the data is in this process' memory and is gone when it ends".into(),
-        Some(engine) => format!(
+fn what_is_served(config: &Config, state: &State) -> String {
+    let kept = match (&config.engine, &config.data) {
+        (None, None) => {
+            "the data is in this process' memory and is gone when it ends (setting data_dir)".into()
+        }
+        (None, Some(data)) => format!(
+            "the data is kept in {} and outlives this process",
+            data.directory.display()
+        ),
+        (Some(engine), _) => format!(
             "the data is in the engine at {}, which outlives this process, in the namespace {}",
             engine.link.address, engine.namespace
         ),
@@ -204,7 +220,7 @@ fn what_is_served(config: &Config) -> String {
     format!(
         "{kept}; {} workers, {} shards, up to {} MiB",
         config.workers,
-        config.shards,
+        state.store.shards(),
         config.store_bytes_max >> 20
     )
 }
@@ -300,7 +316,9 @@ async fn open(state: &State, config: &Config) -> ServerError {
             address: engine.link.address.to_string(),
             source,
         },
-        _ => std::future::pending().await,
+        (Err(OpenError::Log(error)), None) => ServerError::Log(error),
+        (Err(error), None) => ServerError::Data(error),
+        (Ok(()), _) => std::future::pending().await,
     }
 }
 
@@ -325,6 +343,20 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
             })
         }
     };
+    let durable = match &config.data {
+        None => None,
+        Some(data) => Some(DurableOptions {
+            directory: Arc::new(Directory::open(
+                Arc::new(SystemFiles),
+                &data.directory,
+                Purpose::Serve {
+                    shards: u32::try_from(config.shards).unwrap_or(u32::MAX),
+                    asked: config.shards_asked,
+                },
+            )?),
+            sync: data.sync,
+        }),
+    };
     let options = StoreOptions {
         shards: config.shards,
         messages_in_flight_max: config.messages_in_flight_max,
@@ -332,6 +364,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
         request_timeout: config.request_timeout,
         hash_key: [random()?, random()?],
         remote,
+        durable,
     };
     Ok(State {
         store: Store::new(options, lifecycle.clone())?,
@@ -396,6 +429,7 @@ async fn stop_on_signal(
         );
     }
     let lost = what_is_lost(state, config).await;
+    state.store.close().await;
     lifecycle.advance(Stage::Stopping);
     let is_whole = cut_off == 0;
     let left = if is_whole {
@@ -415,6 +449,9 @@ async fn stop_on_signal(
 async fn what_is_lost(state: &State, config: &Config) -> String {
     if let Some(engine) = &config.engine {
         return format!("the data stays in the engine at {}", engine.link.address);
+    }
+    if let Some(data) = &config.data {
+        return format!("the data is kept in {}", data.directory.display());
     }
     match state.store.stats(LAST_WORDS).await {
         Ok(stats) => format!(

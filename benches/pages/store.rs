@@ -29,6 +29,7 @@ impl Hosted {
             request_timeout: Duration::from_secs(60),
             hash_key: [1, 2],
             remote: None,
+            durable: None,
         };
         let system = System::new();
         let store = Store::new(options, lifecycle.clone()).expect("the system gives threads");

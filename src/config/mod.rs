@@ -10,6 +10,7 @@ mod settings;
 use settings::Filled;
 pub use settings::Settings;
 
+use crate::durable::Sync;
 use crate::http::Limits;
 use crate::valkey::{Address, Confirmation, Credentials, LinkSettings, PARTITIONS};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -28,6 +29,9 @@ const PAGE_KEYS_LIMIT: usize = 1_000_000;
 /// each other.
 const BUFFERS_BYTES_LEAST: usize = 1024 * 1024;
 
+/// The least for the log's length: with less, checkpoints would be all that the disk does.
+const LOG_BYTES_LEAST: u64 = 1024 * 1024;
+
 /// What the server runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -37,6 +41,10 @@ pub struct Config {
     pub workers: usize,
     /// Shares that the keys are divided into.
     pub shards: usize,
+    /// Whether so many were asked for: else a data directory may have others.
+    pub shards_asked: bool,
+    /// Where the data of this process is kept, if it is.
+    pub data: Option<DataConfig>,
     /// The engine outside of this process, where the data is not in it.
     pub engine: Option<EngineConfig>,
     /// The bounds on requests.
@@ -63,6 +71,17 @@ pub struct Config {
     pub access_log: bool,
     /// What to log: filters as of `env_logger`.
     pub log: String,
+}
+
+/// Where data is kept, and how.
+#[derive(Clone, Debug)]
+pub struct DataConfig {
+    /// The directory.
+    pub directory: PathBuf,
+    /// When a change is on disk.
+    pub sync: Sync,
+    /// How long the log may get, in bytes, where that is set.
+    pub log_bytes_max: Option<u64>,
 }
 
 /// An engine outside of this process, and how to use it.
@@ -178,6 +197,7 @@ impl Config {
         let shards = settings.shards.unwrap_or(workers);
         let shards = at_most("shards", at_least_one("shards", shards)?, 1024)?;
         let engine = engine(&settings)?;
+        let data = data(&settings)?;
         if engine.is_some() {
             at_most("shards", shards, PARTITIONS)?;
         }
@@ -211,6 +231,8 @@ impl Config {
             listen: address(&settings.listen)?,
             workers,
             shards,
+            shards_asked: settings.shards.is_some(),
+            data,
             engine,
             limits,
             messages_in_flight_max: at_most("messages_in_flight_max", in_flight, 1 << 20)?,
@@ -246,6 +268,53 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     addresses
         .next()
         .ok_or_else(|| unresolved("it has no address".into()))
+}
+
+/// Where data is kept, if it is.
+fn data(settings: &Filled) -> Result<Option<DataConfig>, ConfigError> {
+    let sync = sync(&settings.sync)?;
+    let Some(directory) = &settings.data_dir else {
+        return Ok(None);
+    };
+    let shown = directory.to_string_lossy();
+    if directory.as_os_str().is_empty() {
+        return Err(out_of_range("data_dir", &shown, "give a directory"));
+    }
+    if settings.engine != "memory" {
+        let remedy = "the data is in the engine (setting engine); leave one of the two out";
+        return Err(out_of_range("data_dir", &shown, remedy));
+    }
+    if let Some(bytes) = settings.log_bytes_max
+        && bytes < LOG_BYTES_LEAST
+    {
+        let remedy = format!("give a number from {LOG_BYTES_LEAST} on");
+        return Err(out_of_range("log_bytes_max", &bytes.to_string(), &remedy));
+    }
+    Ok(Some(DataConfig {
+        directory: directory.clone(),
+        sync,
+        log_bytes_max: settings.log_bytes_max,
+    }))
+}
+
+/// When a change is on disk: `always`, or a number of milliseconds or seconds.
+fn sync(text: &str) -> Result<Sync, ConfigError> {
+    const FORM: &str = "give always, or a time from 1ms to 60s such as 100ms";
+    let number = |unit| {
+        text.strip_suffix(unit)
+            .and_then(|number| number.parse().ok())
+    };
+    let interval = match (text, number("ms"), number("s")) {
+        ("always", ..) => return Ok(Sync::Always),
+        (_, Some(ms), _) => Some(Duration::from_millis(ms)),
+        (_, None, Some(seconds)) => Some(Duration::from_secs(seconds)),
+        (_, None, None) => None,
+    };
+    let range = Duration::from_millis(1)..=Duration::from_secs(60);
+    let interval = interval.filter(|interval| range.contains(interval));
+    interval
+        .map(Sync::Within)
+        .ok_or_else(|| out_of_range("sync", text, FORM))
 }
 
 /// The engine that the settings name; `None` for this process' memory. What is said of a wrong one
@@ -439,6 +508,24 @@ mod tests {
         assert!(refused("listen = \"nowhere\"").starts_with("listen = nowhere: give HOST:PORT"));
         assert!(refused("engine = \"etcd\"").starts_with("engine = …: this is neither memory"));
         assert!(refused("body_timeout_ms = 0").starts_with("body_timeout_ms = 0: give"));
+        for sync in [
+            "",
+            "never",
+            "0ms",
+            "61s",
+            "-1s",
+            "100",
+            "1e3ms",
+            "99999999999999999999s",
+        ] {
+            let refused = refused(&format!("sync = \"{sync}\""));
+            assert!(refused.contains("give always, or a time"), "{refused}");
+        }
+        let elsewhere = "data_dir = \"d\"\nengine = \"redis://h\"";
+        assert!(refused(elsewhere).starts_with("data_dir = d: the data is in the engine"));
+        assert!(refused("data_dir = \"\"").contains("give a directory"));
+        let short = "data_dir = \"d\"\nlog_bytes_max = 5";
+        assert!(refused(short).starts_with("log_bytes_max = 5: give a number from"));
         assert!(refused("log = \"inf\"").starts_with("log = inf: give off, error"));
         assert!(refused("listen = \"no.invalid:1\"").contains("the host is not found"));
         let most = usize::MAX >> 1;

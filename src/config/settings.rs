@@ -61,7 +61,7 @@ settings! {
     listen: String = "127.0.0.1:8000", "127.0.0.1:8000", "KVSTORE_LISTEN",
         "Where to listen, as HOST:PORT; port 0 picks a free one, which is logged";
     engine: String = "memory", "memory", "KVSTORE_ENGINE",
-        "Where the data is: memory (in this process, gone when it ends), or the URL of a Valkey or Redis: redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…; rediss for TLS";
+        "Where the data is: memory (in this process, kept in data_dir if that is set), or the URL of a Valkey or Redis: redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,…/MASTER, redis+cluster://HOST:PORT,…; rediss for TLS";
     namespace: String = "kv", "kv", "KVSTORE_NAMESPACE",
         "What all of the engine's keys begin with: letters, digits, . _ - and :";
     engine_connect_timeout_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_CONNECT_TIMEOUT_MS",
@@ -76,6 +76,8 @@ settings! {
         "How long the engine may be silent before the server is not ready, in ms";
     engine_scrub_interval_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_SCRUB_INTERVAL_MS",
         "How often one of the 256 partitions is compared with the engine, in ms";
+    sync: String = "always", "always", "KVSTORE_SYNC",
+        "When a change is on disk, with data_dir: always (before it is answered), or within a time after it such as 100ms, of which a loss of power may take as much";
     key_bytes_max: usize = 1024usize, "1024", "KVSTORE_KEY_BYTES_MAX",
         "Longest key, in bytes, up to 10240";
     value_bytes_max: usize = 1024usize * 1024, "1048576", "KVSTORE_VALUE_BYTES_MAX",
@@ -114,6 +116,10 @@ settings! {
         "Threads that serve, up to 512 [default: one for each core]";
     shards: usize, "KVSTORE_SHARDS",
         "Shares that the keys are divided into, up to 1024, and 256 with an engine elsewhere [default: one for each worker]";
+    data_dir: PathBuf, "KVSTORE_DATA_DIR",
+        "The directory that the memory engine keeps its data in, made where it is not there [default: none, the data is gone when the process ends]";
+    log_bytes_max: u64, "KVSTORE_LOG_BYTES_MAX",
+        "How long the log in data_dir may get before a checkpoint is taken, in bytes [default: half of the values' bytes, 64 MiB at least and 512 MiB at most]";
     engine_username: String, "KVSTORE_ENGINE_USERNAME",
         "Who we are to the engine, where its URL does not say [default: the engine's default user]";
     engine_password_file: PathBuf, "KVSTORE_ENGINE_PASSWORD_FILE",

@@ -5,17 +5,27 @@
 //! it (group commit), so that what a sync costs is shared by all who wait for it.
 //!
 //! The next file is made, with all its room, while the one before is written: so a full disk shows before
-//! a record has no place, and [`Log::append`] says so while there is still room for what waits.
+//! a record has no place, and [`Log::room`] says so while there is still room for what waits. Where all the
+//! same no file can be had for what waits, it waits until one can; nothing is lost, and nobody is told.
 
 use super::frame::{self, FrameHead, Seal};
 use super::segment::{self, SegmentHead};
 use super::{Files, Position, Written};
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+/// Whose the mark of a clean stop is.
+const NO_SHARD: u32 = u32::MAX;
+
+/// How often room is looked for while there is none.
+const ROOM_POLL: Duration = Duration::from_millis(100);
+
+/// How often it is looked for whether there still is some.
+const ROOM_LOOK: Duration = Duration::from_secs(1);
 
 /// When what was written is put on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +49,7 @@ pub struct LogOptions {
     pub first: Position,
     /// How large a file is, in bytes.
     pub file_bytes: u64,
-    /// The bound on what waits to be written, in bytes; half of a file at the most.
+    /// From so many bytes on that wait to be written the log is busy; a quarter of a file at the most.
     pub waiting_bytes_max: usize,
     /// When what was written is put on disk.
     pub sync: Sync,
@@ -56,13 +66,29 @@ pub struct Append {
     pub content: Vec<u8>,
 }
 
-/// What became of an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appended {
-    /// It is written next, and ends at this position.
-    At(Position),
-    /// So much waits already that it does not. Try again once some of it was written.
+/// Whether more should be appended. Whoever appends all the same is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum LogRoom {
+    /// Whatever there is.
+    Open,
+    /// Not before some of what waits was written.
     Busy,
+    /// Only what gives room back: what is free on the disk is needed for checkpoints.
+    Reserved,
+    /// Nothing: no file can be made after the one that is written.
+    Full,
+}
+
+/// What a log has done since it was begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogCounts {
+    /// Bytes that were written.
+    pub bytes: u64,
+    /// Records that were appended.
+    pub records: u64,
+    /// Records that were appended and not told of yet.
+    pub waiting: u64,
 }
 
 /// Why a log goes on no more.
@@ -84,6 +110,12 @@ pub trait Listener: Send + 'static {
     /// All up to a position is as safe as it was to be, for those of the shards that had records in it.
     fn reached(&mut self, position: Position, shards: &[u32]);
 
+    /// A sync took so long.
+    fn synced(&mut self, took: Duration);
+
+    /// The disk has room for another file again, or has none any more.
+    fn room(&mut self, room: LogRoom);
+
     /// The log goes on no more, and nobody knows what of the last records is on disk. The process must
     /// end: what is in memory may be more than what a restart finds.
     fn failed(&mut self, error: LogError);
@@ -93,7 +125,7 @@ pub trait Listener: Send + 'static {
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -103,15 +135,23 @@ struct Shared {
     woken: Condvar,
     /// Up to where the log is on disk.
     synced: AtomicU64,
-    /// Whether there is no room for another file.
-    is_full: AtomicBool,
+    /// Up to where it was told of.
+    reached: AtomicU64,
+    /// The position after what waits, and its bytes: as in the queue, without its lock.
+    end: AtomicU64,
+    waiting_bytes: AtomicUsize,
+    /// What the disk has room for, as a [`LogRoom`].
+    room: AtomicU8,
+    /// What is to be left free on the disk, in bytes, besides two files.
+    reserved_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+    first: Position,
     waiting_bytes_max: usize,
 }
 
 #[derive(Debug)]
 struct Queue {
     appended: Vec<Append>,
-    bytes: usize,
     /// The position after what waits.
     end: Position,
     is_ending: bool,
@@ -130,39 +170,49 @@ impl Log {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 appended: Vec::new(),
-                bytes: 0,
                 end: options.first,
                 is_ending: false,
             }),
             woken: Condvar::new(),
             synced: AtomicU64::new(options.first.0),
-            is_full: AtomicBool::new(false),
+            reached: AtomicU64::new(options.first.0),
+            end: AtomicU64::new(options.first.0),
+            waiting_bytes: AtomicUsize::new(0),
+            room: AtomicU8::new(LogRoom::Open as u8),
+            reserved_bytes: AtomicU64::new(0),
+            written_bytes: AtomicU64::new(0),
+            first: options.first,
             waiting_bytes_max: options.waiting_bytes_max,
         });
-        let writer = Writer::begin(files, options, shared.clone())?;
+        let writer = Writer::begin(files, options, shared.clone(), listener)?;
         let thread = thread::Builder::new()
             .name("kvstore-log".into())
-            .spawn(move || writer.run(listener))
+            .spawn(move || writer.run())
             .map_err(LogError::Thread)?;
         Ok(Self {
             shared,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Adds records to the end. They are written in the order of these calls.
-    pub fn append(&self, append: Append) -> Appended {
-        let mut queue = self.shared.lock();
+    /// Adds records to the end, and returns the position after them. They are written in the order of
+    /// these calls.
+    pub fn append(&self, append: Append) -> Position {
         let bytes = frame::HEAD_BYTES + append.content.len();
-        // One that is larger than all may wait alone.
-        if queue.bytes > 0 && queue.bytes + bytes > self.shared.waiting_bytes_max {
-            return Appended::Busy;
-        }
+        let mut queue = self.shared.lock();
         queue.end.0 += u64::from(append.records);
-        queue.bytes += bytes;
         queue.appended.push(append);
+        self.shared.end.store(queue.end.0, Ordering::Release);
+        self.shared
+            .waiting_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
         self.shared.woken.notify_one();
-        Appended::At(queue.end)
+        queue.end
+    }
+
+    /// The position after the last record that was appended.
+    pub fn end(&self) -> Position {
+        Position(self.shared.end.load(Ordering::Acquire))
     }
 
     /// Up to where the log is on disk.
@@ -170,21 +220,48 @@ impl Log {
         Position(self.shared.synced.load(Ordering::Acquire))
     }
 
-    /// Whether there is no room on the disk for another file: what waits is written, and nothing that
-    /// takes room should follow.
-    pub fn is_full(&self) -> bool {
-        self.shared.is_full.load(Ordering::Acquire)
+    /// Whether more should be appended.
+    pub fn room(&self) -> LogRoom {
+        let waiting = self.shared.waiting_bytes.load(Ordering::Relaxed);
+        match self.shared.room() {
+            LogRoom::Open | LogRoom::Busy if waiting > self.shared.waiting_bytes_max => {
+                LogRoom::Busy
+            }
+            room => room,
+        }
+    }
+
+    /// Has so many bytes be left free on the disk, besides two files.
+    pub fn reserve(&self, bytes: u64) {
+        self.shared.reserved_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What was done since the log was begun.
+    pub fn counts(&self) -> LogCounts {
+        let end = self.end().0;
+        LogCounts {
+            bytes: self.shared.written_bytes.load(Ordering::Relaxed),
+            records: end - self.shared.first.0,
+            waiting: end.saturating_sub(self.shared.reached.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Ends the log: what waits is written and synced, and then the mark of a clean stop. What is appended
+    /// later is not written.
+    pub fn close(&self) {
+        self.shared.lock().is_ending = true;
+        self.shared.woken.notify_one();
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // A panic there was told of by its hook.
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.shared.lock().is_ending = true;
-        self.shared.woken.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A panic there was told of by its hook.
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 
@@ -193,12 +270,24 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn room(&self) -> LogRoom {
+        let room = self.room.load(Ordering::Relaxed);
+        let rooms = [
+            LogRoom::Open,
+            LogRoom::Busy,
+            LogRoom::Reserved,
+            LogRoom::Full,
+        ];
+        let room = rooms.into_iter().find(|one| *one as u8 == room);
+        room.expect("only rooms are stored")
+    }
+
     /// Waits until something is to be written, the log is to end (`None`), or a moment has come (nothing).
     fn take(&self, until: Option<Instant>) -> Option<Vec<Append>> {
         let mut queue = self.lock();
         loop {
             if !queue.appended.is_empty() {
-                queue.bytes = 0;
+                self.waiting_bytes.store(0, Ordering::Relaxed);
                 return Some(std::mem::take(&mut queue.appended));
             }
             if queue.is_ending {
@@ -219,13 +308,23 @@ impl Shared {
             };
         }
     }
+
+    /// Waits for a while, and says whether the log is to go on.
+    fn pause(&self) -> bool {
+        let queue = self.lock();
+        let woken = self
+            .woken
+            .wait_timeout_while(queue, ROOM_POLL, |queue| !queue.is_ending);
+        !woken.unwrap_or_else(PoisonError::into_inner).0.is_ending
+    }
 }
 
 /// The thread's own.
-struct Writer {
+struct Writer<L> {
     files: Arc<dyn Files>,
     options: LogOptions,
     shared: Arc<Shared>,
+    listener: L,
     file: Box<dyn Written>,
     /// The next file, where there was room for it.
     spare: Option<Box<dyn Written>>,
@@ -235,15 +334,19 @@ struct Writer {
     buffer: Vec<u8>,
     position: Position,
     synced: Position,
+    /// Whose records are written and were not told of.
+    shards: Vec<u32>,
     /// When the oldest of what is written and not synced was.
     unsynced_since: Option<Instant>,
+    looked_for_room: Instant,
 }
 
-impl Writer {
+impl<L: Listener> Writer<L> {
     fn begin(
         files: Arc<dyn Files>,
         options: LogOptions,
         shared: Arc<Shared>,
+        listener: L,
     ) -> Result<Self, LogError> {
         let begun = make_spare(&*files, &options).and_then(|file| {
             let file = begin_file(&*files, &options, file, options.first)?;
@@ -257,39 +360,50 @@ impl Writer {
             files,
             options,
             shared,
+            listener,
             file,
             spare: Some(spare),
             at: segment::HEAD_BYTES as u64,
             buffer: Vec::new(),
+            shards: Vec::new(),
             unsynced_since: None,
+            looked_for_room: Instant::now(),
         })
     }
 
-    fn run(mut self, mut listener: impl Listener) {
-        while let Some(appended) = self.shared.take(self.due()) {
+    fn run(mut self) {
+        while let Some(appended) = self.shared.take(self.wake_at()) {
             let done = self.write(&appended).and_then(|()| self.sync_if_due());
             if let Err(error) = done {
-                return listener.failed(LogError::Write(self.options.directory, error));
+                let error = LogError::Write(self.options.directory, error);
+                return self.listener.failed(error);
             }
-            if !appended.is_empty() {
-                let mut shards: Vec<u32> = appended.iter().map(|append| append.shard).collect();
-                shards.sort_unstable();
-                shards.dedup();
-                listener.reached(self.position, &shards);
-            }
-            self.make_room();
+            // Before: who hears that a write is done knows what room is left.
+            self.look_for_room();
+            self.tell();
         }
-        if let Err(error) = self.sync() {
-            listener.failed(LogError::Write(self.options.directory, error));
+        if let Err(error) = self.end() {
+            let error = LogError::Write(self.options.directory, error);
+            self.listener.failed(error);
         }
+    }
+
+    /// Tells of what was written, and synced where it was to be.
+    fn tell(&mut self) {
+        if self.shards.is_empty() {
+            return;
+        }
+        self.shared
+            .reached
+            .store(self.position.0, Ordering::Relaxed);
+        self.shards.sort_unstable();
+        self.shards.dedup();
+        self.listener.reached(self.position, &self.shards);
+        self.shards.clear();
     }
 
     /// Writes what was appended, in as few goes as files have room for.
     fn write(&mut self, appended: &[Append]) -> io::Result<()> {
-        let seal = Seal {
-            store: self.options.store,
-            start: self.options.start,
-        };
         for append in appended {
             let bytes = (frame::HEAD_BYTES + append.content.len()) as u64;
             let end = self.at + self.buffer.len() as u64 + bytes;
@@ -299,17 +413,27 @@ impl Writer {
                 self.write_buffer()?;
                 self.next_file()?;
             }
-            let head = FrameHead {
-                position: self.position,
-                records: append.records,
-                synced: self.synced,
-                shard: append.shard,
-            };
-            let at = self.at + self.buffer.len() as u64;
-            frame::write(&head, &append.content, &seal, at, &mut self.buffer);
-            self.position = head.end();
+            self.put(append.shard, append.records, &append.content);
+            self.shards.push(append.shard);
         }
         self.write_buffer()
+    }
+
+    /// Adds a frame to the buffer.
+    fn put(&mut self, shard: u32, records: u32, content: &[u8]) {
+        let seal = Seal {
+            store: self.options.store,
+            start: self.options.start,
+        };
+        let head = FrameHead {
+            position: self.position,
+            records,
+            synced: self.synced,
+            shard,
+        };
+        let at = self.at + self.buffer.len() as u64;
+        frame::write(&head, content, &seal, at, &mut self.buffer);
+        self.position = head.end();
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
@@ -317,32 +441,87 @@ impl Writer {
             return Ok(());
         }
         self.file.write_at(&self.buffer, self.at)?;
-        self.at += self.buffer.len() as u64;
+        let bytes = self.buffer.len() as u64;
+        self.at += bytes;
+        self.shared
+            .written_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
         self.buffer.clear();
         self.unsynced_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
-    /// Ends the file that is written, and goes on in the next.
+    /// Ends the file that is written, and goes on in the next. Waits for room where there is none.
     fn next_file(&mut self) -> io::Result<()> {
         // A later file proves that all of this one was synced.
         self.sync()?;
+        self.tell();
         let spare = match self.spare.take() {
             Some(spare) => spare,
-            None => make_spare(&*self.files, &self.options)?,
+            None => self.wait_for_file()?,
         };
         self.file = begin_file(&*self.files, &self.options, spare, self.position)?;
         self.at = segment::HEAD_BYTES as u64;
+        self.make_room();
         Ok(())
     }
 
-    /// Makes the next file where it is not there yet, and says whether there was room.
+    fn wait_for_file(&mut self) -> io::Result<Box<dyn Written>> {
+        loop {
+            match make_spare(&*self.files, &self.options) {
+                Err(error) if is_full(&error) && self.shared.pause() => {
+                    self.set_room(LogRoom::Full);
+                }
+                made => return made,
+            }
+        }
+    }
+
+    /// Makes the next file where it is not there yet, and looks whether there is room for what else the
+    /// disk is needed for.
     fn make_room(&mut self) {
+        self.looked_for_room = Instant::now();
         if self.spare.is_none() {
             self.spare = make_spare(&*self.files, &self.options).ok();
         }
-        let is_full = self.spare.is_none();
-        self.shared.is_full.store(is_full, Ordering::Release);
+        let reserved = self.shared.reserved_bytes.load(Ordering::Relaxed);
+        let needed = reserved + self.options.file_bytes;
+        // Where that cannot be known, it shows when the next file is made.
+        let free = self.files.free_bytes(&self.options.directory);
+        let is_reserved = free.is_ok_and(|free| free < needed);
+        self.set_room(match self.spare {
+            Some(_) if !is_reserved => LogRoom::Open,
+            Some(_) => LogRoom::Reserved,
+            // What is on its way from those who have not seen it yet has room.
+            None if self.at < self.options.file_bytes / 2 => LogRoom::Reserved,
+            None => LogRoom::Full,
+        });
+    }
+
+    fn look_for_room(&mut self) {
+        let age = match self.shared.room() {
+            LogRoom::Open | LogRoom::Busy => ROOM_LOOK,
+            LogRoom::Reserved | LogRoom::Full => ROOM_POLL,
+        };
+        if self.spare.is_none() || self.looked_for_room.elapsed() >= age {
+            self.make_room();
+        }
+    }
+
+    fn set_room(&mut self, room: LogRoom) {
+        if self.shared.room() != room {
+            self.shared.room.store(room as u8, Ordering::Relaxed);
+            self.listener.room(room);
+        }
+    }
+
+    /// When there is something to do though nothing was appended.
+    fn wake_at(&self) -> Option<Instant> {
+        let room = match self.shared.room() {
+            LogRoom::Open | LogRoom::Busy => None,
+            LogRoom::Reserved | LogRoom::Full => Some(self.looked_for_room + ROOM_POLL),
+        };
+        self.due().into_iter().chain(room).min()
     }
 
     /// When what was written is to be synced.
@@ -363,12 +542,30 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         if self.unsynced_since.take().is_some() {
+            let begun = Instant::now();
             self.file.sync()?;
+            self.listener.synced(begun.elapsed());
             self.synced = self.position;
             self.shared.synced.store(self.synced.0, Ordering::Release);
         }
         Ok(())
     }
+
+    /// Syncs what was written, and marks that it was: a frame without records, which says that all before
+    /// it was synced.
+    fn end(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.tell();
+        self.put(NO_SHARD, 0, &[]);
+        self.write_buffer()?;
+        self.sync()
+    }
+}
+
+/// Whether there is no room on the disk, or not for us.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 fn spare_path(options: &LogOptions) -> PathBuf {

@@ -6,6 +6,7 @@
 //! - `files`: the few operations on files that everything goes through
 //! - `record`: the state of a key after a change; `frame`: the records of a turn, with a checksum
 //! - `segment`: the files of the log: how one begins, and what is in it
+//! - `layout`: what belongs to a directory; `loading`: how a store is found in it
 //! - `log`: who writes it; `recovery`: what of it is there after a crash, and what is damage
 //!
 //! # Promises
@@ -15,6 +16,8 @@
 
 mod files;
 mod frame;
+mod layout;
+mod loading;
 mod log;
 mod record;
 mod recovery;
@@ -25,7 +28,9 @@ mod simulated;
 mod tests;
 
 pub use files::{Files, Lock, LockError, SystemFiles, Written};
-pub use log::{Append, Appended, Listener, Log, LogError, LogOptions, Sync};
+pub use layout::{Directory, DirectoryError, Layout, Purpose};
+pub use loading::{LoadError, Loaded, LoadedShard, Progress};
+pub use log::{Append, Listener, Log, LogCounts, LogError, LogOptions, LogRoom, Sync};
 pub use record::{NoRecord, Record, Records, State, write_removed, write_set};
 pub use recovery::{Found, Recovered, RecoveryError, recover};
 

@@ -143,8 +143,7 @@ pub fn recover(
         let rest = &file[frames.at().min(file.len())..];
         match firsts.get(at + 1) {
             Some(next) if *next > recovered.end => {
-                let is_empty = rest.iter().all(|byte| *byte == 0);
-                return Err(match is_empty {
+                return Err(match segment::used(rest) == 0 {
                     true => missing(recovered.end),
                     false => damaged(frames.at(), "a frame is not whole that was synced"),
                 });
@@ -161,9 +160,7 @@ pub fn recover(
                 if proved > recovered.end {
                     return Err(damaged(frames.at(), "a frame is not whole that was synced"));
                 }
-                if rest.iter().any(|byte| *byte != 0) {
-                    recovered.torn_bytes = rest.len() as u64;
-                }
+                recovered.torn_bytes = segment::used(rest) as u64;
                 recovered.last = Some((path, frames.at() as u64));
             }
         }

@@ -107,7 +107,9 @@ impl<'a> Frames<'a> {
     /// The furthest position that any frame behind this place says was synced, however far behind: what
     /// tells damage from an end.
     pub fn synced_behind(&self) -> Option<Position> {
-        let places = self.at..self.file.len();
+        // A file is mostly zeros after its end.
+        let end = used(self.file).max(self.at);
+        let places = self.at..end;
         let frames = places.filter_map(|at| frame::read(self.file, at, &self.seal));
         frames.map(|frame| frame.head.synced).max()
     }
@@ -125,6 +127,15 @@ impl<'a> Iterator for Frames<'a> {
         self.next = frame.head.end();
         Some(frame)
     }
+}
+
+/// How many bytes there are up to the last that is not zero, and at most a page more. As fast as memory.
+pub fn used(file: &[u8]) -> usize {
+    const PAGE: usize = 4096;
+    let mut pages = file.chunks(PAGE).enumerate().rev();
+    let is_used = |page: &[u8]| page.iter().fold(0, |bits, byte| bits | byte) != 0;
+    let last = pages.find(|(_, page)| is_used(page));
+    last.map_or(0, |(at, page)| at * PAGE + page.len())
 }
 
 fn sum(head: &[u8], store: &[u8; 16]) -> u64 {

@@ -152,6 +152,14 @@ impl SimulatedFiles {
     }
 }
 
+impl Disk {
+    fn free_bytes(&self) -> u64 {
+        let taken = self.names.values().map(|at| self.files[*at].bytes.len());
+        let max = self.bytes_max.unwrap_or(u64::MAX);
+        max.saturating_sub(taken.sum::<usize>() as u64)
+    }
+}
+
 fn operate<T>(disk: &Mutex<Disk>, run: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
     let mut disk = disk.lock().unwrap();
     let number = disk.operations;
@@ -177,12 +185,7 @@ impl Files for SimulatedFiles {
             if disk.names.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            let taken: usize = disk
-                .names
-                .values()
-                .map(|at| disk.files[*at].bytes.len())
-                .sum();
-            if disk.bytes_max.is_some_and(|max| taken as u64 + bytes > max) {
+            if disk.free_bytes() < bytes {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let content = Content {
@@ -257,7 +260,7 @@ impl Files for SimulatedFiles {
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        self.operate(|disk| Ok(disk.bytes_max.unwrap_or(u64::MAX)))
+        self.operate(|disk| Ok(disk.free_bytes()))
     }
 }
 

@@ -20,6 +20,10 @@ impl Listener for Told {
         let _ = self.0.send(Ok(position));
     }
 
+    fn synced(&mut self, _: Duration) {}
+
+    fn room(&mut self, _: LogRoom) {}
+
     fn failed(&mut self, error: LogError) {
         let _ = self.0.send(Err(error));
     }
@@ -88,10 +92,7 @@ fn write(files: &SimulatedFiles, start: u64, first: Position, groups: &[Frames])
     for group in groups {
         let mut end = safe;
         for frame in group {
-            match log.append(append(frame)) {
-                Appended::At(position) => end = position,
-                Appended::Busy => unreachable!("little waits"),
-            }
+            end = log.append(append(frame));
         }
         while safe < end {
             match told.recv_timeout(Duration::from_secs(30)).unwrap() {
@@ -193,6 +194,8 @@ proptest! {
                 prop_assert_eq!(&file, path);
                 prop_assert!(offset <= *at as u64);
             }
+            // The last mark of a clean stop proves what is before it, and nothing proves it.
+            Ok((frames, _)) => prop_assert_eq!(frames, [first.concat(), second.concat()].concat()),
             other => prop_assert!(false, "{:?}", other),
         }
     }
@@ -225,34 +228,56 @@ fn a_file_that_is_missing_is_said() {
 }
 
 #[test]
-fn a_full_disk_shows_while_there_is_room_for_what_waits() {
+fn a_full_disk_shows_while_there_is_room_for_what_waits_and_the_rest_waits_for_room() {
     let files = SimulatedFiles::default();
-    files.bytes_max(Some(3 * FILE_BYTES));
+    files.bytes_max(Some(4 * FILE_BYTES));
     let (log, told) = begin(&files, 1, Position(0)).unwrap();
+    let told = || told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
     let mut all = Frames::new();
-    while !log.is_full() {
+    let mut rooms = vec![];
+    let mut more = |log: &Log| {
         let frame = (0, vec![all.len() as u8; 300]);
-        let Appended::At(end) = log.append(append(&frame)) else {
-            unreachable!("little waits");
-        };
+        let end = log.append(append(&frame));
         all.push(frame);
-        assert_eq!(
-            told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap(),
-            end
-        );
+        end
+    };
+    while log.room() != LogRoom::Full {
+        let end = more(&log);
+        assert_eq!(told(), end);
+        rooms.push(log.room());
+        assert!(rooms.len() < 100);
     }
-    drop(log);
-    assert!(all.len() > 3);
-    assert_eq!(recovered(&files, Position(0)).unwrap().0, all);
-    // With room again it goes on.
-    files.bytes_max(None);
-    let end = Position(all.len() as u64);
-    let (_, has_failed) = write(&files, 2, end, &[vec![(1, b"more".to_vec())]]);
-    assert!(!has_failed);
-    assert_eq!(
-        recovered(&files, Position(0)).unwrap().0.len(),
-        all.len() + 1
+    assert!(
+        rooms.is_sorted() && rooms.contains(&LogRoom::Reserved),
+        "{rooms:?}"
     );
+    // What comes all the same is neither lost nor told of before it is on disk.
+    let ends: Vec<Position> = (0..9).map(|_| more(&log)).collect();
+    assert_eq!(log.counts().waiting, 9, "the disk has no room for them");
+    files.bytes_max(None);
+    while told() < ends[8] {}
+    assert_eq!(log.counts().waiting, 0);
+    drop(log);
+    assert_eq!(recovered(&files, Position(0)).unwrap().0, all);
+}
+
+#[test]
+fn a_log_says_that_it_is_busy_once_much_waits() {
+    let files = SimulatedFiles::default();
+    files.bytes_max(Some(2 * FILE_BYTES));
+    let (log, told) = begin(&files, 1, Position(0)).unwrap();
+    let told = || told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
+    // Nothing is written while there is no room for a third file.
+    files.bytes_max(Some(0));
+    let mut end = Position(0);
+    for _ in 0..80 {
+        end = log.append(append(&(0, vec![1; 1000])));
+    }
+    assert!(matches!(log.room(), LogRoom::Busy | LogRoom::Full));
+    files.bytes_max(None);
+    while told() < end {}
+    assert_eq!((log.room(), log.counts().records), (LogRoom::Open, 80));
+    assert!(log.counts().bytes > 80_000);
 }
 
 #[test]
@@ -299,9 +324,7 @@ fn the_systems_files_do_what_the_simulated_ones_do() {
     let log = Log::begin(Arc::new(SystemFiles), options, Told(sender)).unwrap();
     let frames: Frames = (0..20).map(|byte| (byte.into(), vec![byte; 150])).collect();
     for frame in &frames {
-        let Appended::At(end) = log.append(append(frame)) else {
-            unreachable!("it is waited for");
-        };
+        let end = log.append(append(frame));
         assert_eq!(told.recv().unwrap().unwrap(), end);
     }
     drop(log);

@@ -21,11 +21,24 @@ const PENDING_BYTES_MAX: usize = 64 * 1024;
 
 pub(super) async fn handle(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let charge = begin_bulk(request, state).await?;
     let mut bulk = Bulk::new(state, charge);
+    let taken = take_all(&mut bulk, payload, state).await;
+    // The counts in either answer are of changes that were waited for once, here.
+    let settled = state.store.settled().await;
+    taken?;
+    settled.map_err(|error| bulk.fail(Problem::in_bulk(error), bulk.lines))?;
+    let Progress {
+        created, updated, ..
+    } = bulk.progress;
+    Ok(HttpResponse::Ok().json(json!({"created": created, "updated": updated})))
+}
+
+/// Takes all lines of a body in.
+async fn take_all(bulk: &mut Bulk<'_>, mut payload: Payload, state: &State) -> Result<(), Problem> {
     let mut buffer = BytesMut::new();
     loop {
         let chunk = match next_chunk(&mut payload, state.limits.body_timeout).await {
@@ -52,11 +65,7 @@ pub(super) async fn handle(
         }
     }
     bulk.take(&buffer).await?;
-    bulk.flush().await?;
-    let Progress {
-        created, updated, ..
-    } = bulk.progress;
-    Ok(HttpResponse::Ok().json(json!({"created": created, "updated": updated})))
+    bulk.flush().await
 }
 
 /// A bulk body under way.

@@ -52,6 +52,8 @@ pub(super) enum Code {
     Unscraped,
     Timeout,
     StoreFull,
+    DiskFull,
+    DiskFailed,
     EngineUnavailable,
     EngineUnreplicated,
     EngineReadOnly,
@@ -133,6 +135,8 @@ impl Code {
             Self::Unscraped => ("unscraped", S::SERVICE_UNAVAILABLE, "Metrics not taken"),
             Self::Timeout => ("timeout", S::GATEWAY_TIMEOUT, "No answer in time"),
             Self::StoreFull => ("store_full", S::INSUFFICIENT_STORAGE, "Store full"),
+            Self::DiskFull => ("disk_full", S::INSUFFICIENT_STORAGE, "Disk full"),
+            Self::DiskFailed => ("disk_failed", S::GATEWAY_TIMEOUT, "Disk failed"),
             Self::EngineUnavailable => {
                 let title = "Engine unavailable";
                 ("engine_unavailable", S::SERVICE_UNAVAILABLE, title)
@@ -333,6 +337,8 @@ impl From<StoreError> for Problem {
             StoreError::Stopping => Code::Stopping,
             StoreError::Timeout(_) => Code::Timeout,
             StoreError::Full { .. } => Code::StoreFull,
+            StoreError::DiskFull => Code::DiskFull,
+            StoreError::DiskFailed => Code::DiskFailed,
             StoreError::Engine(error) => Code::of_engine(error),
             StoreError::Panicked => Code::Internal,
         };

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::admission::Manner;
+use super::journal::JournalStats;
 use super::memory::Memory;
 use super::message::{Counted, Found, ManyChanged, Search};
 use super::readiness::{OpenError, Readiness};
@@ -28,7 +29,7 @@ impl Engine {
     /// Where it never will without a change of the configuration.
     pub(super) async fn open(&self) -> Result<(), OpenError> {
         match self {
-            Self::Memory(_) => Ok(()),
+            Self::Memory(memory) => memory.open().await,
             Self::Remote(remote) => remote.open().await,
         }
     }
@@ -75,6 +76,30 @@ impl Engine {
         match self {
             Self::Memory(memory) => memory.change_many(shard, mutations, patience).await,
             Self::Remote(remote) => Box::pin(remote.change_many(shard, &mutations, patience)).await,
+        }
+    }
+
+    /// Waits until what was changed is as safe as it is to be.
+    pub(super) async fn settled(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(memory) => memory.settled().await,
+            Self::Remote(_) => Ok(()),
+        }
+    }
+
+    /// Ends it: what waits is done first.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Memory(memory) => memory.close().await,
+            Self::Remote(_) => {}
+        }
+    }
+
+    /// What the log of a data directory says of itself.
+    pub(super) fn journal_stats(&self) -> Option<JournalStats> {
+        match self {
+            Self::Memory(memory) => memory.journal_stats(),
+            Self::Remote(_) => None,
         }
     }
 

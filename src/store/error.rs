@@ -35,6 +35,18 @@ pub enum StoreError {
         /// The bound on the store's memory.
         bytes_max: usize,
     },
+    /// There is no room on the disk.
+    #[error(
+        "the disk of the server's data (setting data_dir) has no room for the change; nothing was done: \
+         delete keys, or make room on the disk, and try again"
+    )]
+    DiskFull,
+    /// The disk has failed.
+    #[error(
+        "the disk of the server's data (setting data_dir) has failed, and the server restarts; whether a \
+         change was made is unknown: read the key, or repeat the request if repeating it does no harm"
+    )]
+    DiskFailed,
     /// The engine outside of this process did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),

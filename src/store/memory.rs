@@ -3,11 +3,15 @@
 use super::StoreError;
 use super::actors::Actors;
 use super::admission::{Admission, Manner};
+use super::durable::Durable;
+use super::journal::JournalStats;
 use super::message::{
     Admitted, Change, ChangeMany, Count, Counted, Found, Get, ManyChanged, Search,
 };
+use super::readiness::OpenError;
 use super::shard::ShardActor;
-use super::shared::Shared;
+use super::shared::{HEARTBEAT, Shared};
+use crate::durable::LoadedShard;
 use crate::model::{Changed, Key, Mutation, Value};
 use actix::Message;
 use actix::dev::ToEnvelope;
@@ -20,9 +24,11 @@ use tokio::time::timeout;
 /// The engine in this process.
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) actors: Actors<ShardActor>,
+    pub(super) actors: Arc<Actors<ShardActor>>,
     admission: Arc<Admission>,
     shared: Arc<Shared>,
+    /// Where the data is kept, if it is.
+    pub(super) durable: Option<Durable>,
     /// The key of the hash that divides the keys.
     hash_key: [u64; 2],
     /// How long an answer may take.
@@ -34,23 +40,80 @@ impl Memory {
         actors: Actors<ShardActor>,
         admission: Arc<Admission>,
         shared: Arc<Shared>,
+        durable: Option<Durable>,
         hash_key: [u64; 2],
         patience: Duration,
     ) -> Self {
         Self {
-            actors,
+            actors: Arc::new(actors),
             admission,
             shared,
+            durable,
             hash_key,
             patience,
         }
     }
 
-    /// Takes a shard in on this thread.
+    /// Takes a shard in on this thread; where data is kept, once that of the shard was loaded.
     pub(super) fn host(&self, shard: usize) {
-        let actor = ShardActor::new(shard, self.shared.clone());
-        let actor = actor.expect("the system gives random numbers");
-        self.actors.host(shard, actor);
+        let (actors, shared) = (self.actors.clone(), self.shared.clone());
+        let host = move |loaded, journal| {
+            let actor = ShardActor::new(shard, shared, loaded, journal);
+            let actor = actor.expect("the system gives random numbers");
+            actors.host(shard, actor);
+        };
+        let Some(durable) = &self.durable else {
+            return host(LoadedShard::default(), None);
+        };
+        let (loaded, shared) = (durable.loaded(shard), self.shared.clone());
+        actix::spawn(async move {
+            let mut beats = tokio::time::interval(HEARTBEAT);
+            tokio::pin!(loaded);
+            loop {
+                tokio::select! {
+                    // Nothing comes where it cannot be loaded: the process ends then.
+                    loaded = &mut loaded => match loaded {
+                        Some((loaded, journal)) => return host(loaded, Some(journal)),
+                        None => return,
+                    },
+                    _ = beats.tick() => shared.beat(shard),
+                }
+            }
+        });
+    }
+
+    /// Loads what is kept, and begins the log.
+    ///
+    /// # Errors
+    /// Where what is there is not what was acknowledged.
+    pub(super) async fn open(&self) -> Result<(), OpenError> {
+        match &self.durable {
+            None => Ok(()),
+            Some(durable) => durable.load().await,
+        }
+    }
+
+    /// Waits until all is on disk that was changed before.
+    ///
+    /// # Errors
+    /// `Timeout` where it takes too long.
+    pub(super) async fn settled(&self) -> Result<(), StoreError> {
+        let Some(journal) = self.durable.as_ref().and_then(Durable::journal) else {
+            return Ok(());
+        };
+        let settled = timeout(self.patience, journal.settled()).await;
+        settled.map_err(|_| StoreError::Timeout(self.patience))
+    }
+
+    /// Writes what waits for the disk.
+    pub(super) async fn close(&self) {
+        if let Some(durable) = &self.durable {
+            durable.close().await;
+        }
+    }
+
+    pub(super) fn journal_stats(&self) -> Option<JournalStats> {
+        Some(self.durable.as_ref()?.journal()?.stats())
     }
 
     /// Which shard a key belongs to: by SipHash-1-3 with a secret key, so that clients cannot choose

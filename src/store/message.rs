@@ -1,6 +1,7 @@
 //! What the store's actors are asked, in bare verbs, and what they answer.
 
 use super::StoreError;
+use crate::durable::Position;
 use crate::keymap::{IndexStats, Page};
 use crate::model::{Changed, Filter, Key, Mutation, Value};
 use actix::Message;
@@ -64,6 +65,16 @@ pub(super) struct Search {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Counted, StoreError>")]
 pub(super) struct Count;
+
+/// Says how far the log is on disk.
+#[derive(Clone, Copy, Debug, Message, PartialEq, Eq)]
+#[rtype(result = "()")]
+pub(super) enum Reached {
+    /// All up to a position is.
+    Position(Position),
+    /// What is, nobody knows: the log has failed, and the process is about to end.
+    Nothing,
+}
 
 /// Whether a search needs the number of all matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! - `search`, `batch`: a search and a bulk body over all shards
 //! - `engine`: what is asked of whatever holds the data
 //!   - `memory`: actors that own keys and values; `shard`: one of them; `turn`: what it was asked
+//!     - `durable`: where their data is kept; `journal`: the log that they hand their records to
 //!   - `remote`: a server elsewhere; `replica`: the index of its keys
 //! - `admission`: who is let in; `actors`: where the actors are; `message`: what they are asked
 //! - `shared`: what shards hold together; `merger`: the threads that do their maps' jobs
@@ -15,8 +16,10 @@ mod abort;
 mod actors;
 mod admission;
 mod batch;
+mod durable;
 mod engine;
 mod error;
+mod journal;
 mod memory;
 mod merger;
 mod message;
@@ -29,7 +32,9 @@ mod shared;
 mod turn;
 
 pub use batch::{Batch, BatchChanged};
+pub use durable::DurableOptions;
 pub use error::{EngineError, StoreError};
+pub use journal::{JournalStats, SYNC_BUCKETS};
 pub use message::{ChangeCounts, Counted};
 pub use readiness::{OpenError, Readiness};
 pub use remote::RemoteOptions;
@@ -41,6 +46,7 @@ use crate::model::{Changed, Key, Mutation, Value};
 use abort::abort;
 use actors::Actors;
 use admission::{Admission, Manner};
+use durable::Durable;
 use engine::Engine;
 use futures_util::future::try_join_all;
 use memory::Memory;
@@ -72,6 +78,9 @@ pub struct StoreOptions {
     pub hash_key: [u64; 2],
     /// The engine outside of this process, where the data is not in it.
     pub remote: Option<RemoteOptions>,
+    /// Where the data of this process is kept, if it is; the shards and the key of the hash are the
+    /// directory's then.
+    pub durable: Option<DurableOptions>,
 }
 
 /// The handle of the store. Cheap to clone.
@@ -90,7 +99,7 @@ struct Inner {
 }
 
 /// What the store is made of and has seen, summed over its shards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StoreStats {
     /// Keys and the key index.
     pub counted: Counted,
@@ -106,6 +115,8 @@ pub struct StoreStats {
     pub searches_aborted: u64,
     /// What the index of an engine outside of this process says of itself.
     pub replica: Option<ReplicaStats>,
+    /// What the log of a data directory says of itself.
+    pub journal: Option<JournalStats>,
 }
 
 impl Store {
@@ -121,14 +132,21 @@ impl Store {
             request_timeout,
             hash_key,
             remote,
+            durable,
         } = options;
+        let durable = durable.filter(|_| remote.is_none()).map(Durable::new);
+        let (shards, hash_key) = match &durable {
+            Some(durable) => durable.division(),
+            None => (shards, hash_key),
+        };
         let admission = Arc::new(Admission::new(shards, messages_in_flight_max));
         let shared = Arc::new(Shared::new(shards, store_bytes_max, lifecycle)?);
         let (admitted, held) = (admission.clone(), shared.clone());
         let engine = match remote {
             None => {
                 let actors = Actors::new(shards, messages_in_flight_max, held.clone());
-                let memory = Memory::new(actors, admitted, held, hash_key, request_timeout);
+                let memory =
+                    Memory::new(actors, admitted, held, durable, hash_key, request_timeout);
                 Engine::Memory(memory)
             }
             Some(remote) => {
@@ -177,11 +195,12 @@ impl Store {
         }
     }
 
-    /// Waits until an engine outside of this process can be used, and then has its keys read.
+    /// Waits until an engine outside of this process can be used, and then has its keys read; loads what
+    /// is in a data directory.
     ///
     /// # Errors
     /// Where it never will without a change of the configuration: it refuses our credentials, holds
-    /// data of another layout, or drops keys when it is full.
+    /// data of another layout, or drops keys when it is full; the directory is damaged.
     pub async fn open(&self) -> Result<(), OpenError> {
         self.0.engine.open().await
     }
@@ -227,6 +246,7 @@ impl Store {
             messages_refused: self.0.admission.refused(),
             searches_aborted: self.0.searches_aborted.load(Ordering::Relaxed),
             replica: self.0.engine.replica_stats(),
+            journal: self.0.engine.journal_stats(),
         })
     }
 
@@ -256,6 +276,20 @@ impl Store {
         self.0.searches_aborted.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Waits until what a batch has changed is as safe as a single change is when it is answered. To be
+    /// done before anybody hears of it.
+    ///
+    /// # Errors
+    /// `Timeout` where it takes too long: then it is not known.
+    pub async fn settled(&self) -> Result<(), StoreError> {
+        self.0.engine.settled().await
+    }
+
+    /// Ends the store, once nothing is asked of it any more: what waits for the disk is written.
+    pub async fn close(&self) {
+        self.0.engine.close().await;
+    }
+
     /// Makes changes of one shard, in their order. Waits for admission.
     async fn change_many(
         &self,
@@ -280,7 +314,8 @@ impl Store {
         self.0.engine.owner(key)
     }
 
-    fn shards(&self) -> usize {
+    /// How many shards the keys are divided into.
+    pub fn shards(&self) -> usize {
         self.0.shards
     }
 }

@@ -1,6 +1,8 @@
 //! Whether the engine can be used, and why it never will be.
 
 use super::EngineError;
+use crate::durable::{LoadError, LogError};
+use std::sync::Arc;
 
 /// Whether requests can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub enum Readiness {
 }
 
 /// Why an engine outside of this process can never be used as it is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
     /// It says no, and always will.
     #[error("{0}")]
@@ -29,6 +31,12 @@ pub enum OpenError {
          at once without a trace: set its maxmemory-policy to noeviction"
     )]
     Evicts,
+    /// The data directory does not hold what was acknowledged, or cannot be used.
+    #[error("{0}")]
+    Directory(Arc<LoadError>),
+    /// The log of the data directory cannot be begun.
+    #[error("{0}")]
+    Log(Arc<LogError>),
     /// The client does not take its address.
     #[error("the engine's address is of no use: {0}")]
     Address(String),

@@ -4,13 +4,16 @@
 //! 200 µs on each.
 
 mod share;
+mod unsynced;
 
 use super::StoreError;
 use super::abort::{BROKEN, abort};
+use super::journal::Journal;
 use super::merger::JobDone;
-use super::message::{Admitted, Change, ChangeMany, Count, Counted};
+use super::message::{Admitted, Change, ChangeMany, Count, Counted, Get, Reached, Search};
 use super::shared::{Fit, HEARTBEAT, Shared};
-use super::turn::{Ask, Asked, First, Joining, Turn};
+use super::turn::{Ask, Asked, Asker, First, Joining, Turn};
+use crate::durable::LoadedShard;
 use crate::keymap::{AHEAD_MAX, Need};
 use actix::{
     Actor, ActorFuture, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture,
@@ -20,6 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use unsynced::{Answer, Unsynced, Wait};
 
 /// For how long an actor works off searches and bulk changes before it lets the connections of its
 /// thread have a turn.
@@ -52,23 +56,37 @@ enum Compaction {
 struct EndTurn;
 
 impl ShardActor {
-    /// An empty share.
+    /// A share of what was loaded, and the log that its changes go to, if there is one.
     ///
     /// # Errors
     /// Where the system gives no random number.
-    pub(super) fn new(shard: usize, shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(
+        shard: usize,
+        shared: Arc<Shared>,
+        loaded: LoadedShard,
+        journal: Option<Arc<Journal>>,
+    ) -> Result<Self, getrandom::Error> {
+        let unsynced = journal.map(|journal| Unsynced::new(shard, journal));
         Ok(Self {
             shard,
-            share: Share::new(shared.clone())?,
+            share: Share::new(shared.clone(), loaded, unsynced)?,
             turn: Turn::default(),
             compaction: Compaction::Idle,
             shared,
         })
     }
 
+    /// Works off what was asked, in order, and hands the records of what was changed over.
+    fn work_off(&mut self, context: &mut Context<Self>) {
+        self.work_off_turn(context);
+        if let Some(unsynced) = &mut self.share.unsynced {
+            unsynced.hand_over();
+        }
+    }
+
     /// Works off what was asked, in order. Where searches and bulk changes have taken long, others have
     /// their turn before the rest.
-    fn work_off(&mut self, context: &mut Context<Self>) {
+    fn work_off_turn(&mut self, context: &mut Context<Self>) {
         let mut began = None;
         while let Some(first) = self.turn.first(AHEAD_MAX) {
             match first {
@@ -97,7 +115,8 @@ impl ShardActor {
 
     /// Answers so many reads together. A single one fetches ahead by itself what it reads.
     fn answer_gets(&mut self, count: usize) {
-        let map = &self.share.map;
+        let Share { map, unsynced, .. } = &mut self.share;
+        let map = &*map;
         let ahead = match count {
             1 => None,
             _ => caught(|| Ok(map.look_ahead(self.turn.keys().take(count)))).ok(),
@@ -106,11 +125,19 @@ impl ShardActor {
             let Some(Ask { message, asker }) = self.turn.take_get() else {
                 break;
             };
-            if !asker.is_abandoned() {
-                asker.answer(caught(|| match &ahead {
-                    Some(ahead) => Ok(ahead.get(at, &message.key)),
-                    None => Ok(map.get(&message.key)),
-                }));
+            if asker.is_abandoned() {
+                continue;
+            }
+            let answer = caught(|| match &ahead {
+                Some(ahead) => Ok(ahead.get(at, &message.key)),
+                None => Ok(map.get(&message.key)),
+            });
+            match unsynced {
+                None => asker.answer(answer),
+                Some(unsynced) => match unsynced.of_key(&message.key) {
+                    None => asker.answer(answer),
+                    Some(wait) => unsynced.wait(wait, Answer::Get(asker, answer)),
+                },
             }
         }
     }
@@ -119,17 +146,13 @@ impl ShardActor {
     fn carry_out_next(&mut self) {
         match self.turn.take() {
             None => {}
-            Some(Asked::Get(Ask { message, asker })) => {
-                asker.answer(caught(|| Ok(self.share.map.get(&message.key))));
-            }
-            Some(Asked::Search(Ask { message, asker })) => {
-                asker.answer(self.share.search(&message));
-            }
+            Some(Asked::Get(ask)) => self.get(ask),
+            Some(Asked::Search(ask)) => self.search(ask),
             Some(Asked::Change(ask)) => {
                 let wanted = self.share.wanted(&ask.message.mutation);
                 // A removal goes past those that wait.
                 let is_next = self.turn.held.is_empty() || wanted == Wanted::NOTHING;
-                if is_next && self.share.has_room(wanted) {
+                if is_next && self.may_write(wanted) {
                     self.change(ask);
                 } else {
                     self.turn.held.push_back(ask);
@@ -137,7 +160,7 @@ impl ShardActor {
             }
             Some(Asked::ChangeMany(ask)) => {
                 let wanted = Share::wanted_in_bulk(&ask.message.mutations);
-                if self.turn.held_bulk.is_empty() && self.share.has_room(wanted) {
+                if self.turn.held_bulk.is_empty() && self.may_write(wanted) {
                     self.change_many(ask);
                 } else {
                     self.turn.held_bulk.push_back(ask);
@@ -146,27 +169,80 @@ impl ShardActor {
         }
     }
 
-    fn change(&mut self, Ask { message, asker }: Ask<Change>) {
-        if !asker.is_abandoned() {
-            let changed = self.share.change(message.mutation);
-            self.recount();
-            asker.answer(changed);
-        }
+    fn get(&mut self, Ask { message, asker }: Ask<Get>) {
+        let answer = caught(|| Ok(self.share.map.get(&message.key)));
+        let wait = self.share.wait_for_key(&message.key);
+        self.answer(wait, asker, answer, Answer::Get);
     }
 
+    fn search(&mut self, Ask { message, asker }: Ask<Search>) {
+        let answer = self.share.search(&message);
+        let unsynced = self.share.unsynced.as_ref();
+        let wait = unsynced.and_then(|unsynced| unsynced.of_filter(&message.filter));
+        self.answer(wait, asker, answer, Answer::Search);
+    }
+
+    fn change(&mut self, Ask { message, asker }: Ask<Change>) {
+        if asker.is_abandoned() {
+            return;
+        }
+        let key = match self.share.unsynced {
+            None => None,
+            Some(_) => Some(message.mutation.key.clone()),
+        };
+        let changed = self.share.change(message.mutation);
+        self.recount();
+        // That of a change which was not made may rest on another.
+        let wait = key.and_then(|key| self.share.wait_for_key(&key));
+        self.answer(wait, asker, changed, Answer::Change);
+        self.hand_over_if(Unsynced::is_large);
+    }
+
+    /// Answers at once, though what was changed is not on disk: who asks for many changes waits for the
+    /// log once, at the end.
     fn change_many(&mut self, Ask { message, asker }: Ask<ChangeMany>) {
         if !asker.is_abandoned() {
             let changed = self.share.change_many(message.mutations);
             self.recount();
+            self.hand_over_if(|_| true);
             asker.answer(Ok(changed));
         }
+    }
+
+    /// Gives an answer, or has it wait for the disk.
+    fn answer<T>(
+        &mut self,
+        wait: Option<Wait>,
+        asker: Asker<T>,
+        answer: T,
+        waiting: fn(Asker<T>, T) -> Answer,
+    ) {
+        match (wait, &mut self.share.unsynced) {
+            (Some(wait), Some(unsynced)) => unsynced.wait(wait, waiting(asker, answer)),
+            (_, None) | (None, _) => asker.answer(answer),
+        }
+    }
+
+    fn hand_over_if(&mut self, is_due: impl FnOnce(&Unsynced) -> bool) {
+        if let Some(unsynced) = &mut self.share.unsynced
+            && is_due(unsynced)
+        {
+            unsynced.hand_over();
+        }
+    }
+
+    /// Whether a change may go on: there is room for it, and not too much waits for the disk.
+    fn may_write(&self, wanted: Wanted) -> bool {
+        let unsynced = self.share.unsynced.as_ref();
+        let is_busy = unsynced.is_some_and(|unsynced| unsynced.journal().is_busy());
+        !is_busy && self.share.has_room(wanted)
     }
 
     /// Makes the changes that waited for room and have it; single ones first, since bulk needs more.
     fn go_on_with_held(&mut self, context: &mut Context<Self>) {
         let mut began = None;
         while let Some(wanted) = self.wanted_by_held() {
-            if !self.share.has_room(wanted) {
+            if !self.may_write(wanted) {
                 if self.share.waits_for_compaction(wanted) {
                     self.shared.want_room();
                 }
@@ -261,6 +337,10 @@ impl Actor for ShardActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.beat(self.shard);
+        if let Some(unsynced) = &self.share.unsynced {
+            let this = context.address().recipient();
+            unsynced.journal().tell(self.shard, this);
+        }
         context.spawn(EndTurn);
         context.run_interval(HEARTBEAT, |shard, context| {
             shard.shared.beat(shard.shard);
@@ -314,6 +394,22 @@ impl Handler<Count> for ShardActor {
 
     fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
         self.share.count()
+    }
+}
+
+impl Handler<Reached> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, reached: Reached, context: &mut Self::Context) {
+        let Some(unsynced) = &mut self.share.unsynced else {
+            return;
+        };
+        match reached {
+            // What is left has a turn of its own.
+            Reached::Position(position) if unsynced.reached(position) => context.notify(reached),
+            Reached::Position(_) => {}
+            Reached::Nothing => unsynced.fail(),
+        }
     }
 }
 

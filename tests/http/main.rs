@@ -6,6 +6,7 @@ mod bounds;
 mod buffers;
 mod bulk;
 mod command;
+mod durable;
 mod engine;
 mod errors;
 mod framing;

@@ -26,6 +26,8 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    /// Where its data is kept, which goes with it.
+    data: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -36,9 +38,12 @@ impl Server {
 
     /// A server on the engine that is being tested.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let engine = crate::engine::arguments();
+        let (engine, data) = crate::engine::arguments();
         let engine = engine.iter().map(String::as_str);
-        Self::start_as(&engine.chain(arguments.iter().copied()).collect::<Vec<_>>())
+        let mut server =
+            Self::start_as(&engine.chain(arguments.iter().copied()).collect::<Vec<_>>());
+        server.data = data;
+        server
     }
 
     /// A server whose own memory has the data, whatever is being tested.
@@ -46,11 +51,14 @@ impl Server {
         Self::launch(arguments)
     }
 
-    /// A server with just these arguments, once it has read its engine's keys.
+    /// A server with just these arguments, once it has all keys that there are.
     pub fn start_as(arguments: &[&str]) -> Self {
         let server = Self::launch(arguments);
-        until("the server has read its engine's keys", || {
-            let is_ready = !arguments.contains(&"--engine") || server.log().contains("256 of 256");
+        until("the server has its keys", || {
+            let log = server.log();
+            let is_ready = |argument, says| !arguments.contains(&argument) || log.contains(says);
+            let is_ready =
+                is_ready("--engine", "256 of 256") && is_ready("--data-dir", "were loaded");
             is_ready.then_some(())
         });
         server
@@ -86,6 +94,7 @@ impl Server {
             child,
             address,
             log,
+            data: None,
         }
     }
 

@@ -1,8 +1,11 @@
 //! One share of the keys with their values, and what is asked of it.
 //!
 //! What a message does is here; when it is done is the actor's. What may panic changes the map last,
-//! so that no key is lost.
+//! so that no key is lost. Where there is a log, each change writes its record, which is handed over at
+//! the end of the turn.
 
+use super::unsynced::{Unsynced, Wait};
+use crate::durable::LoadedShard;
 use crate::keymap::{Decision, KeyMap, Room};
 use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
@@ -38,28 +41,53 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) struct Share {
     pub(super) map: KeyMap,
+    /// What is not on disk yet, where there is a log.
+    pub(super) unsynced: Option<Unsynced>,
     last_revision: u64,
     held: Footprint,
     shared: Arc<Shared>,
 }
 
 impl Share {
-    /// An empty share, whose revisions start at a random number.
+    /// A share of what was loaded. Where there never was a change, its revisions start at a random number.
     ///
     /// # Errors
     /// Where the system gives no random number.
-    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, getrandom::Error> {
-        Ok(Self {
-            map: KeyMap::default(),
-            last_revision: getrandom::u64()?,
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        loaded: LoadedShard,
+        unsynced: Option<Unsynced>,
+    ) -> Result<Self, getrandom::Error> {
+        let LoadedShard { map, last_revision } = loaded;
+        let last_revision = match last_revision {
+            Some(last) => last,
+            // In the lower half, so that they do not come to an end.
+            None => getrandom::u64()? >> 1,
+        };
+        let mut share = Self {
+            map,
+            unsynced,
+            last_revision,
             held: Footprint::default(),
             shared,
-        })
+        };
+        share.recount(0);
+        Ok(share)
     }
 
     /// Makes a change, where the store has room for it.
     pub(super) fn change(&mut self, mutation: Mutation) -> Result<Changed, StoreError> {
-        caught(|| self.make(mutation))
+        let mark = self.unsynced.as_ref().map(Unsynced::mark);
+        let changed = caught(|| self.make(mutation));
+        if let (Err(_), Some(unsynced), Some(mark)) = (&changed, &mut self.unsynced, mark) {
+            unsynced.undo(mark);
+        }
+        changed
+    }
+
+    /// What the answer to a read of a key waits for, and that to a change of it.
+    pub(super) fn wait_for_key(&self, key: &Key) -> Option<Wait> {
+        self.unsynced.as_ref()?.of_key(key)
     }
 
     /// Makes changes in their order, up to the first that cannot be made.
@@ -163,19 +191,29 @@ impl Share {
         } = mutation;
         let revision = Revision(self.last_revision.wrapping_add(1));
         let is_removal = matches!(change, Change::Delete);
-        let shared = &self.shared;
+        let (shared, unsynced) = (&self.shared, &mut self.unsynced);
+        if let Some(unsynced) = unsynced {
+            unsynced.journal().check_room(is_removal)?;
+        }
         let was_there = self.map.change(&key, |present| {
             let Change::Set { content_type, body } = change else {
+                if let (Some(unsynced), Some(_)) = (unsynced, present) {
+                    unsynced.write_removed(&key, revision);
+                }
                 return Ok::<_, StoreError>(Decision::Remove);
             };
             check_room(shared, &key, body.len(), || {
                 present.map(|present| present.head().body_bytes)
             })?;
-            Ok(Decision::Set(Value {
+            let value = Value {
                 content_type,
                 body,
                 revision,
-            }))
+            };
+            if let Some(unsynced) = unsynced {
+                unsynced.write_set(&key, &value);
+            }
+            Ok(Decision::Set(value))
         })?;
         let changed = match (is_removal, was_there) {
             (false, false) => Changed::Created(revision),
@@ -184,6 +222,9 @@ impl Share {
             (true, false) => return Ok(Changed::Absent),
         };
         self.last_revision = revision.0;
+        if let Some(unsynced) = &mut self.unsynced {
+            unsynced.note(&key, changed);
+        }
         Ok(changed)
     }
 

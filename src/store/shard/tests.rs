@@ -45,6 +45,7 @@ fn options() -> StoreOptions {
         request_timeout: PATIENT,
         hash_key: [1, 2],
         remote: None,
+        durable: None,
     }
 }
 

@@ -1,0 +1,202 @@
+//! The store's side of its log: where shards hand their records over, and how they hear that these are
+//! on disk.
+//!
+//! ```text
+//! change → records of the turn ─ hand over → log ─ write, sync → Reached → answers of the shard
+//! ```
+
+use super::StoreError;
+use super::abort::abort;
+use super::message::Reached;
+use crate::durable::{
+    Append, Directory, Listener, Loaded, Log, LogCounts, LogError, LogOptions, LogRoom, Position,
+    Sync,
+};
+use actix::Recipient;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The size of a file of the log, in bytes.
+const FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// From so many bytes on that wait for the log, changes wait.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long those who wait have to hear that the log has failed, before the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// The bounds of the buckets in which syncs are counted, in seconds; longer ones are in one more.
+pub const SYNC_BUCKETS: [f64; 7] = [0.000_2, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0];
+
+/// The log of a store, as its shards use it.
+#[derive(Debug)]
+pub(super) struct Journal {
+    log: Log,
+    told: Arc<Told>,
+}
+
+/// What the log's thread tells whom.
+#[derive(Debug)]
+struct Told {
+    shards: Vec<OnceLock<Recipient<Reached>>>,
+    reached: watch::Sender<Position>,
+    syncs: Syncs,
+}
+
+/// The log's thread's own handle.
+struct Teller(Arc<Told>);
+
+/// How long syncs took.
+#[derive(Debug, Default)]
+struct Syncs {
+    buckets: [AtomicU64; SYNC_BUCKETS.len() + 1],
+    nanoseconds: AtomicU64,
+}
+
+/// What a store says of its log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JournalStats {
+    /// Bytes and records.
+    pub log: LogCounts,
+    /// How many syncs took up to so long as [`SYNC_BUCKETS`] has it, and in the last place longer.
+    pub syncs: [u64; SYNC_BUCKETS.len() + 1],
+    /// How long all syncs took together.
+    pub synced_for: Duration,
+    /// Whether sets are refused for the want of room on the disk.
+    pub is_full: bool,
+}
+
+impl Journal {
+    /// Begins the log after what was found.
+    ///
+    /// # Errors
+    /// Where there is no room for two files, or no thread.
+    pub(super) fn begin(
+        directory: &Directory,
+        loaded: &Loaded,
+        sync: Sync,
+    ) -> Result<Self, LogError> {
+        let layout = directory.layout();
+        let told = Arc::new(Told {
+            shards: (0..layout.shards).map(|_| OnceLock::new()).collect(),
+            reached: watch::Sender::new(loaded.end),
+            syncs: Syncs::default(),
+        });
+        let options = LogOptions {
+            directory: directory.log_path(),
+            store: layout.store,
+            start: loaded.start,
+            first: loaded.end,
+            file_bytes: FILE_BYTES,
+            waiting_bytes_max: WAITING_BYTES_MAX,
+            sync,
+        };
+        let log = Log::begin(directory.files(), options, Teller(told.clone()))?;
+        Ok(Self { log, told })
+    }
+
+    /// Has a shard hear how far the log is.
+    pub(super) fn tell(&self, shard: usize, actor: Recipient<Reached>) {
+        let taken = self.told.shards[shard].set(actor);
+        taken.expect("each shard is started once");
+    }
+
+    /// Hands records over, and returns the position after them.
+    pub(super) fn append(&self, append: Append) -> Position {
+        self.log.append(append)
+    }
+
+    /// Whether so much waits for the disk that changes should wait as well.
+    pub(super) fn is_busy(&self) -> bool {
+        self.log.room() == LogRoom::Busy
+    }
+
+    /// Whether there is room on the disk for a change.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(super) fn check_room(&self, is_removal: bool) -> Result<(), StoreError> {
+        match self.log.room() {
+            LogRoom::Open | LogRoom::Busy => Ok(()),
+            LogRoom::Reserved if is_removal => Ok(()),
+            LogRoom::Reserved | LogRoom::Full => Err(StoreError::DiskFull),
+        }
+    }
+
+    /// Waits until all is on disk that was handed over before.
+    pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
+        let end = self.log.end();
+        let mut reached = self.told.reached.subscribe();
+        async move {
+            // The sender is dropped by a process that ends.
+            let _ = reached.wait_for(|reached| *reached >= end).await;
+        }
+    }
+
+    /// Writes and syncs what waits, and marks that the store was stopped. Blocks.
+    pub(super) fn close(&self) {
+        self.log.close();
+    }
+
+    pub(super) fn stats(&self) -> JournalStats {
+        let syncs = &self.told.syncs;
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        JournalStats {
+            log: self.log.counts(),
+            syncs: std::array::from_fn(|at| load(&syncs.buckets[at])),
+            synced_for: Duration::from_nanos(load(&syncs.nanoseconds)),
+            is_full: self.log.room() >= LogRoom::Reserved,
+        }
+    }
+}
+
+impl Told {
+    fn send(&self, shard: u32, message: Reached) {
+        // A shard that is not there has handed nothing over.
+        if let Some(actor) = self.shards.get(shard as usize).and_then(OnceLock::get) {
+            actor.do_send(message);
+        }
+    }
+}
+
+impl Listener for Teller {
+    fn reached(&mut self, position: Position, shards: &[u32]) {
+        for shard in shards {
+            self.0.send(*shard, Reached::Position(position));
+        }
+        self.0.reached.send_replace(position);
+    }
+
+    fn synced(&mut self, took: Duration) {
+        let syncs = &self.0.syncs;
+        let seconds = took.as_secs_f64();
+        let bucket = SYNC_BUCKETS.iter().position(|bound| seconds <= *bound);
+        syncs.buckets[bucket.unwrap_or(SYNC_BUCKETS.len())].fetch_add(1, Ordering::Relaxed);
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        syncs.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    fn room(&mut self, room: LogRoom) {
+        match room {
+            LogRoom::Open | LogRoom::Busy => log::info!("the disk has room again; sets go on"),
+            LogRoom::Reserved => log::error!(
+                "the disk of data_dir is full: sets get 507, reads and deletes go on; make room on it"
+            ),
+            LogRoom::Full => log::error!(
+                "the disk of data_dir is full to the last: changes get 507, reads go on; make room on it"
+            ),
+        }
+    }
+
+    fn failed(&mut self, error: LogError) {
+        log::error!("{error}; what of the last changes is on disk is not known");
+        for shard in 0..self.0.shards.len() as u32 {
+            self.0.send(shard, Reached::Nothing);
+        }
+        thread::sleep(LAST_WORDS);
+        abort("the log has failed, and a restart finds what it holds")
+    }
+}
