@@ -6,7 +6,6 @@
 //! Source: group prefetching, Chen, Ailamaki, Gibbons and Mowry, "Improving Hash Join Performance
 //! through Prefetching" (2004).
 
-use super::hash::hash;
 use super::{KeyIndex, KeyMap};
 use crate::model::{Key, Value};
 
@@ -62,7 +61,7 @@ impl KeyIndex {
         let mut hashes = [0; AHEAD_MAX];
         let mut count = 0;
         for (place, key) in hashes.iter_mut().zip(keys) {
-            *place = hash(key);
+            *place = self.seed.hash(key);
             for live in &self.segments {
                 live.segment.prefetch_hash(*place);
             }

@@ -8,6 +8,8 @@
 //! Source: Witten, Moffat and Bell, "Managing Gigabytes" (1999), section 4.1. A block's first key
 //! is stored whole, so a rank is decoded from its block alone.
 
+mod checked;
+
 use super::fsst::{Encoder, SymbolTable};
 use super::memory::CACHE_LINE_BYTES;
 use super::part::{Buffer, Part, PartKind};

@@ -58,13 +58,13 @@ fn bit(hash: u64, word: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash::hash;
+    use super::super::hash::Seed;
     use super::*;
 
     #[test]
     fn what_was_inserted_is_found_and_little_else() {
         let mut bloom = Bloom::with_capacity(10_000);
-        let key = |number: u32| hash(&number.to_be_bytes());
+        let key = |number: u32| Seed::default().hash(&number.to_be_bytes());
         (0..10_000).for_each(|number| bloom.insert(key(number)));
         assert!((0..10_000).all(|number| bloom.may_contain(key(number))));
         let false_positives = (10_000..110_000)

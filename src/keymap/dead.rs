@@ -61,6 +61,16 @@ pub(super) struct DeadIndex {
 }
 
 impl Dead {
+    /// The dead that all these graves are of, at once.
+    pub(super) fn of(graves: Vec<Grave>) -> Self {
+        let mut dead = Self::default();
+        graves.iter().for_each(|grave| dead.bits.insert(grave.rank));
+        dead.graves = graves;
+        dead.sort_graves();
+        dead.fold();
+        dead
+    }
+
     pub(super) fn len(&self) -> u32 {
         self.bits.len()
     }

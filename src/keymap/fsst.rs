@@ -174,6 +174,35 @@ impl SymbolTable {
         }
     }
 
+    /// As [`open`](Self::open), of a part that may be anything; `None` where it is no table.
+    pub(super) fn open_checked(part: Part) -> Option<Self> {
+        let (stored, rest) = part.as_chunks::<STORED_BYTES>();
+        let is_symbol = |[symbol @ .., len]: &[u8; STORED_BYTES]| {
+            let is_one = (1..=SYMBOL_BYTES_MAX as u8).contains(len);
+            is_one && u64::from_le_bytes(*symbol) & !mask(*len) == 0
+        };
+        let is_table = rest.is_empty() && stored.len() <= SYMBOLS_MAX;
+        let is_table = is_table && stored.iter().all(is_symbol);
+        is_table.then(|| Self::open(part))
+    }
+
+    /// Appends what the codes stand for to `string`; `None` where they are of no encoder of this table.
+    pub(super) fn decode_checked(&self, codes: &[u8], string: &mut Vec<u8>) -> Option<()> {
+        let mut codes = codes.iter();
+        while let Some(&code) = codes.next() {
+            if code == ESCAPE {
+                string.push(*codes.next()?);
+            } else if usize::from(code) < self.len {
+                let symbol = self.symbol(code);
+                let bytes = symbol.bytes.to_le_bytes();
+                string.extend_from_slice(&bytes[..usize::from(symbol.len)]);
+            } else {
+                return None;
+            }
+        }
+        Some(())
+    }
+
     /// The part that holds the table.
     pub(super) fn part(&self) -> &Part {
         &self.part

@@ -6,13 +6,15 @@
 //! **Invariant: a key is alive in exactly one of these parts**, so counts add up. A key that is
 //! set again after a delete is dead in its old segment and alive in the fresh tree.
 
+mod image;
 mod jobs;
 
+pub(super) use image::{IndexState, SegmentState};
 pub use jobs::Finish;
 
 use super::dead::Counting;
 use super::fsst::SymbolTable;
-use super::hash::hash;
+use super::hash::Seed;
 use super::live::{Live, Matches};
 use super::page::{Asked, Page, Request, SHARE_MAX, Source, merge_page};
 use super::policy;
@@ -41,6 +43,8 @@ const SEGMENTS_MAX: usize = 12;
 /// An ordered set of keys, searched by prefix, suffix and both.
 #[derive(Debug, Default)]
 pub struct KeyIndex {
+    /// Of the hash by which keys are looked up.
+    pub(super) seed: Seed,
     fresh: Fresh,
     frozen: Vec<Frozen>,
     /// From the largest on.
@@ -133,6 +137,14 @@ impl std::ops::AddAssign for IndexStats {
 }
 
 impl KeyIndex {
+    /// An empty index whose hash has a seed of its own.
+    pub(super) fn with_seed(seed: Seed) -> Self {
+        Self {
+            seed,
+            ..Self::default()
+        }
+    }
+
     /// How many keys there are. O(1).
     pub fn len(&self) -> usize {
         self.len
@@ -151,7 +163,7 @@ impl KeyIndex {
     /// As [`find`](Self::find). In a segment `ahead` is given the slot as soon as it is likely,
     /// before the key is compared: what is read there overlaps with that.
     pub fn find_with(&self, key: &[u8], mut ahead: impl FnMut(u32)) -> Option<Spot> {
-        let hash = hash(key);
+        let hash = self.seed.hash(key);
         // All at once, since each segment's answer is a cache miss and mostly no.
         self.segments
             .iter()
@@ -184,7 +196,7 @@ impl KeyIndex {
     pub fn insert(&mut self, key: &[u8], slot: u32) {
         let before = self.fresh.keys.insert(key.into(), slot);
         debug_assert!(before.is_none(), "a key is added once");
-        self.fresh.filter.insert(hash(key));
+        self.fresh.filter.insert(self.seed.hash(key));
         self.fresh.filtered += 1;
         self.fresh.bytes += key.len() + TREE_ENTRY_BYTES;
         self.len += 1;

@@ -2,6 +2,7 @@
 
 use super::dead::{Dead, DeadIndex, Grave};
 use super::fsst::SymbolTable;
+use super::hash::Seed;
 use super::live::carry_over;
 use super::merge::{Input, merge};
 use super::policy::Lane;
@@ -26,6 +27,8 @@ pub(super) enum Task {
         inputs: Vec<Input>,
         /// For a segment too small to train one.
         symbols: Option<Arc<SymbolTable>>,
+        /// Of the hash that the index looks keys up by.
+        seed: Seed,
     },
     /// Bury in a merge's result the keys that were deleted from its inputs while it ran.
     CarryOver {
@@ -109,7 +112,11 @@ impl Job {
         let lane = self.lane();
         let Self { id, task } = self;
         let work = AssertUnwindSafe(|| match task {
-            Task::Merge { inputs, symbols } => match merge(&inputs, symbols) {
+            Task::Merge {
+                inputs,
+                symbols,
+                seed,
+            } => match merge(&inputs, symbols, seed) {
                 Ok(segment) => JobResult::Merged {
                     segment: Arc::new(segment),
                     dead: Dead::default(),

@@ -1,7 +1,6 @@
 //! A segment in use: with the keys of it that are dead, and the jobs that read it.
 
 use super::dead::{Counting, Dead, Grave};
-use super::hash::hash;
 use super::segment::Segment;
 use crate::model::Filter;
 use std::ops::Range;
@@ -138,7 +137,7 @@ pub(super) fn matches(
 
 /// Buries a key that was alive in an input of the merge that made a segment.
 pub(super) fn carry_over(segment: &Segment, dead: &mut Dead, key: &[u8]) {
-    let rank = segment.find(key, hash(key), |_| ());
+    let rank = segment.rank(key);
     let rank = rank.expect("a key that was alive in an input is in the result");
     let reverse_rank = segment.reverse_rank(key);
     dead.bury(Grave { rank, reverse_rank });

@@ -89,6 +89,28 @@ impl WaveletMatrix {
         matrix
     }
 
+    /// As [`open`](Self::open), of a part that may be anything; `None` where a walk might leave it.
+    pub(super) fn open_checked(part: Part, len: u32, bound: u32) -> Option<Self> {
+        let level_bytes = level_bytes(len);
+        let levels = levels_for(bound) as usize;
+        if part.len() != levels * level_bytes + len as usize {
+            return None;
+        }
+        for level in part[..levels * level_bytes].chunks_exact(level_bytes) {
+            let mut ones = 0;
+            for block in level.as_chunks::<BLOCK_BYTES>().0 {
+                let (words, _) = block.as_chunks::<8>();
+                if u64::from_le_bytes(words[0]) != ones {
+                    return None;
+                }
+                let counts = words[1..].iter();
+                let counts = counts.map(|word| u64::from_le_bytes(*word).count_ones());
+                ones += u64::from(counts.sum::<u32>());
+            }
+        }
+        Some(Self::open(part, len, bound))
+    }
+
     /// The part that holds the matrix.
     pub(super) fn part(&self) -> &Part {
         &self.part

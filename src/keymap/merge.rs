@@ -16,6 +16,7 @@ pub(super) use input::Input;
 use super::blocks::shared_prefix;
 use super::descending::{sink_last, sort_descending};
 use super::fsst::SymbolTable;
+use super::hash::Seed;
 use super::packed::{Packed, PackedBuilder};
 use super::part::{PartError, PartKind};
 use super::segment::{Segment, SegmentBuilder, SegmentSize};
@@ -43,6 +44,7 @@ const RANGES: u32 = 4;
 pub(super) fn merge(
     inputs: &[Input],
     symbols: Option<Arc<SymbolTable>>,
+    seed: Seed,
 ) -> Result<Segment, PartError> {
     inputs.iter().try_for_each(Input::verify)?;
     let size = SegmentSize {
@@ -55,7 +57,7 @@ pub(super) fn merge(
     } else {
         symbols
     };
-    let mut builder = SegmentBuilder::new(&size, symbols);
+    let mut builder = SegmentBuilder::new(&size, symbols, seed);
     let new_ranks = merge_forward(inputs, &mut builder, size.keys);
     let half = builder.finish();
     let reverse = merge_reverse(inputs, &half.keys, &size, &new_ranks);
@@ -162,7 +164,6 @@ fn train(inputs: &[Input]) -> SymbolTable {
 mod tests {
     use super::super::blocks::KeyBuffer;
     use super::super::dead::{Counting, Dead, DeadBits};
-    use super::super::hash::hash;
     use super::super::live::matches;
     use super::*;
     use crate::model::Filter;
@@ -208,15 +209,15 @@ mod tests {
             let sample = keys.iter().map(Vec::as_slice);
             let table = compressed.then(|| Arc::new(SymbolTable::train(sample)));
             let segment = |input: Input| Input::Segment {
-                segment: Arc::new(merge(&[input], table.clone()).unwrap()),
+                segment: Arc::new(merge(&[input], table.clone(), Seed::default()).unwrap()),
                 dead: DeadBits::default(),
             };
             let inputs = [segment(tree(&groups[0])), tree(&groups[1]), segment(tree(&groups[2])), tree(&groups[3])];
-            let merged = merge(&inputs, table.clone()).unwrap();
+            let merged = merge(&inputs, table.clone(), Seed::default()).unwrap();
             prop_assert_eq!(merged.len() as usize, keys.len());
             let mut found = KeyBuffer::default();
             for (rank, key) in (0u32..).zip(&keys) {
-                prop_assert_eq!(merged.find(key, hash(key), |_| ()), Some(rank));
+                prop_assert_eq!(merged.rank(key), Some(rank));
                 prop_assert_eq!(merged.slot(rank), rank);
                 merged.key_at(rank, &mut found);
                 prop_assert_eq!(found.as_slice(), key);

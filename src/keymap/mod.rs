@@ -19,6 +19,7 @@
 //! - `live`: a segment in use, with its dead keys
 //! - `tree`: keys that are in no segment yet
 //! - `bloom`: which keys are surely not in a tree; `hash`: of a key
+//! - `image`: what a map gives to a checkpoint, and is made of again
 //! - `scratch`: arrays of numbers; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
@@ -34,6 +35,7 @@ mod dead;
 mod descending;
 mod fsst;
 mod hash;
+mod image;
 mod index;
 mod job;
 mod live;
@@ -54,12 +56,13 @@ mod tests;
 mod tree;
 
 pub use ahead::{AHEAD_MAX, LookAhead};
+pub use image::{Flaw, Image, Loader, SegmentImage, StoredSegment};
 pub use index::{Finish, IndexStats, KeyIndex, Room, Spot};
 pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
-pub use segment::PartBytes;
-pub use slab::{Head, Need};
+pub use segment::{OpenError, PartBytes, SEGMENT_PARTS};
+pub use slab::{Head, Need, RANGE_SLOTS, SlotValue, SlotValues};
 
 use crate::model::{Filter, Key, Value};
 use slab::Slab;

@@ -53,14 +53,22 @@ impl PackedBuilder {
 }
 
 impl Packed {
-    /// The list of `count` numbers that a part holds.
-    #[cfg(test)]
-    pub(super) fn open(numbers: Part, count: usize) -> Self {
-        let width = numbers.len().checked_div(count);
-        Self {
-            numbers,
-            width: width.unwrap_or(NARROW_BYTES),
-        }
+    /// The list of `count` numbers that a part holds; `None` where it is of another length.
+    pub(super) fn open(numbers: Part, count: usize) -> Option<Self> {
+        let width = numbers.len().checked_div(count).unwrap_or(NARROW_BYTES);
+        let is_one = matches!(width, 0 | NARROW_BYTES | WIDE_BYTES);
+        let is_whole = numbers.len() == width * count;
+        (is_one && is_whole).then_some(Self { numbers, width })
+    }
+
+    /// Whether the numbers are all those below their count, each once.
+    pub(super) fn is_permutation(&self, count: u32) -> bool {
+        let mut seen = vec![0_u64; count.div_ceil(64) as usize];
+        (0..count).all(|index| {
+            let number = self.get(index);
+            let word = seen.get_mut(number as usize / 64);
+            number < count && word.is_some_and(|word| take_bit(word, number % 64))
+        })
     }
 
     /// The part that holds the numbers.
@@ -101,6 +109,13 @@ impl Packed {
     }
 }
 
+/// Sets a bit that was not set.
+fn take_bit(word: &mut u64, bit: u32) -> bool {
+    let is_free = *word >> bit & 1 == 0;
+    *word |= 1 << bit;
+    is_free
+}
+
 /// The numbers of so many bytes each that pass a test.
 fn passing<const BYTES: usize>(bytes: &[u8], test: impl Fn(u32) -> bool) -> Vec<u32> {
     let numbers = bytes.as_chunks::<BYTES>().0.iter();
@@ -136,7 +151,7 @@ mod tests {
             let mut builder = PackedBuilder::new(numbers.len(), numbers.iter().copied().max().unwrap_or(0));
             numbers.iter().for_each(|number| builder.push(*number));
             let packed = builder.finish(PartKind::Slots);
-            let packed = Packed::open(packed.part().clone(), numbers.len());
+            let packed = Packed::open(packed.part().clone(), numbers.len()).unwrap();
             for (index, number) in (0..).zip(&numbers) {
                 prop_assert_eq!(packed.get(index), *number);
             }

@@ -79,17 +79,49 @@ pub(super) enum PartError {
 }
 
 impl Part {
-    /// Takes a stored part back. So far only tests store any.
+    /// Takes a stored part of so many bytes back, which are read into the memory where they stay.
     ///
     /// # Errors
-    /// Where the bytes are not a whole and undamaged part of this kind and version.
+    /// Where they cannot be read, or are not a whole and undamaged part of this kind and version.
+    pub(super) fn read<E: From<PartError>>(
+        kind: PartKind,
+        bytes: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let mut storage = Memory::zeroed(bytes);
+        read(&mut storage.bytes_mut()[..bytes])?;
+        verify(kind, &storage.bytes()[..bytes])?;
+        Ok(Self::of(storage, bytes))
+    }
+
+    /// Takes a stored part back.
     #[cfg(test)]
     pub(super) fn open(kind: PartKind, stored: &[u8]) -> Result<Self, PartError> {
-        verify(kind, stored)?;
-        let content = &stored[HEADER_BYTES..];
-        let mut buffer = Buffer::with_capacity(content.len());
-        buffer.extend(content);
-        Ok(buffer.seal(kind))
+        Self::read(kind, stored.len(), |bytes| {
+            bytes.copy_from_slice(stored);
+            Ok(())
+        })
+    }
+
+    /// The part that the first bytes of some memory are, its header included.
+    fn of(storage: Memory, len: usize) -> Self {
+        let (stored, place) = match storage {
+            Memory::Heap(mut bytes) => {
+                bytes.truncate(len);
+                bytes.shrink_to_fit();
+                (Bytes::from(bytes), Place::Heap)
+            }
+            Memory::Mapping(mapping) => {
+                let page_bytes = page_bytes(mapping.len());
+                let owner = Sealed { mapping, len };
+                (Bytes::from_owner(owner), Place::Mapping { page_bytes })
+            }
+        };
+        Self {
+            content: stored.slice(HEADER_BYTES..),
+            stored,
+            place,
+        }
     }
 
     /// A part of stored bytes, whatever they are.
@@ -112,7 +144,6 @@ impl Part {
     }
 
     /// Header and content, as they are to be stored.
-    #[cfg(test)]
     pub(super) fn stored(&self) -> &[u8] {
         &self.stored
     }
@@ -209,26 +240,7 @@ impl Buffer {
     pub(super) fn seal(mut self, kind: PartKind) -> Part {
         let header = header(kind, self.bytes());
         self.storage.bytes_mut()[..HEADER_BYTES].copy_from_slice(&header);
-        let (stored, place) = match self.storage {
-            Memory::Heap(mut bytes) => {
-                bytes.truncate(self.len);
-                bytes.shrink_to_fit();
-                (Bytes::from(bytes), Place::Heap)
-            }
-            Memory::Mapping(mapping) => {
-                let page_bytes = page_bytes(mapping.len());
-                let owner = Sealed {
-                    mapping,
-                    len: self.len,
-                };
-                (Bytes::from_owner(owner), Place::Mapping { page_bytes })
-            }
-        };
-        Part {
-            content: stored.slice(HEADER_BYTES..),
-            stored,
-            place,
-        }
+        Part::of(self.storage, self.len)
     }
 
     /// Makes sure that there are so many bytes to write to, the header's included.

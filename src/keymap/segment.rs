@@ -7,12 +7,16 @@
 
 mod builder;
 mod bytes;
+mod stored;
 
 pub(super) use builder::{SegmentBuilder, SegmentSize};
 pub use bytes::PartBytes;
+pub use stored::{OpenError, SEGMENT_PARTS};
 
 use super::blocks::{BLOCK_KEYS, Blocks, KeyBuffer, Walk};
+use super::dead::{DeadBits, Grave};
 use super::fsst::SymbolTable;
+use super::hash::Seed;
 use super::matrix::WaveletMatrix;
 use super::packed::Packed;
 use super::part::{Part, PartError, PartKind};
@@ -35,6 +39,8 @@ pub(super) struct Segment {
     slots: Packed,
     /// From the hash of a key to its rank.
     by_hash: Table,
+    /// Of that hash.
+    seed: Seed,
     key_bytes: u64,
 }
 
@@ -111,6 +117,11 @@ impl Segment {
         })
     }
 
+    /// The rank of `key`, dead or alive.
+    pub(super) fn rank(&self, key: &[u8]) -> Option<u32> {
+        self.find(key, self.seed.hash(key), |_| ())
+    }
+
     /// Whether a rank's key is `key`.
     pub(super) fn is_at(&self, rank: u32, key: &[u8]) -> bool {
         self.keys.lower_bound(rank / BLOCK_KEYS, key) == (rank, true)
@@ -135,6 +146,20 @@ impl Segment {
     /// Fetches a rank's key ahead of its use.
     pub(super) fn prefetch(&self, rank: u32) {
         self.keys.prefetch(rank);
+    }
+
+    /// Where the keys of some ranks are in both orders, by rank. O(n).
+    pub(super) fn graves(&self, dead: &DeadBits) -> Vec<Grave> {
+        let mut graves = Vec::with_capacity(dead.len() as usize);
+        if dead.len() > 0 {
+            for reverse_rank in 0..self.len() {
+                let rank = self.rank_at(reverse_rank);
+                if dead.contains(rank) {
+                    graves.push(Grave { rank, reverse_rank });
+                }
+            }
+        }
+        graves
     }
 
     /// A walk over the keys from `rank` on.
@@ -266,31 +291,18 @@ mod tests {
             keys: Arc::new(keys.collect()),
             dead: BTreeSet::new(),
         };
-        merge(&[input], None).unwrap()
+        merge(&[input], None, Seed::default()).unwrap()
     }
 
     /// The segment that the stored parts of another hold.
     fn reopened(segment: &Segment) -> Segment {
-        let open = |kind, part: &Part| Part::open(kind, part.stored()).unwrap();
-        let [keys, starts] = segment.keys.parts().map(|(kind, part)| open(kind, part));
-        let symbols = segment
-            .keys
-            .symbols()
-            .map(|table| Arc::new(SymbolTable::open(open(PartKind::Symbols, table.part()))));
-        let len = segment.len();
-        let separators =
-            |kind, separators: &Separators| Separators::open(open(kind, separators.part()));
-        let packed = |kind, packed: &Packed| Packed::open(open(kind, packed.part()), len as usize);
-        Segment {
-            keys: Blocks::open(keys, starts, len, symbols),
-            forward: separators(PartKind::Separators, &segment.forward),
-            reversed: separators(PartKind::ReverseSeparators, &segment.reversed),
-            permutation: packed(PartKind::Permutation, &segment.permutation),
-            matrix: WaveletMatrix::open(open(PartKind::Matrix, segment.matrix.part()), len, len),
-            slots: packed(PartKind::Slots, &segment.slots),
-            by_hash: Table::open(open(PartKind::Table, segment.by_hash.part()), len),
-            key_bytes: segment.key_bytes,
-        }
+        let stored = segment.stored();
+        let read = |part: usize, bytes: &mut [u8]| {
+            bytes.copy_from_slice(stored[part]);
+            Ok::<_, std::convert::Infallible>(())
+        };
+        let bytes = stored.map(<[u8]>::len);
+        Segment::open(segment.len(), bytes, Seed::default(), read).unwrap()
     }
 
     #[test]
@@ -315,10 +327,7 @@ mod tests {
                 let mut key = KeyBuffer::default();
                 written.key_at(rank, &mut key);
                 let key = key.as_slice();
-                assert_eq!(
-                    read.find(key, super::super::hash::hash(key), |_| ()),
-                    Some(rank)
-                );
+                assert_eq!(read.rank(key), Some(rank));
                 assert_eq!(read.slot(rank), rank);
                 assert_eq!(read.rank_at(read.reverse_rank(key)), rank);
             }
@@ -332,13 +341,13 @@ mod tests {
         let mut damaged = segment.slots.part().stored().to_vec();
         let last = damaged.len() - 1;
         damaged[last] ^= 1;
-        segment.slots = Packed::open(Part::unchecked(damaged), 1000);
+        segment.slots = Packed::open(Part::unchecked(damaged), 1000).unwrap();
         let error = PartError::Checksum(PartKind::Slots);
         assert_eq!(segment.verify(), Err(error.clone()));
         let input = Input::Segment {
             segment: Arc::new(segment),
             dead: Default::default(),
         };
-        assert_eq!(merge(&[input], None).unwrap_err(), error);
+        assert_eq!(merge(&[input], None, Seed::default()).unwrap_err(), error);
     }
 }

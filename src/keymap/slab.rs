@@ -5,19 +5,24 @@
 //! a record has no room for. Growth never copies what is there.
 
 mod bodies;
+mod changes;
 mod chunks;
 mod compaction;
+mod image;
 mod large;
 mod numbers;
 mod places;
 mod regions;
 mod types;
 
-use crate::model::{Revision, Value};
+use crate::model::{ContentType, Revision, Value};
 use bytes::Bytes;
+pub(super) use changes::Changes;
+pub use changes::RANGE_SLOTS;
 use chunks::{Chunks, GRAIN, Handle};
 pub use compaction::Need;
 use compaction::Pass;
+pub use image::{SlotValue, SlotValues};
 use large::LargeValues;
 use numbers::FreeNumbers;
 use places::Places;
@@ -59,9 +64,28 @@ pub(super) struct Slab {
     /// The revision that records count from.
     first_revision: u64,
     types: Types,
+    changes: Changes,
     pass: Option<Pass>,
     /// What of records could not be had back when it was tried last, in bytes.
     stuck_bytes: usize,
+}
+
+/// A value whose parts are elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Borrowed<'a> {
+    content_type: &'a ContentType,
+    body: &'a [u8],
+    revision: Revision,
+}
+
+impl<'a> From<&'a Value> for Borrowed<'a> {
+    fn from(value: &'a Value) -> Self {
+        Self {
+            content_type: &value.content_type,
+            body: &value.body,
+            revision: value.revision,
+        }
+    }
 }
 
 impl Slab {
@@ -84,6 +108,11 @@ impl Slab {
     fn revision(&self, [a, b, c, d, e, f]: [u8; 6]) -> Revision {
         let offset = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         Revision(self.first_revision.wrapping_add(offset))
+    }
+
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// What is known of the value of a slot that holds one, without its body.
@@ -138,11 +167,13 @@ impl Slab {
             None => self.places.push(place),
         }
         self.len += 1;
+        self.changes.note(slot);
         slot
     }
 
     /// Puts a value in the place of another.
     pub(super) fn replace(&mut self, slot: u32, value: Value) {
+        self.changes.note(slot);
         let place = self.places.get(slot);
         if place & LARGE == 0 && self.overwrite(place, &value) {
             return;
@@ -155,6 +186,7 @@ impl Slab {
 
     /// Takes the value out of a slot.
     pub(super) fn remove(&mut self, slot: u32) {
+        self.changes.note(slot);
         let old = std::mem::replace(self.places.get_mut(slot), NOWHERE);
         self.free.put(slot);
         self.discard(old);
@@ -162,8 +194,10 @@ impl Slab {
         if self.len == 0 {
             // What of large values is still read stays counted.
             let large = std::mem::take(&mut self.large);
+            let changes = std::mem::take(&mut self.changes);
             *self = Self {
                 large,
+                changes,
                 ..Self::default()
             };
             return;
@@ -179,17 +213,21 @@ impl Slab {
 
     /// Keeps a value, and returns where.
     fn store(&mut self, value: Value) -> u32 {
-        if let Some(place) = self.store_record(&value) {
-            return place;
+        match self.store_record(&Borrowed::from(&value)) {
+            Some(place) => place,
+            None => self.store_large(value),
         }
+    }
+
+    fn store_large(&mut self, value: Value) -> u32 {
         self.large.insert(value, NOWHERE & !LARGE) | LARGE
     }
 
     /// Keeps a value as a record; `None` where it is too large or too strange for one, or there are as
     /// many as can be.
-    fn store_record(&mut self, value: &Value) -> Option<Handle> {
+    fn store_record(&mut self, value: &Borrowed<'_>) -> Option<Handle> {
         let (len, offset) = self.measure(value)?;
-        let number = self.types.hold(&value.content_type)?;
+        let number = self.types.hold(value.content_type)?;
         let Some(place) = self.records.allocate(grains_for(usize::from(len))) else {
             self.types.release(number);
             return None;
@@ -197,7 +235,7 @@ impl Slab {
         write(
             self.records.get_mut(place),
             head_of(number, len, offset),
-            &value.body,
+            value.body,
         );
         Some(place)
     }
@@ -205,7 +243,7 @@ impl Slab {
     /// Writes a value over a record of the same size; `false` where that cannot be.
     fn overwrite(&mut self, place: Handle, value: &Value) -> bool {
         let [old, old_len, ..] = head(self.records.get(place));
-        let Some((len, offset)) = self.measure(value) else {
+        let Some((len, offset)) = self.measure(&value.into()) else {
             return false;
         };
         if grains_for(usize::from(len)) != grains_for(usize::from(old_len)) {
@@ -239,7 +277,7 @@ impl Slab {
     }
 
     /// The length of a value's body and its revision as records hold them; `None` where they do not.
-    fn measure(&self, value: &Value) -> Option<(u8, u64)> {
+    fn measure(&self, value: &Borrowed<'_>) -> Option<(u8, u64)> {
         let len = u8::try_from(value.body.len()).ok()?;
         let offset = value.revision.0.wrapping_sub(self.first_revision);
         (offset < REVISIONS).then_some((len, offset))

@@ -110,10 +110,15 @@ impl Layout {
 
     /// The rank of an entry, where the key of a hash may have it.
     fn rank(self, entries: &[u8], group: usize, entry: usize, hash: u64) -> Option<u32> {
-        let bytes = entries[self.rank_start(group, entry)..].first_chunk();
-        let entry = u32::from_le_bytes(*bytes.expect("a rank is within the table"));
+        let entry = self.entry(entries, group, entry);
         let is_likely = (entry ^ hash as u32) & !self.rank_mask == 0;
         is_likely.then_some(entry & self.rank_mask)
+    }
+
+    /// The rank of an entry, and more of its hash above.
+    fn entry(self, entries: &[u8], group: usize, entry: usize) -> u32 {
+        let bytes = entries[self.rank_start(group, entry)..].first_chunk();
+        u32::from_le_bytes(*bytes.expect("a rank is within the table"))
     }
 
     /// Fetches a group ahead of its use.
@@ -219,11 +224,33 @@ impl TableBuilder {
 }
 
 impl Table {
-    /// The table that a part holds, made for so many keys.
-    #[cfg(test)]
-    pub(super) fn open(entries: Part, keys: u32) -> Self {
+    /// The table that a part holds, made for so many keys; `None` where it does not name each of their
+    /// ranks once, or a lookup might not end.
+    pub(super) fn open(entries: Part, keys: u32) -> Option<Self> {
         let layout = Layout::of(keys);
-        Self { entries, layout }
+        if entries.len() != layout.bytes() {
+            return None;
+        }
+        let mut seen = vec![false; keys as usize];
+        let mut used = 0;
+        for group in 0..layout.groups {
+            let head = layout.head(&entries, group);
+            let mut taken = 0;
+            for entry in (0..ENTRIES).filter(|entry| head[*entry] != FREE) {
+                let rank = layout.entry(&entries, group, entry) & layout.rank_mask;
+                let seen = seen.get_mut(rank as usize)?;
+                if std::mem::replace(seen, true) {
+                    return None;
+                }
+                taken += 1;
+            }
+            // Full groups alone have marks, and not all are full.
+            if head[ENTRIES] != 0 && taken < ENTRIES {
+                return None;
+            }
+            used += taken;
+        }
+        (used == keys as usize).then_some(Self { entries, layout })
     }
 
     /// The part that holds the table.
@@ -257,7 +284,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hash::hash;
+    use super::super::hash::Seed;
     use super::*;
 
     /// Whether the first group of a hash has the entry for a rank.
@@ -278,7 +305,7 @@ mod tests {
         for (keys, rank_mask, vain_max) in tables.into_iter().chain([crowded]) {
             let mut builder = TableBuilder::with_capacity(keys);
             builder.layout.rank_mask = rank_mask;
-            let hash = |number: u32| hash(&number.to_le_bytes());
+            let hash = |number: u32| Seed::default().hash(&number.to_le_bytes());
             (0..keys).for_each(|number| builder.insert(hash(number), number));
             let table = builder.finish();
             let mut looks = 0;
@@ -316,7 +343,7 @@ mod tests {
     fn absent_keys_rarely_go_on_from_a_full_group() {
         let keys = 100_000;
         let mut builder = TableBuilder::with_capacity(keys);
-        let hash = |number: u32| hash(&number.to_le_bytes());
+        let hash = |number: u32| Seed::default().hash(&number.to_le_bytes());
         (0..keys).for_each(|number| builder.insert(hash(number), number));
         let table = builder.finish();
         let goes_on = |number: &u32| {
@@ -342,7 +369,7 @@ mod tests {
                 layout,
                 waiting: Vec::new(),
             };
-            let hash = |number: u32| hash(&number.to_le_bytes());
+            let hash = |number: u32| Seed::default().hash(&number.to_le_bytes());
             let ranks = [0, keys / 2, keys - 1];
             for (number, rank) in (0..).zip(ranks) {
                 builder.insert(hash(number), rank);

@@ -56,7 +56,7 @@ impl DeadBits {
     }
 
     /// Adds a rank that is alive. Copies at most the pieces that it is in.
-    pub(super) fn insert(&mut self, rank: u32) {
+    pub(in crate::keymap) fn insert(&mut self, rank: u32) {
         let at = (rank / BRANCH_RANKS) as usize;
         if at >= self.branches.len() {
             self.branches.resize(at + 1, None);
@@ -119,6 +119,23 @@ impl DeadBits {
             }
             rank = end;
         }
+    }
+
+    /// The dead, ascending.
+    pub(in crate::keymap) fn ranks(&self) -> impl Iterator<Item = u32> {
+        let branches = (0_u32..).step_by(BRANCH_RANKS as usize).zip(&self.branches);
+        let leaves = branches.flat_map(|(start, branch)| {
+            let leaves = branch.iter().flat_map(|branch| &branch.leaves);
+            (start..).step_by(LEAF_RANKS as usize).zip(leaves)
+        });
+        let words = leaves.flat_map(|(start, leaf)| {
+            let words = leaf.iter().flat_map(|leaf| leaf.words);
+            (start..).step_by(64).zip(words)
+        });
+        words.flat_map(|(start, word)| {
+            let dead = move |bit: &u32| word >> bit & 1 == 1;
+            (0..64).filter(dead).map(move |bit| start + bit)
+        })
     }
 
     /// Bytes on the heap, those that snapshots share included.

@@ -211,6 +211,7 @@ impl KeyIndex {
             task: Task::Merge {
                 inputs,
                 symbols: self.symbols.clone(),
+                seed: self.seed,
             },
         };
         let bytes = result_bytes + working_bytes(job.keys(), key_bytes);

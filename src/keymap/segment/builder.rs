@@ -3,7 +3,7 @@
 use super::Segment;
 use crate::keymap::blocks::{BLOCK_KEYS, Blocks, BlocksBuilder};
 use crate::keymap::fsst::SymbolTable;
-use crate::keymap::hash::hash;
+use crate::keymap::hash::Seed;
 use crate::keymap::matrix::WaveletMatrix;
 use crate::keymap::packed::{Packed, PackedBuilder};
 use crate::keymap::part::PartKind;
@@ -17,6 +17,7 @@ pub(in crate::keymap) struct SegmentBuilder {
     forward: SeparatorsBuilder,
     slots: PackedBuilder,
     by_hash: TableBuilder,
+    seed: Seed,
     key_bytes: u64,
 }
 
@@ -37,12 +38,17 @@ pub(in crate::keymap) struct HalfSegment {
     forward: Separators,
     slots: Packed,
     by_hash: Table,
+    seed: Seed,
     key_bytes: u64,
 }
 
 impl SegmentBuilder {
     /// A builder which compresses the keys by a symbol table, where there is one.
-    pub(in crate::keymap) fn new(size: &SegmentSize, symbols: Option<Arc<SymbolTable>>) -> Self {
+    pub(in crate::keymap) fn new(
+        size: &SegmentSize,
+        symbols: Option<Arc<SymbolTable>>,
+        seed: Seed,
+    ) -> Self {
         let blocks = size.keys.div_ceil(BLOCK_KEYS as usize);
         let keys = u32::try_from(size.keys).expect("a segment has fewer than 2^32 keys");
         Self {
@@ -50,6 +56,7 @@ impl SegmentBuilder {
             forward: SeparatorsBuilder::with_capacity(blocks),
             slots: PackedBuilder::new(size.keys, size.slot_max),
             by_hash: TableBuilder::with_capacity(keys),
+            seed,
             key_bytes: 0,
         }
     }
@@ -62,7 +69,7 @@ impl SegmentBuilder {
         }
         self.keys.push(key);
         self.slots.push(slot);
-        self.by_hash.insert(hash(key), rank);
+        self.by_hash.insert(self.seed.hash(key), rank);
         self.key_bytes += key.len() as u64;
         rank
     }
@@ -73,6 +80,7 @@ impl SegmentBuilder {
             forward: self.forward.finish(PartKind::Separators),
             slots: self.slots.finish(PartKind::Slots),
             by_hash: self.by_hash.finish(),
+            seed: self.seed,
             key_bytes: self.key_bytes,
         }
     }
@@ -97,6 +105,7 @@ impl HalfSegment {
             permutation,
             slots: self.slots,
             by_hash: self.by_hash,
+            seed: self.seed,
             key_bytes: self.key_bytes,
         }
     }
