@@ -14,8 +14,8 @@
 //! - `entry`: the JSON object in which a key and its value travel
 //! - [`store`]: the handle, its messages, and the actors that own the keys
 //! - [`keymap`]: the ordered map that is searched from both ends of its keys
-//! - [`durable`]: a log of all changes, and what of it is found after a crash; the store does not ask for
-//!   it yet
+//! - [`durable`]: a log of all changes, checkpoints, and what of both is found after a crash; the store
+//!   does not ask for them yet
 //! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer

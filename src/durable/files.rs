@@ -24,6 +24,18 @@ pub trait Files: Send + Sync + std::fmt::Debug {
     /// As the system has them.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
+    /// How long a file is, in bytes.
+    ///
+    /// # Errors
+    /// As the system has them.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+
+    /// Reads as many bytes of a file as there is room for, from a place on.
+    ///
+    /// # Errors
+    /// As the system has them; `UnexpectedEof` where there are fewer.
+    fn read_into(&self, path: &Path, at: u64, bytes: &mut [u8]) -> io::Result<()>;
+
     /// The names in a directory, in no order; none where it is not there.
     ///
     /// # Errors
@@ -143,6 +155,14 @@ impl Files for SystemFiles {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         fs::read(path)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    fn read_into(&self, path: &Path, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        File::open(path)?.read_exact_at(bytes, at)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {

@@ -1,4 +1,4 @@
-//! What the memory engine acknowledged, on disk: a log of all changes.
+//! What the memory engine acknowledged, on disk: a log of all changes, and checkpoints.
 //!
 //! Plain Rust and a thread; it knows no actors and no HTTP.
 //!
@@ -8,12 +8,14 @@
 //! - `segment`: the files of the log: how one begins, and what is in it
 //! - `layout`: what belongs to a directory; `loading`: how a store is found in it
 //! - `log`: who writes it; `recovery`: what of it is there after a crash, and what is damage
+//! - `checkpoint`: all of a shard at one position of the log, so that what is before can go
 //!
 //! # Promises
 //! What was synced is found again, in order and whole. What was not may be lost, from some position on
 //! and nothing before it. Where bytes differ that were synced, that is said, with file and offset, and
 //! nothing is repaired by dropping them.
 
+mod checkpoint;
 mod files;
 mod frame;
 mod layout;
@@ -27,6 +29,10 @@ mod simulated;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{
+    CheckpointWriter, Committed, Loaded, Moment, Prepared, Previous, ShardFiles, Survey,
+    SurveyedFile, load, replay, salvage, survey,
+};
 pub use files::{Files, Lock, LockError, SystemFiles, Written};
 pub use layout::{Directory, DirectoryError, Layout, Purpose};
 pub use loading::{LoadError, Loaded, LoadedShard, Progress};

@@ -59,6 +59,12 @@ pub enum RecoveryError {
         /// What is wrong there.
         what: &'static str,
     },
+    /// A file is not there that another names.
+    #[error(
+        "{0} is missing, which the checkpoint beside it names; nothing was changed, restore a backup or \
+         see what can be saved"
+    )]
+    MissingFile(PathBuf),
     /// A file is not there.
     #[error(
         "the log's file with the record at position {} is missing in {directory}; nothing was changed, \

@@ -210,6 +210,23 @@ impl Files for SimulatedFiles {
         })
     }
 
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        self.operate(|disk| {
+            let number = disk.names.get(path).ok_or_else(not_there)?;
+            Ok(disk.files[*number].bytes.len() as u64)
+        })
+    }
+
+    fn read_into(&self, path: &Path, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.operate(|disk| {
+            let number = disk.names.get(path).ok_or_else(not_there)?;
+            let file = &disk.files[*number].bytes;
+            let found = file.get(at as usize..at as usize + bytes.len());
+            bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
+    }
+
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         self.operate(|disk| {
             let names = disk

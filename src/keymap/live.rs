@@ -129,8 +129,9 @@ pub(super) fn matches(
         let is_match = |rank| ranks.contains(&rank) && !dead.contains(rank);
         listed(segment.ranks_at(reverse_ranks, is_match))
     } else {
-        let count =
-            segment.count(&ranks, &reverse_ranks) - dead.count(&ranks, &reverse_ranks, counting);
+        let count = segment.count(&ranks, &reverse_ranks);
+        // More are dead than there are where a matrix was stored that is not of these keys.
+        let count = count.saturating_sub(dead.count(&ranks, &reverse_ranks, counting));
         (count, Matches::Rectangle(ranks, reverse_ranks))
     }
 }

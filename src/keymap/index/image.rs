@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// How many removed keys of a frozen tree are listed, and how many bytes of them: the tree is a segment
 /// before long.
-const LISTED_MAX: usize = 512;
+const LISTED_MAX: usize = if cfg!(test) { 16 } else { 512 };
 const LISTED_BYTES_MAX: usize = 64 * 1024;
 
 /// A segment, with those of its keys that are dead.

@@ -181,3 +181,112 @@ fn reverse_separators(keys: &Blocks, permutation: &Packed) -> Option<Separators>
     }
     Some(separators.finish(PartKind::ReverseSeparators))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keymap::dead::{Counting, Dead, DeadBits};
+    use crate::keymap::live::matches;
+    use crate::keymap::merge::{Input, merge};
+    use crate::keymap::part::Buffer;
+    use crate::model::Filter;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const HEADER_BYTES: usize = 64;
+
+    fn segment(keys: u32, is_compressed: bool) -> Segment {
+        let key =
+            |number: u32| format!("user:{}:{}", number * 7, "name".repeat(number as usize % 5));
+        let keys: Vec<String> = (0..keys).map(key).collect();
+        let sample = keys.iter().map(String::as_bytes);
+        let symbols = is_compressed.then(|| Arc::new(SymbolTable::train(sample)));
+        let keys = keys.iter().zip(0..);
+        let keys = keys.map(|(key, slot)| (key.as_bytes().into(), slot));
+        let input = Input::Tree {
+            keys: Arc::new(keys.collect()),
+            dead: BTreeSet::new(),
+        };
+        merge(&[input], symbols, Seed::default()).unwrap()
+    }
+
+    /// Asks all that a segment can be asked.
+    fn ask(segment: &Segment, original: &Segment) {
+        let len = segment.len();
+        let mut bits = DeadBits::default();
+        (0..len).step_by(3).for_each(|rank| bits.insert(rank));
+        let dead = Dead::of(segment.graves(&bits));
+        let mut buffer = KeyBuffer::default();
+        let mut walk = original.walk(0);
+        while let Some(key) = walk.advance() {
+            if let Some(rank) = segment.rank(key) {
+                segment.slot(rank);
+                segment.key_at(rank, &mut buffer);
+            }
+            assert!(segment.reverse_rank(key) <= len);
+            segment.ranks_above(key);
+            for end in [1, key.len() / 2, key.len()] {
+                let filter = Filter {
+                    prefix: key[..end].into(),
+                    suffix: key[end / 2..].into(),
+                };
+                matches(segment, &dead, &filter, Counting::Exact);
+                let ranks = segment.prefix_ranks(&filter.prefix);
+                let reverse_ranks = segment.suffix_ranks(&filter.suffix);
+                segment.count(&ranks, &reverse_ranks);
+                dead.count(&ranks, &reverse_ranks, Counting::Exact);
+                let mut found = Vec::new();
+                segment.first(ranks, reverse_ranks, 50, |_, _| false, &mut found);
+                found
+                    .iter()
+                    .for_each(|rank| segment.key_at(*rank, &mut buffer));
+            }
+        }
+        let mut walk = segment.walk(0);
+        while walk.advance().is_some() {}
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+        #[test]
+        fn whatever_parts_hold_under_right_checksums_no_lookup_fails(
+            keys in prop_oneof![1_u32..40, Just(600)],
+            is_compressed: bool,
+            edits in prop::collection::vec(
+                (0..SEGMENT_PARTS, any::<prop::sample::Index>(), any::<u8>(), 0_u8..8),
+                0..4,
+            ),
+            len in prop_oneof![4 => Just(None), 1 => any::<u32>().prop_map(Some)],
+        ) {
+            let original = segment(keys, is_compressed);
+            let mut parts = original.stored().map(<[u8]>::to_vec);
+            for (part, at, byte, kind) in &edits {
+                if parts[*part].is_empty() {
+                    continue;
+                }
+                let mut content = parts[*part].split_off(HEADER_BYTES);
+                match (content.is_empty(), kind) {
+                    (true, _) | (false, 0) => content.push(*byte),
+                    (false, 1) => content.truncate(at.index(content.len())),
+                    (false, _) => {
+                        let at = at.index(content.len());
+                        content[at] = *byte;
+                    }
+                }
+                let mut buffer = Buffer::with_capacity(content.len());
+                buffer.extend(&content);
+                parts[*part] = buffer.seal(KINDS[*part]).stored().to_vec();
+            }
+            let len = len.map_or(keys, |len| len % (2 * keys) + 1);
+            let bytes = parts.each_ref().map(Vec::len);
+            let opened = Segment::open(len, bytes, Seed::default(), |part, bytes| {
+                bytes.copy_from_slice(&parts[part]);
+                Ok::<_, std::convert::Infallible>(())
+            });
+            match opened {
+                Ok(segment) => ask(&segment, &original),
+                Err(_) => prop_assert!(!edits.is_empty() || len != keys),
+            }
+        }
+    }
+}

@@ -6,8 +6,8 @@ use crate::model::{ContentType, Revision, Value};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// What a copy may do before it ends: as many free slots are passed. About 100 µs.
-const STEPS: u32 = 16 * 1024;
+/// What a copy may do before it ends: as many free slots are passed. About 100 µs. Tests have many steps.
+const STEPS: u32 = if cfg!(test) { 256 } else { 16 * 1024 };
 
 /// What copying a value takes of it.
 const VALUE_STEPS: u32 = 24;
