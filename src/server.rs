@@ -355,6 +355,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
                 },
             )?),
             sync: data.sync,
+            log_bytes_max: data.log_bytes_max,
         }),
     };
     let options = StoreOptions {
@@ -429,7 +430,7 @@ async fn stop_on_signal(
         );
     }
     let lost = what_is_lost(state, config).await;
-    state.store.close().await;
+    state.store.close(deadline).await;
     lifecycle.advance(Stage::Stopping);
     let is_whole = cut_off == 0;
     let left = if is_whole {

@@ -119,7 +119,7 @@ settings! {
     data_dir: PathBuf, "KVSTORE_DATA_DIR",
         "The directory that the memory engine keeps its data in, made where it is not there [default: none, the data is gone when the process ends]";
     log_bytes_max: u64, "KVSTORE_LOG_BYTES_MAX",
-        "How long the log in data_dir may get before a checkpoint is taken, in bytes [default: half of the values' bytes, 64 MiB at least and 512 MiB at most]";
+        "How long the log in data_dir may get before a checkpoint is taken, in bytes [default: half of what keys and values take, 64 MiB at least and 512 MiB at most]";
     engine_username: String, "KVSTORE_ENGINE_USERNAME",
         "Who we are to the engine, where its URL does not say [default: the engine's default user]";
     engine_password_file: PathBuf, "KVSTORE_ENGINE_PASSWORD_FILE",

@@ -29,7 +29,7 @@ mod tests;
 mod values;
 mod writer;
 
-pub use load::{Loaded, load, replay};
+pub use load::{load, replay};
 pub use survey::{Survey, SurveyedFile, salvage, survey};
 pub use writer::{CheckpointWriter, Committed, Prepared, Previous};
 

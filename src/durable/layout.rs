@@ -162,6 +162,30 @@ impl Directory {
         self.files.clone()
     }
 
+    /// How long all its files are together, in bytes.
+    ///
+    /// # Errors
+    /// As the system has them.
+    pub fn bytes(&self) -> io::Result<u64> {
+        let shards = (0..self.layout.shards).map(|shard| self.path.join(format!("shard-{shard}")));
+        let mut bytes = 0;
+        for directory in shards.chain([self.path.join("log")]) {
+            for name in self.files.list(&directory)? {
+                // One may go meanwhile.
+                bytes += self.files.len(&directory.join(name)).unwrap_or(0);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// How many bytes its disk has left.
+    ///
+    /// # Errors
+    /// As the system has them.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.files.free_bytes(&self.path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,16 +1,17 @@
-//! How a store is found in its directory: each shard's keys and values, by the records of the log.
+//! How a store is found in its directory: each shard as its checkpoint has it, and over that the records
+//! of the log from there on.
 //!
 //! One thread reads the log; each shard has one that applies its records, so that all cores are used.
 //! Records are the whole state of a key, so that applying one again changes nothing.
 
-use super::recovery::{self, RecoveryError};
+use super::checkpoint::{self, Previous, ShardFiles};
+use super::recovery::{self, Recovered, RecoveryError};
 use super::{Directory, Position, Records, State};
-use crate::keymap::{Decision, KeyMap};
+use crate::keymap::KeyMap;
 use crate::model::ContentTypes;
-use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -24,10 +25,16 @@ const REVISIONS_SKIPPED: u64 = 1 << 32;
 /// How far a store is loaded.
 #[derive(Debug, Default)]
 pub struct Progress {
+    keys: AtomicU64,
     records: AtomicU64,
 }
 
 impl Progress {
+    /// Keys of checkpoints that are in memory.
+    pub fn keys(&self) -> u64 {
+        self.keys.load(Ordering::Relaxed)
+    }
+
     /// Records of the log that were applied.
     pub fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
@@ -45,6 +52,8 @@ pub struct Loaded {
     pub start: u64,
     /// Records of the log that were applied.
     pub records: u64,
+    /// How long the log is that was gone through, in bytes.
+    pub log_bytes: u64,
     /// Bytes of a torn end that were cut off, none of which was acknowledged.
     pub torn_bytes: u64,
 }
@@ -56,14 +65,16 @@ pub struct LoadedShard {
     pub map: KeyMap,
     /// The revision after which those of new changes come; `None` where there never was one.
     pub last_revision: Option<u64>,
+    /// The files of its checkpoint, and from where on the log is needed with it.
+    pub checkpoint: (Previous, Position),
 }
 
 /// Why a directory is not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The log is not as it was written, or cannot be read.
+    /// The log or a checkpoint is not as it was written, or cannot be read.
     #[error(transparent)]
-    Log(#[from] RecoveryError),
+    Found(#[from] RecoveryError),
     /// A frame is whole, and what is in it makes no sense.
     #[error(
         "the log in {directory} holds no records at position {}, though its checksum holds: it was written \
@@ -92,6 +103,18 @@ impl Directory {
         self.path.join("log")
     }
 
+    /// Where the files of a shard are.
+    pub fn shard_files(&self, shard: u32) -> ShardFiles {
+        let layout = self.layout();
+        ShardFiles {
+            files: self.files.clone(),
+            directory: self.path.clone(),
+            store: layout.store,
+            seed: layout.seed,
+            shard,
+        }
+    }
+
     /// Loads all that is there, and makes sure that it is found again. Takes as long as reading it does.
     ///
     /// # Errors
@@ -102,40 +125,8 @@ impl Directory {
         progress: &Progress,
     ) -> Result<Loaded, LoadError> {
         let log = self.log_path();
-        let shards = self.layout().shards as usize;
-        let (recovered, shards) = thread::scope(|scope| {
-            let mut queues: Vec<SyncSender<Work>> = Vec::with_capacity(shards);
-            let mut threads = Vec::with_capacity(shards);
-            for _ in 0..shards {
-                let (queue, works) = sync_channel(FRAMES_WAITING);
-                let shard = LoadedShard::default();
-                let apply = move || apply(shard, works, content_types, progress);
-                threads.push(scope.spawn(apply));
-                queues.push(queue);
-            }
-            let store = self.layout().store;
-            let nothing = Position(0);
-            let recovered =
-                recovery::recover(&*self.files, &log, store, nothing, nothing, |found| {
-                    let Some(queue) = queues.get(found.shard as usize) else {
-                        return false;
-                    };
-                    let work = Work {
-                        position: found.position,
-                        content: found.content.to_vec(),
-                    };
-                    // A thread that ended has met an error, which it tells below.
-                    let _ = queue.send(work);
-                    true
-                });
-            drop(queues);
-            let shards = threads.into_iter().map(|thread| match thread.join() {
-                Ok(shard) => shard,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            let shards: Result<Vec<LoadedShard>, Position> = shards.collect();
-            (recovered, shards)
-        });
+        let shards = self.load_checkpoints(content_types, progress)?;
+        let (recovered, shards) = self.replay(shards, content_types, progress);
         let recovered = recovered?;
         let shards = shards.map_err(|position| LoadError::Records {
             directory: log.clone(),
@@ -151,7 +142,104 @@ impl Directory {
             end: recovered.end,
             start: recovered.start,
             records: progress.records(),
+            log_bytes: recovered.bytes,
             torn_bytes: recovered.torn_bytes,
+        })
+    }
+
+    /// Loads the checkpoints of all shards, as many at a time as there are cores.
+    fn load_checkpoints(
+        &self,
+        content_types: &ContentTypes,
+        progress: &Progress,
+    ) -> Result<Vec<LoadedShard>, RecoveryError> {
+        let shards = self.layout().shards;
+        let next = AtomicU32::new(0);
+        let load_some = || {
+            let mut loaded = Vec::new();
+            loop {
+                let shard = next.fetch_add(1, Ordering::Relaxed);
+                if shard >= shards {
+                    return loaded;
+                }
+                loaded.push((shard, self.load_checkpoint(shard, content_types, progress)));
+            }
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut loaded = thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores.min(shards as usize))
+                .map(|_| scope.spawn(load_some))
+                .collect();
+            let loaded = threads.into_iter().flat_map(|thread| joined(thread.join()));
+            loaded.collect::<Vec<_>>()
+        });
+        loaded.sort_by_key(|(shard, _)| *shard);
+        loaded.into_iter().map(|(_, loaded)| loaded).collect()
+    }
+
+    fn load_checkpoint(
+        &self,
+        shard: u32,
+        content_types: &ContentTypes,
+        progress: &Progress,
+    ) -> Result<LoadedShard, RecoveryError> {
+        let checkpoint = checkpoint::load(&self.shard_files(shard), content_types)?;
+        let Some(checkpoint) = checkpoint else {
+            return Ok(LoadedShard {
+                map: KeyMap::with_seed(self.layout().seed),
+                ..LoadedShard::default()
+            });
+        };
+        let keys = checkpoint.map.len() as u64;
+        progress.keys.fetch_add(keys, Ordering::Relaxed);
+        Ok(LoadedShard {
+            map: checkpoint.map,
+            last_revision: Some(checkpoint.moment.revision.0),
+            checkpoint: (checkpoint.previous, checkpoint.moment.position),
+        })
+    }
+
+    /// Applies to each shard the records of the log that its checkpoint needs.
+    fn replay(
+        &self,
+        shards: Vec<LoadedShard>,
+        content_types: &ContentTypes,
+        progress: &Progress,
+    ) -> (
+        Result<Recovered, RecoveryError>,
+        Result<Vec<LoadedShard>, Position>,
+    ) {
+        let needed: Vec<Position> = shards.iter().map(|shard| shard.checkpoint.1).collect();
+        let from = needed.iter().copied().min().unwrap_or_default();
+        // The log was synced up to there before the checkpoint was one.
+        let synced = needed.iter().copied().max().unwrap_or_default();
+        thread::scope(|scope| {
+            let (queues, threads): (Vec<SyncSender<Work>>, Vec<_>) = shards
+                .into_iter()
+                .map(|shard| {
+                    let (queue, works) = sync_channel(FRAMES_WAITING);
+                    let apply = move || apply(shard, works, content_types, progress);
+                    (queue, scope.spawn(apply))
+                })
+                .unzip();
+            let (log, store) = (self.log_path(), self.layout().store);
+            let recovered = recovery::recover(&*self.files, &log, store, from, synced, |found| {
+                let Some(queue) = queues.get(found.shard as usize) else {
+                    return false;
+                };
+                if found.position >= needed[found.shard as usize] {
+                    let work = Work {
+                        position: found.position,
+                        content: found.content.to_vec(),
+                    };
+                    // A thread that ended has met an error, which it tells below.
+                    let _ = queue.send(work);
+                }
+                true
+            });
+            drop(queues);
+            let shards = threads.into_iter().map(|thread| joined(thread.join()));
+            (recovered, shards.collect())
         })
     }
 }
@@ -166,22 +254,26 @@ fn apply(
     content_types: &ContentTypes,
     progress: &Progress,
 ) -> Result<LoadedShard, Position> {
-    let mut highest: Option<u64> = None;
+    let mut highest = shard.last_revision;
     for Work { position, content } in works {
         for record in Records::new(&content, content_types) {
             let record = record.map_err(|_| position)?;
-            let (revision, decision) = match record.state {
-                State::Set(value) => (value.revision, Decision::Set(value)),
-                State::Removed(revision) => (revision, Decision::Remove),
+            let revision = match &record.state {
+                State::Set(value) => value.revision,
+                State::Removed(revision) => *revision,
             };
             highest = highest.max(Some(revision.0));
-            let Ok(_) = shard
-                .map
-                .change(&record.key, |_| Ok::<_, Infallible>(decision));
+            checkpoint::replay(record, &mut shard.map);
             progress.records.fetch_add(1, Ordering::Relaxed);
         }
         shard.map.settle();
     }
+    shard.map.settle();
     shard.last_revision = highest.map(|highest| highest.wrapping_add(REVISIONS_SKIPPED));
     Ok(shard)
+}
+
+/// What a thread gave. Its panic is ours.
+fn joined<T>(result: thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -30,15 +30,15 @@ mod simulated;
 mod tests;
 
 pub use checkpoint::{
-    CheckpointWriter, Committed, Loaded, Moment, Prepared, Previous, ShardFiles, Survey,
-    SurveyedFile, load, replay, salvage, survey,
+    CheckpointWriter, Committed, Moment, Prepared, Previous, ShardFiles, Survey, SurveyedFile,
+    salvage, survey,
 };
 pub use files::{Files, Lock, LockError, SystemFiles, Written};
 pub use layout::{Directory, DirectoryError, Layout, Purpose};
 pub use loading::{LoadError, Loaded, LoadedShard, Progress};
 pub use log::{Append, Listener, Log, LogCounts, LogError, LogOptions, LogRoom, Sync};
 pub use record::{NoRecord, Record, Records, State, write_removed, write_set};
-pub use recovery::{Found, Recovered, RecoveryError, recover};
+pub use recovery::{Found, Recovered, RecoveryError, recover, trim};
 
 /// A place in the log: how many records are before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -38,6 +38,8 @@ pub struct Recovered {
     last: Option<(PathBuf, u64)>,
     /// Bytes behind it that are to be cut, which were never acknowledged; 0 where they are zeros.
     pub torn_bytes: u64,
+    /// How long all frames are that were needed, in bytes.
+    pub bytes: u64,
 }
 
 /// Why a log is not taken.
@@ -112,6 +114,7 @@ pub fn recover(
         start: 1,
         last: None,
         torn_bytes: 0,
+        bytes: 0,
     };
     match firsts.first() {
         None if from.max(synced) == Position(0) => return Ok(recovered),
@@ -141,6 +144,9 @@ pub fn recover(
                 shard: frame.head.shard,
                 content: frame.content,
             };
+            if is_needed {
+                recovered.bytes += (frames.at() - offset) as u64;
+            }
             if is_needed && !found(frame) {
                 return Err(damaged(offset, "what the frame holds is no records"));
             }
@@ -172,6 +178,29 @@ pub fn recover(
         }
     }
     Ok(recovered)
+}
+
+/// Removes the files of the log all of whose records are before a position.
+///
+/// # Errors
+/// As the system has them. What was removed until then is of no use to anybody.
+pub fn trim(files: &dyn Files, directory: &Path, before: Position) -> io::Result<()> {
+    let mut firsts: Vec<Position> = files
+        .list(directory)?
+        .iter()
+        .filter_map(|name| segment::position(name))
+        .collect();
+    firsts.sort_unstable();
+    // From the oldest on, so that no crash leaves a gap. One ends where the next begins.
+    let ends = firsts.iter().skip(1);
+    for (first, _) in firsts
+        .iter()
+        .zip(ends)
+        .take_while(|(_, end)| **end <= before)
+    {
+        files.remove(&segment::path(directory, *first))?;
+    }
+    Ok(())
 }
 
 impl Recovered {

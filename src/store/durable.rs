@@ -1,8 +1,11 @@
-//! Where the memory engine's data is kept: how shards come by what a directory holds, and its log.
+//! Where the memory engine's data is kept: how shards come by what a directory holds, its log, and its
+//! checkpoints.
 
-use super::journal::Journal;
+use super::checkpointer::{CheckpointStats, Checkpointer};
+use super::journal::{Journal, JournalStats};
 use super::readiness::OpenError;
-use crate::durable::{Directory, LoadError, Loaded, LoadedShard, Progress, Sync};
+use super::shared::Shared;
+use crate::durable::{Directory, LoadError, Loaded, LoadedShard, LogError, Progress, Sync};
 use crate::model::ContentTypes;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,23 +22,54 @@ pub struct DurableOptions {
     pub directory: Arc<Directory>,
     /// When what was written is put on disk.
     pub sync: Sync,
+    /// How long the log may get before a checkpoint is taken, in bytes, where that is set.
+    pub log_bytes_max: Option<u64>,
 }
 
 /// Where data is kept.
 #[derive(Debug)]
 pub(super) struct Durable {
     options: DurableOptions,
-    journal: OnceLock<Arc<Journal>>,
+    shared: Arc<Shared>,
+    open: OnceLock<Open>,
     /// By shard, both ends of how it comes by its keys.
     senders: Vec<Mutex<Option<oneshot::Sender<Start>>>>,
     receivers: Vec<Mutex<Option<oneshot::Receiver<Start>>>>,
+}
+
+/// What there is once the directory was loaded.
+#[derive(Debug)]
+struct Open {
+    journal: Arc<Journal>,
+    checkpointer: Arc<Checkpointer>,
+    loaded: LoadStats,
+}
+
+/// What loading came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoadStats {
+    /// How long it took.
+    pub took: Duration,
+    /// Records of the log that were applied.
+    pub records: u64,
+}
+
+/// What a store says of its data directory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DataStats {
+    /// How it was loaded.
+    pub loaded: LoadStats,
+    /// Its log.
+    pub journal: JournalStats,
+    /// Its checkpoints, and its disk.
+    pub checkpoints: CheckpointStats,
 }
 
 /// What a shard starts with.
 type Start = (LoadedShard, Arc<Journal>);
 
 impl Durable {
-    pub(super) fn new(options: DurableOptions) -> Self {
+    pub(super) fn new(options: DurableOptions, shared: Arc<Shared>) -> Self {
         let shards = options.directory.layout().shards;
         let (senders, receivers) = (0..shards)
             .map(|_| {
@@ -45,16 +79,11 @@ impl Durable {
             .unzip();
         Self {
             options,
-            journal: OnceLock::new(),
+            shared,
+            open: OnceLock::new(),
             senders,
             receivers,
         }
-    }
-
-    /// How many shards the keys are divided into, and by the hash of which key.
-    pub(super) fn division(&self) -> (usize, [u64; 2]) {
-        let layout = self.options.directory.layout();
-        (layout.shards as usize, layout.hash_key)
     }
 
     /// What a shard starts with, once it is there; `None` where it never will be.
@@ -65,7 +94,17 @@ impl Durable {
 
     /// The log, once it was begun.
     pub(super) fn journal(&self) -> Option<&Arc<Journal>> {
-        self.journal.get()
+        self.open.get().map(|open| &open.journal)
+    }
+
+    /// What is measured, once it was loaded.
+    pub(super) fn stats(&self) -> Option<DataStats> {
+        let open = self.open.get()?;
+        Some(DataStats {
+            loaded: open.loaded,
+            journal: open.journal.stats(),
+            checkpoints: open.checkpointer.stats(),
+        })
     }
 
     /// Loads what is there, begins the log, and lets the shards start.
@@ -85,7 +124,7 @@ impl Durable {
         let begun = Instant::now();
         let loaded = self.read(begun).await;
         let mut loaded = loaded.map_err(|error| OpenError::Directory(Arc::new(error)))?;
-        let shards = std::mem::take(&mut loaded.shards);
+        let mut shards = std::mem::take(&mut loaded.shards);
         let Loaded {
             records,
             torn_bytes,
@@ -100,8 +139,26 @@ impl Durable {
         }
         let (directory, sync) = (&self.options.directory, self.options.sync);
         let journal = Journal::begin(directory, &loaded, sync);
-        let journal = journal.map_err(|error| OpenError::Log(Arc::new(error)))?;
-        let journal = self.journal.get_or_init(|| Arc::new(journal));
+        let unbegun = |error| OpenError::Log(Arc::new(error));
+        let journal = Arc::new(journal.map_err(unbegun)?);
+        let checkpoints = shards.iter_mut();
+        let checkpoints = checkpoints.map(|shard| std::mem::take(&mut shard.checkpoint));
+        let checkpointer = Checkpointer::start(
+            directory.clone(),
+            journal.clone(),
+            self.shared.clone(),
+            self.options.log_bytes_max,
+            checkpoints.collect(),
+        );
+        let checkpointer = checkpointer.map_err(|error| unbegun(LogError::Thread(error)))?;
+        self.open.get_or_init(|| Open {
+            journal: journal.clone(),
+            checkpointer: Arc::new(checkpointer),
+            loaded: LoadStats {
+                took: begun.elapsed(),
+                records,
+            },
+        });
         for (sender, shard) in self.senders.iter().zip(shards) {
             if let Some(sender) = take(sender) {
                 // A thread that has ended meanwhile is told of elsewhere.
@@ -132,16 +189,23 @@ impl Durable {
                     Err(LoadError::Io(path, io::Error::other(panic)))
                 }),
                 _ = ticks.tick() => log::info!(
-                    "loading: {} records of the log so far", seen.records()
+                    "loading: {} keys of checkpoints and {} records of the log so far",
+                    seen.keys(),
+                    seen.records()
                 ),
             }
         }
     }
 
-    /// Writes what waits for the disk, and marks that the store was stopped.
-    pub(super) async fn close(&self) {
-        if let Some(journal) = self.journal.get().cloned() {
-            let closed = tokio::task::spawn_blocking(move || journal.close());
+    /// Takes the last checkpoints where there is time, writes what waits for the disk, and marks that the
+    /// store was stopped.
+    pub(super) async fn close(&self, until: Instant) {
+        if let Some(open) = self.open.get() {
+            let (journal, checkpointer) = (open.journal.clone(), open.checkpointer.clone());
+            let closed = tokio::task::spawn_blocking(move || {
+                checkpointer.close(until);
+                journal.close();
+            });
             if closed.await.is_err() {
                 log::error!("the log could not be ended; a restart finds what it holds");
             }

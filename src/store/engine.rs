@@ -2,14 +2,14 @@
 
 use super::StoreError;
 use super::admission::Manner;
-use super::journal::JournalStats;
+use super::durable::DataStats;
 use super::memory::Memory;
 use super::message::{Counted, Found, ManyChanged, Search};
 use super::readiness::{OpenError, Readiness};
 use super::remote::Remote;
 use super::replica::ReplicaStats;
 use crate::model::{Changed, Key, Mutation, Value};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whatever holds the data of a store.
 #[derive(Debug)]
@@ -88,17 +88,17 @@ impl Engine {
     }
 
     /// Ends it: what waits is done first.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(&self, until: Instant) {
         match self {
-            Self::Memory(memory) => memory.close().await,
+            Self::Memory(memory) => memory.close(until).await,
             Self::Remote(_) => {}
         }
     }
 
-    /// What the log of a data directory says of itself.
-    pub(super) fn journal_stats(&self) -> Option<JournalStats> {
+    /// What is measured of a data directory.
+    pub(super) fn data_stats(&self) -> Option<DataStats> {
         match self {
-            Self::Memory(memory) => memory.journal_stats(),
+            Self::Memory(memory) => memory.data_stats(),
             Self::Remote(_) => None,
         }
     }

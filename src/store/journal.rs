@@ -7,7 +7,7 @@
 
 use super::StoreError;
 use super::abort::abort;
-use super::message::Reached;
+use super::message::{Reached, Snap};
 use crate::durable::{
     Append, Directory, Listener, Loaded, Log, LogCounts, LogError, LogOptions, LogRoom, Position,
     Sync,
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The size of a file of the log, in bytes.
-const FILE_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// From so many bytes on that wait for the log, changes wait.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -35,13 +35,15 @@ pub const SYNC_BUCKETS: [f64; 7] = [0.000_2, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0]
 #[derive(Debug)]
 pub(super) struct Journal {
     log: Log,
+    /// How long the log was when it was begun, in bytes.
+    loaded_bytes: u64,
     told: Arc<Told>,
 }
 
 /// What the log's thread tells whom.
 #[derive(Debug)]
 struct Told {
-    shards: Vec<OnceLock<Recipient<Reached>>>,
+    shards: Vec<OnceLock<(Recipient<Reached>, Recipient<Snap>)>>,
     reached: watch::Sender<Position>,
     syncs: Syncs,
 }
@@ -95,13 +97,39 @@ impl Journal {
             sync,
         };
         let log = Log::begin(directory.files(), options, Teller(told.clone()))?;
-        Ok(Self { log, told })
+        Ok(Self {
+            log,
+            loaded_bytes: loaded.log_bytes,
+            told,
+        })
     }
 
-    /// Has a shard hear how far the log is.
-    pub(super) fn tell(&self, shard: usize, actor: Recipient<Reached>) {
-        let taken = self.told.shards[shard].set(actor);
+    /// The log.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// How long the log is with what was loaded of it, in bytes.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.loaded_bytes + self.log.counts().bytes
+    }
+
+    /// Has a shard hear how far the log is, and be asked for checkpoints.
+    pub(super) fn tell(&self, shard: usize, reached: Recipient<Reached>, snap: Recipient<Snap>) {
+        let taken = self.told.shards[shard].set((reached, snap));
         taken.expect("each shard is started once");
+    }
+
+    /// Whether a shard is there, to be asked.
+    pub(super) fn is_hosted(&self, shard: usize) -> bool {
+        self.told.shards[shard].get().is_some()
+    }
+
+    /// Asks a shard for a part of a checkpoint. One that is not there does not answer.
+    pub(super) fn snap(&self, shard: usize, message: Snap) {
+        if let Some((_, snap)) = self.told.shards[shard].get() {
+            snap.do_send(message);
+        }
     }
 
     /// Hands records over, and returns the position after them.
@@ -156,8 +184,8 @@ impl Journal {
 impl Told {
     fn send(&self, shard: u32, message: Reached) {
         // A shard that is not there has handed nothing over.
-        if let Some(actor) = self.shards.get(shard as usize).and_then(OnceLock::get) {
-            actor.do_send(message);
+        if let Some((reached, _)) = self.shards.get(shard as usize).and_then(OnceLock::get) {
+            reached.do_send(message);
         }
     }
 }

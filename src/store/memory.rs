@@ -3,8 +3,7 @@
 use super::StoreError;
 use super::actors::Actors;
 use super::admission::{Admission, Manner};
-use super::durable::Durable;
-use super::journal::JournalStats;
+use super::durable::{DataStats, Durable};
 use super::message::{
     Admitted, Change, ChangeMany, Count, Counted, Found, Get, ManyChanged, Search,
 };
@@ -18,7 +17,7 @@ use actix::dev::ToEnvelope;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// The engine in this process.
@@ -106,14 +105,14 @@ impl Memory {
     }
 
     /// Writes what waits for the disk.
-    pub(super) async fn close(&self) {
+    pub(super) async fn close(&self, until: Instant) {
         if let Some(durable) = &self.durable {
-            durable.close().await;
+            durable.close(until).await;
         }
     }
 
-    pub(super) fn journal_stats(&self) -> Option<JournalStats> {
-        Some(self.durable.as_ref()?.journal()?.stats())
+    pub(super) fn data_stats(&self) -> Option<DataStats> {
+        self.durable.as_ref()?.stats()
     }
 
     /// Which shard a key belongs to: by SipHash-1-3 with a secret key, so that clients cannot choose

@@ -1,11 +1,13 @@
 //! What the store's actors are asked, in bare verbs, and what they answer.
 
 use super::StoreError;
-use crate::durable::Position;
-use crate::keymap::{IndexStats, Page};
+use crate::durable::{Moment, Position};
+use crate::keymap::{Image, IndexStats, Page, SlotValues};
 use crate::model::{Changed, Filter, Key, Mutation, Value};
 use actix::Message;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A message that was let in, with the permit that it gives back once it was handled. The permit
@@ -74,6 +76,16 @@ pub(super) enum Reached {
     Position(Position),
     /// What is, nobody knows: the log has failed, and the process is about to end.
     Nothing,
+}
+
+/// Asks a shard for what a checkpoint is made of.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) enum Snap {
+    /// All its keys at this moment, and which moment that is; nothing where it has to wait for a job.
+    Image(SyncSender<Option<(Image, Moment)>>),
+    /// The values of the first of some slots, of as many as take about 100 µs.
+    Values(Range<u32>, SyncSender<SlotValues>),
 }
 
 /// Whether a search needs the number of all matches.

@@ -7,7 +7,8 @@
 //! - `search`, `batch`: a search and a bulk body over all shards
 //! - `engine`: what is asked of whatever holds the data
 //!   - `memory`: actors that own keys and values; `shard`: one of them; `turn`: what it was asked
-//!     - `durable`: where their data is kept; `journal`: the log that they hand their records to
+//!     - `durable`: where their data is kept; `journal`: the log that they hand their records to;
+//!       `checkpointer`: who takes checkpoints of them
 //!   - `remote`: a server elsewhere; `replica`: the index of its keys
 //! - `admission`: who is let in; `actors`: where the actors are; `message`: what they are asked
 //! - `shared`: what shards hold together; `merger`: the threads that do their maps' jobs
@@ -16,6 +17,7 @@ mod abort;
 mod actors;
 mod admission;
 mod batch;
+mod checkpointer;
 mod durable;
 mod engine;
 mod error;
@@ -32,7 +34,8 @@ mod shared;
 mod turn;
 
 pub use batch::{Batch, BatchChanged};
-pub use durable::DurableOptions;
+pub use checkpointer::CheckpointStats;
+pub use durable::{DataStats, DurableOptions, LoadStats};
 pub use error::{EngineError, StoreError};
 pub use journal::{JournalStats, SYNC_BUCKETS};
 pub use message::{ChangeCounts, Counted};
@@ -57,7 +60,7 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// How long a message of a bulk body may wait for merges. Those of the largest stores take a minute.
@@ -115,8 +118,8 @@ pub struct StoreStats {
     pub searches_aborted: u64,
     /// What the index of an engine outside of this process says of itself.
     pub replica: Option<ReplicaStats>,
-    /// What the log of a data directory says of itself.
-    pub journal: Option<JournalStats>,
+    /// What is measured of a data directory.
+    pub data: Option<DataStats>,
 }
 
 impl Store {
@@ -134,10 +137,13 @@ impl Store {
             remote,
             durable,
         } = options;
-        let durable = durable.filter(|_| remote.is_none()).map(Durable::new);
+        let durable = durable.filter(|_| remote.is_none());
         let (shards, hash_key) = match &durable {
-            Some(durable) => durable.division(),
             None => (shards, hash_key),
+            Some(durable) => {
+                let layout = durable.directory.layout();
+                (layout.shards as usize, layout.hash_key)
+            }
         };
         let admission = Arc::new(Admission::new(shards, messages_in_flight_max));
         let shared = Arc::new(Shared::new(shards, store_bytes_max, lifecycle)?);
@@ -145,6 +151,7 @@ impl Store {
         let engine = match remote {
             None => {
                 let actors = Actors::new(shards, messages_in_flight_max, held.clone());
+                let durable = durable.map(|options| Durable::new(options, held.clone()));
                 let memory =
                     Memory::new(actors, admitted, held, durable, hash_key, request_timeout);
                 Engine::Memory(memory)
@@ -246,7 +253,7 @@ impl Store {
             messages_refused: self.0.admission.refused(),
             searches_aborted: self.0.searches_aborted.load(Ordering::Relaxed),
             replica: self.0.engine.replica_stats(),
-            journal: self.0.engine.journal_stats(),
+            data: self.0.engine.data_stats(),
         })
     }
 
@@ -286,8 +293,10 @@ impl Store {
     }
 
     /// Ends the store, once nothing is asked of it any more: what waits for the disk is written.
-    pub async fn close(&self) {
-        self.0.engine.close().await;
+    ///
+    /// Where it is kept, a last checkpoint is taken if there is time until a moment.
+    pub async fn close(&self, until: Instant) {
+        self.0.engine.close(until).await;
     }
 
     /// Makes changes of one shard, in their order. Waits for admission.

@@ -10,7 +10,7 @@ use super::StoreError;
 use super::abort::{BROKEN, abort};
 use super::journal::Journal;
 use super::merger::JobDone;
-use super::message::{Admitted, Change, ChangeMany, Count, Counted, Get, Reached, Search};
+use super::message::{Admitted, Change, ChangeMany, Count, Counted, Get, Reached, Search, Snap};
 use super::shared::{Fit, HEARTBEAT, Shared};
 use super::turn::{Ask, Asked, Asker, First, Joining, Turn};
 use crate::durable::LoadedShard;
@@ -338,8 +338,9 @@ impl Actor for ShardActor {
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.beat(self.shard);
         if let Some(unsynced) = &self.share.unsynced {
-            let this = context.address().recipient();
-            unsynced.journal().tell(self.shard, this);
+            let this = context.address();
+            let (reached, snap) = (this.clone().recipient(), this.recipient());
+            unsynced.journal().tell(self.shard, reached, snap);
         }
         context.spawn(EndTurn);
         context.run_interval(HEARTBEAT, |shard, context| {
@@ -409,6 +410,27 @@ impl Handler<Reached> for ShardActor {
             Reached::Position(position) if unsynced.reached(position) => context.notify(reached),
             Reached::Position(_) => {}
             Reached::Nothing => unsynced.fail(),
+        }
+    }
+}
+
+impl Handler<Snap> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, snap: Snap, context: &mut Self::Context) {
+        // Who asked may have gone away, and hears of a panic by no answer.
+        match snap {
+            Snap::Image(reply) => {
+                if let Ok(image) = caught(|| Ok(self.share.image())) {
+                    let _ = reply.send(image);
+                }
+                self.follow_up(context);
+            }
+            Snap::Values(slots, reply) => {
+                if let Ok(values) = caught(|| Ok(self.share.copy_values(slots))) {
+                    let _ = reply.send(values);
+                }
+            }
         }
     }
 }

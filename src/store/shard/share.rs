@@ -5,12 +5,13 @@
 //! the end of the turn.
 
 use super::unsynced::{Unsynced, Wait};
-use crate::durable::LoadedShard;
-use crate::keymap::{Decision, KeyMap, Room};
+use crate::durable::{LoadedShard, Moment};
+use crate::keymap::{Decision, Image, KeyMap, Room, SlotValues};
 use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
 use crate::store::message::{Counted, Found, ManyChanged, Search, Stopped, Total};
 use crate::store::shared::{Fit, Footprint, Shared};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -58,7 +59,11 @@ impl Share {
         loaded: LoadedShard,
         unsynced: Option<Unsynced>,
     ) -> Result<Self, getrandom::Error> {
-        let LoadedShard { map, last_revision } = loaded;
+        let LoadedShard {
+            map,
+            last_revision,
+            checkpoint: _,
+        } = loaded;
         let last_revision = match last_revision {
             Some(last) => last,
             // In the lower half, so that they do not come to an end.
@@ -83,6 +88,27 @@ impl Share {
             unsynced.undo(mark);
         }
         changed
+    }
+
+    /// All keys of this moment, where no job is to be waited for.
+    pub(super) fn image(&mut self) -> Option<(Image, Moment)> {
+        let unsynced = self.unsynced.as_mut()?;
+        unsynced.hand_over();
+        let image = self.map.image()?;
+        let moment = Moment {
+            position: unsynced.journal().log().end(),
+            revision: Revision(self.last_revision),
+        };
+        Some((image, moment))
+    }
+
+    /// The values of the first of some slots.
+    pub(super) fn copy_values(&mut self, slots: Range<u32>) -> SlotValues {
+        // So that the records of all that is copied have a position.
+        if let Some(unsynced) = &mut self.unsynced {
+            unsynced.hand_over();
+        }
+        self.map.copy_values(slots)
     }
 
     /// What the answer to a read of a key waits for, and that to a change of it.
