@@ -39,9 +39,18 @@ impl Scratch {
         Self { place, len }
     }
 
-    /// Keeps the first `len` numbers.
+    /// Keeps the first `len` numbers. The memory of the others is still there.
     pub(super) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+    }
+
+    /// Takes numbers back that [`truncate`](Self::truncate) took, up to `len` numbers in all.
+    pub(super) fn extend(&mut self, len: usize) {
+        let all = match &self.place {
+            Place::Heap(numbers) => numbers.len(),
+            Place::Mapping(mapping) => mapping.len() / size_of::<u32>(),
+        };
+        self.len = self.len.max(len.min(all));
     }
 }
 

@@ -24,7 +24,6 @@ pub use compaction::Need;
 use compaction::Pass;
 pub use image::{SlotValue, SlotValues};
 use large::LargeValues;
-use numbers::FreeNumbers;
 use places::Places;
 use types::Types;
 
@@ -57,7 +56,6 @@ pub struct Head {
 pub(super) struct Slab {
     /// By slot, where its value is.
     places: Places,
-    free: FreeNumbers,
     len: usize,
     records: Chunks,
     large: LargeValues,
@@ -91,6 +89,7 @@ impl<'a> From<&'a Value> for Borrowed<'a> {
 impl Slab {
     /// The value of a slot that holds one. A body up to 255 bytes is copied.
     pub(super) fn get(&self, slot: u32) -> Value {
+        debug_assert!(self.is_used(slot), "a live key's slot holds its value");
         let place = self.places.get(slot);
         if place & LARGE != 0 {
             return self.large.get(place & !LARGE).clone();
@@ -113,6 +112,11 @@ impl Slab {
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether a slot, any number, holds a value. O(1), and touches no value.
+    pub(super) fn is_used(&self, slot: u32) -> bool {
+        self.places.is_used(slot)
     }
 
     /// What is known of the value of a slot that holds one, without its body.
@@ -151,21 +155,13 @@ impl Slab {
     /// # Panics
     /// Where there is none, and nothing has changed then.
     pub(super) fn insert(&mut self, value: Value) -> u32 {
-        let lowest = self.free.lowest();
-        let slot = lowest.or_else(|| u32::try_from(self.places.len()).ok());
-        let slot = slot.filter(|slot| *slot != NOWHERE);
+        let slot = self.places.next_slot();
         let slot = slot.expect("a key map holds fewer than 2^32 - 1 values");
         if self.len == 0 {
             self.first_revision = value.revision.0;
         }
         let place = self.store(value);
-        match lowest {
-            Some(_) => {
-                self.free.take(slot);
-                *self.places.get_mut(slot) = place;
-            }
-            None => self.places.push(place),
-        }
+        self.places.fill(slot, place);
         self.len += 1;
         self.changes.note(slot);
         slot
@@ -180,15 +176,14 @@ impl Slab {
         }
         // The new one first: were there a panic, the old one is still there.
         let place = self.store(value);
-        let old = std::mem::replace(self.places.get_mut(slot), place);
+        let old = self.places.replace(slot, place);
         self.discard(old);
     }
 
     /// Takes the value out of a slot.
     pub(super) fn remove(&mut self, slot: u32) {
         self.changes.note(slot);
-        let old = std::mem::replace(self.places.get_mut(slot), NOWHERE);
-        self.free.put(slot);
+        let old = self.places.free(slot);
         self.discard(old);
         self.len -= 1;
         if self.len == 0 {
@@ -202,13 +197,12 @@ impl Slab {
             };
             return;
         }
-        self.trim(TRIM_STEPS);
+        self.places.trim(TRIM_STEPS);
     }
 
     /// Bytes of memory; those of large values are estimated.
     pub(super) fn heap_bytes(&self) -> usize {
-        let slots = self.places.memory_bytes() + self.free.memory_bytes();
-        slots + self.records.memory_bytes() + self.large.memory_bytes()
+        self.places.memory_bytes() + self.records.memory_bytes() + self.large.memory_bytes()
     }
 
     /// Keeps a value, and returns where.
@@ -281,19 +275,6 @@ impl Slab {
         let len = u8::try_from(value.body.len()).ok()?;
         let offset = value.revision.0.wrapping_sub(self.first_revision);
         (offset < REVISIONS).then_some((len, offset))
-    }
-
-    /// Takes free slots off the end, so many at the most.
-    fn trim(&mut self, count: usize) {
-        for _ in 0..count {
-            if self.places.last() != Some(NOWHERE) {
-                return;
-            }
-            self.places.pop();
-            let end = self.places.len();
-            self.free.take(end as u32);
-            self.free.shrink(end);
-        }
     }
 }
 

@@ -16,8 +16,8 @@ mod support;
 
 /// Servers here are told of their engine by the deployment.
 mod engine {
-    pub fn arguments() -> Vec<String> {
-        Vec::new()
+    pub fn arguments() -> (Vec<String>, Option<tempfile::TempDir>) {
+        (Vec::new(), None)
     }
 }
 

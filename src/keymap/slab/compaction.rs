@@ -60,13 +60,17 @@ pub(super) struct Pass {
 impl Slab {
     /// Whether a pass is under way or worth beginning.
     pub(in crate::keymap) fn wants_compaction(&self, need: Need) -> bool {
-        self.pass.is_some() || self.is_worth_a_pass(need) || self.large.bodies().has_ended()
+        self.pass.is_some()
+            || self.places.is_packing()
+            || self.is_worth_packing(need)
+            || self.is_worth_a_pass(need)
+            || self.large.bodies().has_ended()
     }
 
     /// What passes would give back, in bytes, where they are worth beginning or under way.
     pub(in crate::keymap) fn reclaimable_bytes(&self) -> usize {
         if self.wants_compaction(Need::Room) {
-            self.spare_bytes()
+            self.spare_bytes() + self.places.spare_bytes()
         } else {
             0
         }
@@ -74,9 +78,17 @@ impl Slab {
 
     /// Takes a step of about 100 µs and says whether there is more to do.
     pub(in crate::keymap) fn compact(&mut self, need: Need) -> bool {
-        self.trim(STEP);
+        let left = STEP - self.places.trim(STEP);
         self.large.trim(STEP);
         self.large.bodies_mut().forget_read();
+        if self.is_worth_packing(need) && !self.places.is_packing() {
+            self.places.begin_packing();
+        }
+        if self.places.is_packing() {
+            // Before values are moved: a pass looks at free slots by the word then.
+            self.places.pack(left);
+            return self.wants_compaction(need);
+        }
         let Some(pass) = self.pass.or_else(|| self.begin(need)) else {
             return self.wants_compaction(need);
         };
@@ -99,6 +111,11 @@ impl Slab {
 
     fn spare_record_bytes(&self) -> usize {
         self.records.spare_bytes() + self.records.spare_mapped_bytes()
+    }
+
+    fn is_worth_packing(&self, need: Need) -> bool {
+        let (spare, memory) = (self.places.spare_bytes(), self.places.memory_bytes());
+        is_worth(need, spare, memory)
     }
 
     fn is_worth_a_pass(&self, need: Need) -> bool {
@@ -150,11 +167,12 @@ impl Slab {
         while left > 0 {
             let mut count = 0;
             while left > 0 && count < AHEAD {
-                let Some(place) = self.places.look(pass.slot) else {
+                let Some(visit) = self.places.visit(pass.slot) else {
                     self.relocate(&moves[..count]);
                     return None;
                 };
-                left -= 1;
+                let place = visit.place;
+                left = left.saturating_sub(visit.looks);
                 if is_large(place) && self.large.bodies().has_leaving() {
                     left = left.saturating_sub(LARGE_LOOK);
                 }
@@ -166,7 +184,7 @@ impl Slab {
                     count += 1;
                     left = left.saturating_sub(MOVE);
                 }
-                pass.slot += 1;
+                pass.slot = visit.next;
             }
             let copied = self.relocate(&moves[..count]);
             left = left.saturating_sub(copied / BODY_BYTES);
@@ -197,7 +215,7 @@ impl Slab {
             } else {
                 self.records.relocate(place).unwrap_or(place)
             };
-            *self.places.get_mut(*slot) = moved;
+            self.places.replace(*slot, moved);
         }
         copied
     }

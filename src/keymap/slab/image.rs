@@ -144,8 +144,9 @@ impl Slab {
             "slots are loaded in their order"
         );
         while self.slots() < value.slot {
-            self.free.put(self.slots());
-            self.places.push(NOWHERE);
+            let free = self.slots();
+            self.places.fill(free, NOWHERE);
+            self.places.free(free);
         }
         let record = self.store_record(&Borrowed {
             content_type: value.content_type,
@@ -159,13 +160,8 @@ impl Slab {
                 revision: value.revision,
             })
         });
-        self.places.push(place);
+        self.places.fill(value.slot, place);
         self.len += 1;
-    }
-
-    /// Whether a value is in a slot.
-    pub(in crate::keymap) fn is_used(&self, slot: u32) -> bool {
-        self.places.look(slot).is_some_and(|place| place != NOWHERE)
     }
 
     /// Ends the loading: what was loaded is the state of the first image.

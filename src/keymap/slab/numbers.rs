@@ -64,6 +64,36 @@ impl FreeNumbers {
         }
     }
 
+    /// Whether a number is there.
+    pub(super) fn contains(&self, number: u32) -> bool {
+        self.word(number as usize / 64) >> (number % 64) & 1 == 1
+    }
+
+    /// How many numbers from `from` to before `end` are there. O(`end - from`), by words.
+    pub(super) fn count(&self, from: u32, end: u32) -> usize {
+        let ones_before = |number: u32| match number % 64 {
+            0 => 0,
+            bits => (self.word(number as usize / 64) & ((1 << bits) - 1)).count_ones(),
+        };
+        let words = from as usize / 64..end as usize / 64;
+        let whole: u32 = words.map(|word| self.word(word).count_ones()).sum();
+        (whole + ones_before(end) - ones_before(from)) as usize
+    }
+
+    /// The first number after one that is not there, or the one that begins the next word, which may
+    /// be there.
+    pub(super) fn next_missing(&self, number: u32) -> u32 {
+        let missing = !self.word(number as usize / 64) & (u64::MAX << (number % 64));
+        let bit = missing & !(1 << (number % 64));
+        number - number % 64 + bit.trailing_zeros()
+    }
+
+    /// The bits of a word.
+    fn word(&self, word: usize) -> u64 {
+        let piece = self.words.get(word / PIECE);
+        piece.map_or(0, |piece| piece[word % PIECE])
+    }
+
     /// Gives back the memory for numbers from `end` on, none of which is there.
     pub(super) fn shrink(&mut self, end: usize) {
         self.words.truncate(end.div_ceil(64 * PIECE));
@@ -108,6 +138,13 @@ mod tests {
                     model.insert(number);
                 }
                 prop_assert_eq!(free.lowest(), model.first().copied());
+                prop_assert_eq!(free.contains(number), model.contains(&number));
+                let end = number + number % 1500;
+                prop_assert_eq!(free.count(number, end), model.range(number..end).count());
+                let next = free.next_missing(number);
+                prop_assert!(next > number && next <= number - number % 64 + 64);
+                prop_assert!((number + 1..next).all(|between| model.contains(&between)));
+                prop_assert!(next % 64 == 0 || !model.contains(&next));
             }
             while let Some(highest) = model.pop_last() {
                 free.take(highest);

@@ -1,6 +1,7 @@
 //! Whatever is not as it was written is refused, by name.
 
 use super::super::contents::Contents;
+use super::super::load::Loaded;
 use super::super::*;
 use super::world::{World, key, place};
 use crate::durable::simulated::{Loss, SimulatedFiles};
