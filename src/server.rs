@@ -355,6 +355,9 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
                 },
             )?),
             sync: data.sync,
+            observer: metrics
+                .data()
+                .map_err(|error| ServerError::Metrics(error.to_string()))?,
             log_bytes_max: data.log_bytes_max,
         }),
     };

@@ -3,6 +3,7 @@
 //! A metric is a row of the table of its subject, with its help and where its value is at a scrape; what
 //! happens between scrapes is counted as it does.
 
+mod data;
 mod engine;
 mod http;
 mod store;
@@ -10,9 +11,10 @@ mod table;
 
 pub use http::{Cut, Refusal, ServerStats};
 
-use crate::store::StoreStats;
+use crate::store::{StoreStats, SyncObserver};
 use crate::valkey::Observer;
 use actix_web_prom::{PrometheusMetrics, PrometheusMetricsBuilder};
+use data::DataMetrics;
 use engine::EngineMetrics;
 use http::{SERVER, ServerEvents};
 use prometheus::core::Collector;
@@ -41,6 +43,7 @@ pub struct Metrics {
     server: Arc<Table<ServerStats>>,
     events: ServerEvents,
     engine: Arc<OnceLock<Arc<EngineMetrics>>>,
+    data: Arc<OnceLock<Arc<DataMetrics>>>,
     /// Held for a scrape, so that two at once do not add the same difference twice.
     scraping: Arc<Mutex<()>>,
 }
@@ -66,6 +69,7 @@ impl Metrics {
             server: Arc::new(Table::register(&registry, SERVER)?),
             events: ServerEvents::new(&registry)?,
             engine: Arc::default(),
+            data: Arc::default(),
             scraping: Arc::default(),
             registry,
         })
@@ -78,6 +82,16 @@ impl Metrics {
     pub fn engine(&self) -> Result<Arc<dyn Observer>, Error> {
         let metrics = Arc::new(EngineMetrics::new(&self.registry)?);
         self.engine.get_or_init(|| metrics.clone());
+        Ok(metrics)
+    }
+
+    /// Begins to measure a data directory.
+    ///
+    /// # Errors
+    /// Where that was begun before, since its names are then taken.
+    pub fn data(&self) -> Result<Arc<dyn SyncObserver>, Error> {
+        let metrics = Arc::new(DataMetrics::new(&self.registry)?);
+        self.data.get_or_init(|| metrics.clone());
         Ok(metrics)
     }
 
@@ -102,6 +116,9 @@ impl Metrics {
         self.server.set(server);
         if let (Some(engine), Some(replica)) = (self.engine.get(), &stats.replica) {
             engine.set(replica);
+        }
+        if let (Some(metrics), Some(data)) = (self.data.get(), &stats.data) {
+            metrics.set(data);
         }
         let mut text = Vec::new();
         TextEncoder::new()

@@ -2,7 +2,7 @@
 //! checkpoints.
 
 use super::checkpointer::{CheckpointStats, Checkpointer};
-use super::journal::{Journal, JournalStats};
+use super::journal::{Journal, JournalStats, SyncObserver};
 use super::readiness::OpenError;
 use super::shared::Shared;
 use crate::durable::{Directory, LoadError, Loaded, LoadedShard, LogError, Progress, Sync};
@@ -22,6 +22,8 @@ pub struct DurableOptions {
     pub directory: Arc<Directory>,
     /// When what was written is put on disk.
     pub sync: Sync,
+    /// Who hears how long syncs take.
+    pub observer: Arc<dyn SyncObserver>,
     /// How long the log may get before a checkpoint is taken, in bytes, where that is set.
     pub log_bytes_max: Option<u64>,
 }
@@ -138,7 +140,8 @@ impl Durable {
             );
         }
         let (directory, sync) = (&self.options.directory, self.options.sync);
-        let journal = Journal::begin(directory, &loaded, sync);
+        let observer = self.options.observer.clone();
+        let journal = Journal::begin(directory, &loaded, sync, observer);
         let unbegun = |error| OpenError::Log(Arc::new(error));
         let journal = Arc::new(journal.map_err(unbegun)?);
         let checkpoints = shards.iter_mut();

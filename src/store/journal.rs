@@ -13,7 +13,6 @@ use crate::durable::{
     Sync,
 };
 use actix::Recipient;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -28,8 +27,11 @@ const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long those who wait have to hear that the log has failed, before the process ends.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// The bounds of the buckets in which syncs are counted, in seconds; longer ones are in one more.
-pub const SYNC_BUCKETS: [f64; 7] = [0.000_2, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0];
+/// Who hears how long syncs take.
+pub trait SyncObserver: std::fmt::Debug + Send + std::marker::Sync {
+    /// A sync took so long.
+    fn synced(&self, took: Duration);
+}
 
 /// The log of a store, as its shards use it.
 #[derive(Debug)]
@@ -45,28 +47,17 @@ pub(super) struct Journal {
 struct Told {
     shards: Vec<OnceLock<(Recipient<Reached>, Recipient<Snap>)>>,
     reached: watch::Sender<Position>,
-    syncs: Syncs,
+    observer: Arc<dyn SyncObserver>,
 }
 
 /// The log's thread's own handle.
 struct Teller(Arc<Told>);
-
-/// How long syncs took.
-#[derive(Debug, Default)]
-struct Syncs {
-    buckets: [AtomicU64; SYNC_BUCKETS.len() + 1],
-    nanoseconds: AtomicU64,
-}
 
 /// What a store says of its log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JournalStats {
     /// Bytes and records.
     pub log: LogCounts,
-    /// How many syncs took up to so long as [`SYNC_BUCKETS`] has it, and in the last place longer.
-    pub syncs: [u64; SYNC_BUCKETS.len() + 1],
-    /// How long all syncs took together.
-    pub synced_for: Duration,
     /// Whether sets are refused for the want of room on the disk.
     pub is_full: bool,
 }
@@ -80,12 +71,13 @@ impl Journal {
         directory: &Directory,
         loaded: &Loaded,
         sync: Sync,
+        observer: Arc<dyn SyncObserver>,
     ) -> Result<Self, LogError> {
         let layout = directory.layout();
         let told = Arc::new(Told {
             shards: (0..layout.shards).map(|_| OnceLock::new()).collect(),
             reached: watch::Sender::new(loaded.end),
-            syncs: Syncs::default(),
+            observer,
         });
         let options = LogOptions {
             directory: directory.log_path(),
@@ -170,12 +162,8 @@ impl Journal {
     }
 
     pub(super) fn stats(&self) -> JournalStats {
-        let syncs = &self.told.syncs;
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         JournalStats {
             log: self.log.counts(),
-            syncs: std::array::from_fn(|at| load(&syncs.buckets[at])),
-            synced_for: Duration::from_nanos(load(&syncs.nanoseconds)),
             is_full: self.log.room() >= LogRoom::Reserved,
         }
     }
@@ -199,12 +187,7 @@ impl Listener for Teller {
     }
 
     fn synced(&mut self, took: Duration) {
-        let syncs = &self.0.syncs;
-        let seconds = took.as_secs_f64();
-        let bucket = SYNC_BUCKETS.iter().position(|bound| seconds <= *bound);
-        syncs.buckets[bucket.unwrap_or(SYNC_BUCKETS.len())].fetch_add(1, Ordering::Relaxed);
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        syncs.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.0.observer.synced(took);
     }
 
     fn room(&mut self, room: LogRoom) {

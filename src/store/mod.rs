@@ -37,7 +37,7 @@ pub use batch::{Batch, BatchChanged};
 pub use checkpointer::CheckpointStats;
 pub use durable::{DataStats, DurableOptions, LoadStats};
 pub use error::{EngineError, StoreError};
-pub use journal::{JournalStats, SYNC_BUCKETS};
+pub use journal::{JournalStats, SyncObserver};
 pub use message::{ChangeCounts, Counted};
 pub use readiness::{OpenError, Readiness};
 pub use remote::RemoteOptions;
