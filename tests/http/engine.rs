@@ -32,6 +32,11 @@ pub fn is_memory() -> bool {
     matches!(*ENGINE, Engine::Memory | Engine::Durable)
 }
 
+/// Whether a directory has the data too.
+pub fn is_kept() -> bool {
+    matches!(*ENGINE, Engine::Durable)
+}
+
 /// What a server is told of its engine, and the directory that goes with it.
 pub fn arguments() -> (Vec<String>, Option<TempDir>) {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
