@@ -14,8 +14,8 @@
 //! - `entry`: the JSON object in which a key and its value travel
 //! - [`store`]: the handle, its messages, and the actors that own the keys
 //! - [`keymap`]: the ordered map that is searched from both ends of its keys
-//! - [`durable`]: a log of all changes, checkpoints, and what of both is found after a crash; the store
-//!   does not ask for them yet
+//! - [`durable`]: a log of all changes, checkpoints, and what of both is found after a crash; [`check`]:
+//!   the command that looks at them
 //! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod check;
 pub mod client;
 pub mod config;
 pub mod durable;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
+use kvstore::check::{CheckArguments, check};
 use kvstore::config::{Config, ConfigError, Settings};
 use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
@@ -46,6 +47,8 @@ enum Command {
     Import(ImportArguments),
     /// Write all keys of a running server as lines of JSON
     Export(ExportArguments),
+    /// Verify a data directory without serving it, and save what is whole
+    Check(CheckArguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,10 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, EXIT_IO),
         },
         Some(Command::Export(export_arguments)) => match export(&export_arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, EXIT_IO),
+        },
+        Some(Command::Check(check_arguments)) => match check(&check_arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, EXIT_IO),
         },

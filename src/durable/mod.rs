@@ -8,6 +8,7 @@
 //! - `segment`: the files of the log: how one begins, and what is in it
 //! - `layout`: what belongs to a directory; `loading`: how a store is found in it
 //! - `log`: who writes it; `recovery`: what of it is there after a crash, and what is damage
+//! - `inspection`: what a directory holds, without serving it
 //! - `checkpoint`: all of a shard at one position of the log, so that what is before can go
 //!
 //! # Promises
@@ -18,6 +19,7 @@
 mod checkpoint;
 mod files;
 mod frame;
+mod inspection;
 mod layout;
 mod loading;
 mod log;
@@ -34,6 +36,7 @@ pub use checkpoint::{
     salvage, survey,
 };
 pub use files::{Files, Lock, LockError, SystemFiles, Written};
+pub use inspection::Inspection;
 pub use layout::{Directory, DirectoryError, Layout, Purpose};
 pub use loading::{LoadError, Loaded, LoadedShard, Progress};
 pub use log::{Append, Listener, Log, LogCounts, LogError, LogOptions, LogRoom, Sync};

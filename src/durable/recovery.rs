@@ -12,6 +12,7 @@
 use super::segment::{self, Frames, SegmentHead};
 use super::{Files, Position};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Frames of the log, as they are found.
@@ -178,6 +179,164 @@ pub fn recover(
         }
     }
     Ok(recovered)
+}
+
+/// What of a log is there, whole or not.
+#[derive(Debug, Default)]
+pub struct LogInspection {
+    /// Files that are needed.
+    pub files: u64,
+    /// How long all their whole frames are, in bytes.
+    pub bytes: u64,
+    /// Bytes of a torn end, none of which was acknowledged.
+    pub torn_bytes: u64,
+    /// What is not as it was written.
+    pub damage: Vec<RecoveryError>,
+    /// The positions of records that are missing.
+    pub missing: Vec<Range<Position>>,
+}
+
+/// Reads all of a log that is whole, from the start of a range on, up to whose end it is known to have
+/// been synced. Goes on behind damage, and changes nothing.
+pub fn inspect(
+    files: &dyn Files,
+    directory: &Path,
+    store: [u8; 16],
+    known: Range<Position>,
+    mut found: impl FnMut(Found<'_>) -> bool,
+) -> LogInspection {
+    let mut inspection = LogInspection::default();
+    let names = match files.list(directory) {
+        Ok(names) => names,
+        Err(error) => {
+            let unread = RecoveryError::Read(directory.to_owned(), error);
+            inspection.damage.push(unread);
+            return inspection;
+        }
+    };
+    let mut firsts: Vec<Position> = names
+        .iter()
+        .filter_map(|name| segment::position(name))
+        .collect();
+    firsts.sort_unstable();
+    let needed = firsts
+        .partition_point(|first| *first <= known.start)
+        .saturating_sub(1);
+    let firsts = &firsts[needed..];
+    let mut next = known.start;
+    for (at, first) in firsts.iter().enumerate() {
+        inspection.skip_to(*first, &mut next, directory);
+        inspection.files += 1;
+        let path = segment::path(directory, *first);
+        let follows = firsts.get(at + 1).copied();
+        let read = inspection.read_file(files, &path, *first, store, &mut next, &mut found);
+        let Some(end) = read else { continue };
+        let is_proved = follows.is_some_and(|follows| follows > next)
+            || end.synced.max(known.end) > next && follows.is_none();
+        if is_proved && end.used > 0 {
+            inspection.damage.push(RecoveryError::Damaged {
+                file: path,
+                offset: end.at,
+                what: "a frame is not whole that was synced",
+            });
+        } else if follows.is_none() {
+            inspection.torn_bytes = end.used;
+        }
+    }
+    inspection.skip_to(known.end, &mut next, directory);
+    inspection
+}
+
+/// How a file of the log ends.
+struct FileEnd {
+    /// Where its last whole frame ends.
+    at: u64,
+    /// How many bytes behind that are no zeros, about.
+    used: u64,
+    /// Up to where frames behind it say that the log was synced.
+    synced: Position,
+}
+
+impl LogInspection {
+    /// Notes the records that are missing before a position.
+    fn skip_to(&mut self, position: Position, next: &mut Position, directory: &Path) {
+        if position > *next {
+            self.missing.push(*next..position);
+            if self.damage.is_empty() {
+                self.damage.push(RecoveryError::Missing {
+                    directory: directory.to_owned(),
+                    position: *next,
+                });
+            }
+            *next = position;
+        }
+    }
+
+    /// Reads the whole frames of a file, and says how it ends; nothing where none of it can be read.
+    fn read_file(
+        &mut self,
+        files: &dyn Files,
+        path: &Path,
+        first: Position,
+        store: [u8; 16],
+        next: &mut Position,
+        found: &mut impl FnMut(Found<'_>) -> bool,
+    ) -> Option<FileEnd> {
+        let file = files.read(path);
+        let file = file
+            .map_err(|error| {
+                self.damage
+                    .push(RecoveryError::Read(path.to_owned(), error))
+            })
+            .ok()?;
+        let damaged = |offset: usize, what| RecoveryError::Damaged {
+            file: path.to_owned(),
+            offset: offset as u64,
+            what,
+        };
+        let head = SegmentHead::read(&file, &store).filter(|head| head.first == first);
+        let Some(head) = head else {
+            let what = "it does not begin as a file of this log";
+            self.damage.push(damaged(0, what));
+            return None;
+        };
+        let mut frames = Frames::new(&file, &head, store);
+        loop {
+            let at = frames.at();
+            if let Some(frame) = frames.next() {
+                self.bytes += (frames.at() - at) as u64;
+                let is_whole = frame.head.end() <= *next
+                    || found(Found {
+                        position: frame.head.position,
+                        records: frame.head.records,
+                        shard: frame.head.shard,
+                        content: frame.content,
+                    });
+                if !is_whole {
+                    let what = "what the frame holds is no records";
+                    self.damage.push(damaged(at, what));
+                }
+                *next = (*next).max(frame.head.end());
+                continue;
+            }
+            let end = FileEnd {
+                at: at as u64,
+                used: segment::used(&file[at.min(file.len())..]) as u64,
+                synced: frames.synced_behind().unwrap_or_default(),
+            };
+            // What follows the end of a log was never acknowledged.
+            if end.synced <= *next || !frames.skip_damage() {
+                return Some(end);
+            }
+            self.damage
+                .push(damaged(at, "a frame is not whole that was synced"));
+            let position = frames.position();
+            if position > *next {
+                self.missing.push(*next..position);
+                *next = position;
+            }
+        }
+    }
 }
 
 /// Removes the files of the log all of whose records are before a position.

@@ -104,6 +104,21 @@ impl<'a> Frames<'a> {
         self.next
     }
 
+    /// Goes on with the next whole frame behind what is none, where there is one of a later position.
+    pub fn skip_damage(&mut self) -> bool {
+        let end = used(self.file).max(self.at);
+        for at in self.at..end {
+            if let Some(frame) = frame::read(self.file, at, &self.seal)
+                && frame.head.position >= self.next
+            {
+                self.at = at;
+                self.next = frame.head.position;
+                return true;
+            }
+        }
+        false
+    }
+
     /// The furthest position that any frame behind this place says was synced, however far behind: what
     /// tells damage from an end.
     pub fn synced_behind(&self) -> Option<Position> {

@@ -158,7 +158,7 @@ impl Round<'_> {
                     true => self.send(
                         "PUT",
                         &format!("/set/k{key}"),
-                        number.to_string().as_bytes(),
+                        format!("{number:<2000}").as_bytes(),
                     ),
                     false => self.send("DELETE", &format!("/delete/k{key}"), b""),
                 };
@@ -198,7 +198,7 @@ impl Round<'_> {
                 return;
             };
             let seen = match answer.status {
-                200 => answer.text().parse().unwrap(),
+                200 => answer.text().trim().parse().unwrap(),
                 // It was a set that was acknowledged, so that what is seen is a removal after it.
                 404 if before % 2 == 1 => before / 2 + 1,
                 404 => before / 2,
@@ -225,14 +225,18 @@ fn nothing_that_was_acknowledged_or_seen_is_gone_after_kills_under_load() {
     let mut tags: HashMap<u64, String> = HashMap::new();
     for kill in 0..kills {
         let sync = if kill % 4 == 3 { "50ms" } else { "always" };
-        let mut server = start(directory.path(), &["--sync", sync]);
+        // So that some rounds end in the middle of a checkpoint.
+        let mut server = start(
+            directory.path(),
+            &["--sync", sync, "--log-bytes-max", "1048576"],
+        );
         for (key, written) in keys.iter().enumerate() {
             let found = server.get(&format!("/get/k{key}"));
             let acknowledged = written.acknowledged.load(Ordering::SeqCst);
             let seen = written.seen.load(Ordering::SeqCst).max(acknowledged / 2);
             let tried = written.tried.load(Ordering::SeqCst);
             let now = match found.status {
-                200 => found.text().parse().unwrap(),
+                200 => found.text().trim().parse().unwrap(),
                 // The last that was tried or the last that was acknowledged was a removal, or there
                 // never was a change.
                 404 if tried % 2 == 0 => tried / 2,
@@ -384,6 +388,136 @@ fn a_torn_end_is_cut_off_and_told_of() {
     );
 }
 
+/// A metric without labels.
+fn metric(server: &Server, name: &str) -> f64 {
+    let text = server.get("/metrics");
+    let line = text.text().lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("there is {name}"))
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_checkpoint_lets_the_log_before_it_go_and_a_start_goes_through_little() {
+    let directory = TempDir::new().unwrap();
+    let mut server = start(
+        directory.path(),
+        &["--log-bytes-max", "8388608", "--shards", "2"],
+    );
+    let lines: String = (0..5000)
+        .map(|number| format!("{{\"key\":\"bulk/{number}\",\"value\":{number}}}\n"))
+        .collect();
+    assert_eq!(server.bulk(&lines).status, 200);
+    let body = |round: usize| vec![b'a' + round as u8; 1_000_000];
+    // More than a file of the log, over few keys, and two that go.
+    for round in 0..4 {
+        for key in 0..20 {
+            let path = format!("/set/large/{key}");
+            assert_eq!(server.put(&path, &[], &body(round)).status, 200);
+        }
+        assert_eq!(server.delete("/delete/large/19").status, 204);
+    }
+    let first = directory.path().join("log/00000000000000000000.log");
+    until("the first file of the log is gone", || {
+        (!first.exists()).then_some(())
+    });
+    assert!(metric(&server, "kvstore_data_checkpoints_total") >= 2.0);
+    assert_eq!(
+        metric(&server, "kvstore_data_checkpoints_failed_total"),
+        0.0
+    );
+    for (signal, records_max) in [
+        (Signal::KILL, 60.0),
+        (Signal::TERM, 0.0),
+        (Signal::KILL, 0.0),
+    ] {
+        server.signal(signal);
+        server.wait();
+        server = start(directory.path(), &[]);
+        assert!(
+            metric(&server, "kvstore_data_load_records") <= records_max,
+            "{}",
+            server.log()
+        );
+        assert_eq!(metric(&server, "kvstore_keys"), 5019.0);
+        assert_eq!(server.get("/search?prefix=large/&limit=1").total(), 19);
+        assert_eq!(server.get("/search?suffix=99&limit=1").total(), 50);
+        assert!((0..19).all(|key| server.get(&format!("/get/large/{key}")).body == body(3)));
+        assert_eq!(server.get("/get/large/19").status, 404);
+        assert_eq!(server.get("/get/bulk/4999").text(), "4999");
+    }
+}
+
+#[test]
+fn check_verifies_a_directory_and_saves_what_is_whole() {
+    let directory = TempDir::new().unwrap();
+    let mut server = start(directory.path(), &["--shards", "2"]);
+    server.fill((0..2000).map(|number| format!("k{number}")));
+    server.put(
+        "/set/text",
+        &[("Content-Type", "text/plain")],
+        b"some\ntext",
+    );
+    server.signal(Signal::TERM);
+    server.wait();
+    let check = |more: &[&str]| {
+        let mut command = kvstore();
+        command
+            .args(["check", "--data-dir"])
+            .arg(directory.path())
+            .args(more);
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, says, errors) = check(&[]);
+    assert_eq!((code, &errors[..]), (Some(0), ""), "{says}");
+    assert!(says.starts_with("2 shards, 2001 keys\n"), "{says}");
+    assert!(says.ends_with("all of it is as it was written\n"), "{says}");
+    let saved = directory.path().join("saved.ndjson");
+    let (code, ..) = check(&["--salvage", saved.to_str().unwrap()]);
+    assert_eq!(code, Some(0));
+    let all = std::fs::read_to_string(&saved).unwrap();
+    assert_eq!(all.lines().count(), 2001);
+    let (code, _, errors) = check(&["--salvage", saved.to_str().unwrap()]);
+    assert!(
+        code == Some(74) && errors.contains("cannot write"),
+        "{errors}"
+    );
+    std::fs::remove_file(&saved).unwrap();
+    // The values of a shard are damaged: the other's are whole.
+    let shard = directory.path().join("shard-1");
+    let files = std::fs::read_dir(&shard)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let values = files.filter(|file| file.extension().is_some_and(|kind| kind == "values"));
+    let values: Vec<_> = values.collect();
+    assert_eq!(values.len(), 1);
+    let mut bytes = std::fs::read(&values[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&values[0], &bytes).unwrap();
+    let (code, _, errors) = check(&["--salvage", saved.to_str().unwrap()]);
+    assert_eq!(code, Some(74));
+    assert!(errors.contains(values[0].to_str().unwrap()), "{errors}");
+    assert!(errors.contains("missing: up to"), "{errors}");
+    let some = std::fs::read_to_string(&saved).unwrap();
+    assert!((800..2001).contains(&some.lines().count()));
+    assert!(some.lines().all(|line| all.contains(line)));
+    let other = Server::in_memory(&[]);
+    assert_eq!(other.bulk(&some).status, 200);
+    let (code, says) = refused(directory.path(), &[]);
+    assert!(
+        code == Some(78) && says.contains(values[0].to_str().unwrap()),
+        "{says}"
+    );
+}
+
 /// A server on a small file system of its own, which no other process sees.
 fn on_small_disk(megabytes: usize) -> (Server, TempDir) {
     let directory = TempDir::new().unwrap();
@@ -429,6 +563,10 @@ fn a_full_disk_refuses_sets_and_lets_reads_and_deletes_go_on() {
     }
     assert_eq!(server.get("/search?prefix=").total(), 0);
     assert!(server.log().contains("the disk of data_dir is full"));
+    // A checkpoint of what is left lets the log go, and there is room again.
+    until("sets go on", || {
+        (server.put("/set/again", &[], b"1").status == 200).then_some(())
+    });
 }
 
 /// Runs a server under a tracer that has a system call fail from its n-th time on, and returns it.
