@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 
 from rendering import Facts
 
@@ -19,7 +20,7 @@ QUANTITIES = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi
 
 def objections(manifests: Manifests, facts: Facts) -> list[str]:
     checks = [
-        names, ports, probes, stopping, resources, scaling, disruption, placement, selectors,
+        names, ports, probes, lookups, stopping, resources, scaling, disruption, placement, selectors,
         ingress, images, security, storage, settings, embedded, secrets,
     ]  # fmt: skip
     return [objection for check in checks for objection in check(manifests, facts)]
@@ -37,8 +38,8 @@ def ports(manifests: Manifests, facts: Facts) -> Iterator[str]:
     declared = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
     if listened not in declared.values():
         yield f"no container port is {listened}, on which kvstore listens: {declared}"
-    if not (variable(container, "KVSTORE_LISTEN") or "").startswith("0.0.0.0:"):
-        yield "kvstore listens on loopback only, where no Service reaches it"
+    if not (variable(container, "KVSTORE_LISTEN") or "").startswith("[::]:"):
+        yield "kvstore does not listen on all addresses of both families: a pod may have one of either"
 
     def leads(port: str | int) -> bool:
         return declared.get(port, port) == listened
@@ -73,13 +74,47 @@ def probes(manifests: Manifests, facts: Facts) -> Iterator[str]:
             yield f"the {kind} asks {path}, which kvstore does not answer"
         if kind == "livenessProbe" and path != "/livez":
             yield f"the livenessProbe asks {path}: it restarts servers that would recover"
-        if kind != "livenessProbe" and path != "/readyz":
+        if kind == "readinessProbe" and path != "/readyz":
             yield f"the {kind} asks {path}, which stays true while a server drains"
+        if kind == "startupProbe" and path != "/livez":
+            yield f"the {kind} asks {path}: servers that wait for their engine are killed again and again"
     if startup := found.get("startupProbe"):
         allowed_s = startup.get("periodSeconds", 10) * startup.get("failureThreshold", 3)
-        needed_s = sized_for(manifests) / 1e6 * facts.load_seconds_per_million * 4
-        if allowed_s < needed_s:
-            yield f"the startupProbe allows {allowed_s} s, and loading may take {needed_s:.0f} s"
+        needed_s = 0 if shares_engine(manifests) else sized_for(manifests) / 1e6 * facts.load_seconds_per_million * 4
+        if allowed_s < max(needed_s, 30):
+            yield f"the startupProbe allows {allowed_s} s, and its keys may take {needed_s:.0f} s to load"
+
+
+RESOLVERS = {
+    "pods of kube-system": ({"kubernetes.io/metadata.name": "kube-system"}, None, 53),
+    "a cache on the node": (None, "169.254.20.10", 53),
+    "OpenShift's pods": ({"kubernetes.io/metadata.name": "openshift-dns"}, None, 5353),
+}
+"""Where clusters have their name servers: labels of a namespace, or an address of no pod, and the port behind the Service."""
+
+
+def lookups(manifests: Manifests, _: Facts) -> Iterator[str]:
+    """Whoever goes out at all goes to names of others, and finds them in any cluster."""
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        rules = policy["spec"].get("egress", [])
+        for where, (namespace, address, port) in RESOLVERS.items():
+            for protocol in ("UDP", "TCP"):
+                if rules and not any(lets_out(rule, namespace, address, port, protocol) for rule in rules):
+                    yield f"the NetworkPolicy {policy['metadata']['name']} cuts off {where} for names by {protocol}"
+
+
+def lets_out(rule: dict, namespace: dict | None, address: str | None, port: int, protocol: str) -> bool:
+    ports = rule.get("ports", [{"port": port, "protocol": protocol}])
+    if {"port": port, "protocol": protocol} not in ports:
+        return False
+    if "to" not in rule:
+        return True
+    for peer in rule["to"]:
+        if address and "ipBlock" in peer and ip_address(address) in ip_network(peer["ipBlock"]["cidr"]):
+            return True
+        if namespace and peer.get("namespaceSelector", {}).get("matchLabels") == namespace and "podSelector" not in peer:
+            return True
+    return False
 
 
 def stopping(manifests: Manifests, facts: Facts) -> Iterator[str]:
@@ -147,13 +182,17 @@ def scaling(manifests: Manifests, _: Facts) -> Iterator[str]:
             yield "an HPA multiplies stores that do not share their data"
         if scaler["spec"]["minReplicas"] < 2 or scaler["spec"]["maxReplicas"] <= scaler["spec"]["minReplicas"]:
             yield "the HPA's range is none"
+        given = kvstore(manifests)["resources"]
         for metric in scaler["spec"]["metrics"]:
-            share = metric["resource"]["target"]["averageUtilization"]
-            requested = quantity(kvstore(manifests)["resources"]["requests"]["cpu"])
-            if not 50 <= share <= 90:
-                yield f"the HPA aims at {share} % of the processors that are requested"
-            if requested * share / 100 < 0.1:
-                yield f"the HPA adds servers from {requested * share * 10:.0f}m of a processor on"
+            target = metric["resource"]["target"]
+            aim = (
+                quantity(target["averageValue"])
+                if target["type"] == "AverageValue"
+                else quantity(given["requests"]["cpu"]) * target["averageUtilization"] / 100
+            )
+            limit = quantity(given["limits"].get("cpu", 0))
+            if not 0.5 * limit <= aim <= 0.9 * limit:
+                yield f"the HPA aims at {aim * 1000:.0f}m of a processor, and a server may use {limit * 1000:.0f}m"
 
 
 def disruption(manifests: Manifests, _: Facts) -> Iterator[str]:

@@ -39,6 +39,18 @@ def listen_elsewhere(manifests: list[dict]) -> None:
     kvstore(manifests)["ports"][0]["containerPort"] = 8080
 
 
+def one_family(manifests: list[dict]) -> None:
+    first_variable(manifests, "KVSTORE_LISTEN")["value"] = "0.0.0.0:8000"
+
+
+def loopback(manifests: list[dict]) -> None:
+    first_variable(manifests, "KVSTORE_LISTEN")["value"] = "[::1]:8000"
+
+
+def first_variable(manifests: list[dict], name: str) -> dict:
+    return next(entry for entry in kvstore(manifests)["env"] if entry["name"] == name)
+
+
 def limit_of_20_mib(manifests: list[dict]) -> None:
     kvstore(manifests)["resources"] = {"requests": {"cpu": "250m", "memory": "20Mi"}, "limits": {"memory": "20Mi"}}
 
@@ -51,13 +63,20 @@ def readiness_on_metrics(manifests: list[dict]) -> None:
     kvstore(manifests)["readinessProbe"]["httpGet"]["path"] = "/metrics"
 
 
-def scale_at_a_hundredth(manifests: list[dict]) -> None:
-    first(manifests, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] = 10
-    kvstore(manifests)["resources"]["requests"]["cpu"] = "100m"
+def scale_by(manifests: list[dict], **target: str | int) -> None:
+    first(manifests, "HorizontalPodAutoscaler")["spec"]["metrics"][0]["resource"]["target"] = target
 
 
-def scale_low(manifests: list[dict]) -> None:
-    kvstore(manifests)["resources"]["requests"]["cpu"] = "100m"
+def scale_by_what_is_requested(manifests: list[dict]) -> None:
+    scale_by(manifests, type="Utilization", averageUtilization=70)
+
+
+def scale_never(manifests: list[dict]) -> None:
+    scale_by(manifests, type="AverageValue", averageValue="1950m")
+
+
+def limit_is_raised_alone(manifests: list[dict]) -> None:
+    kvstore(manifests)["resources"]["limits"]["cpu"] = "4"
 
 
 def required_anti_affinity(manifests: list[dict]) -> None:
@@ -71,6 +90,46 @@ def no_liveness(manifests: list[dict]) -> None:
 
 def no_startup(manifests: list[dict]) -> None:
     del kvstore(manifests)["startupProbe"]
+
+
+def startup_waits_for_the_engine(manifests: list[dict]) -> None:
+    kvstore(manifests)["startupProbe"]["httpGet"]["path"] = "/readyz"
+
+
+def names_from(manifests: list[dict], policy: str, *peers: dict, ports: tuple[int, ...] = (53, 5353)) -> None:
+    """Has the policy let names in from these peers only."""
+    spec = first(manifests, "NetworkPolicy", policy)["spec"]
+    kept = [rule for rule in spec["egress"] if "to" in rule]
+    allowed = [{"port": port, "protocol": protocol} for port in ports for protocol in ("UDP", "TCP")]
+    spec["egress"] = [*kept, {"to": list(peers), "ports": allowed}]
+
+
+def system_pods() -> dict:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+
+
+def names_from_system_pods_only(manifests: list[dict]) -> None:
+    names_from(manifests, "kvstore", system_pods())
+
+
+def names_of_nodes_from_system_pods_only(manifests: list[dict]) -> None:
+    names_from(manifests, "valkey", system_pods())
+
+
+def names_of_the_bootstrap_from_nodes_only(manifests: list[dict]) -> None:
+    names_from(manifests, "valkey-bootstrap", {"ipBlock": {"cidr": "169.254.0.0/16"}})
+
+
+def names_by_one_port(manifests: list[dict]) -> None:
+    for rule in first(manifests, "NetworkPolicy")["spec"]["egress"]:
+        if "to" not in rule:
+            rule["ports"] = [port for port in rule["ports"] if port["port"] == 53]
+
+
+def names_by_datagrams_only(manifests: list[dict]) -> None:
+    for rule in first(manifests, "NetworkPolicy")["spec"]["egress"]:
+        if "to" not in rule:
+            rule["ports"] = [port for port in rule["ports"] if port["protocol"] == "UDP"]
 
 
 def no_security_context(manifests: list[dict]) -> None:
@@ -150,6 +209,11 @@ def more_keys(manifests: list[dict]) -> None:
     deployment(manifests)["spec"]["template"]["metadata"]["annotations"]["kvstore/sized-for-keys"] = "50000000"
 
 
+def more_keys_in_memory(manifests: list[dict]) -> None:
+    two_embedded(manifests)
+    more_keys(manifests)
+
+
 def all_at_once(manifests: list[dict]) -> None:
     deployment(manifests)["spec"]["strategy"] = {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}
 
@@ -159,8 +223,18 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (limit_of_20_mib, "memory limit of 20 MiB"),
     (all_memory_for_what_is_in_flight, "what is in flight need"),
     (readiness_on_metrics, "readinessProbe asks /metrics"),
-    (scale_at_a_hundredth, "aims at 10 %"),
-    (scale_low, "adds servers from 70m"),
+    (one_family, "addresses of both families"),
+    (loopback, "addresses of both families"),
+    (startup_waits_for_the_engine, "killed again and again"),
+    (names_from_system_pods_only, "NetworkPolicy kvstore cuts off a cache on the node"),
+    (names_from_system_pods_only, "NetworkPolicy kvstore cuts off OpenShift's pods"),
+    (names_of_nodes_from_system_pods_only, "NetworkPolicy valkey cuts off a cache on the node"),
+    (names_of_the_bootstrap_from_nodes_only, "NetworkPolicy valkey-bootstrap cuts off pods of kube-system"),
+    (names_by_one_port, "cuts off OpenShift's pods for names by UDP"),
+    (names_by_datagrams_only, "for names by TCP"),
+    (scale_by_what_is_requested, "aims at 175m"),
+    (scale_never, "aims at 1950m"),
+    (limit_is_raised_alone, "aims at 1400m of a processor, and a server may use 4000m"),
     (required_anti_affinity, "required anti-affinity"),
     (no_liveness, "no livenessProbe"),
     (no_startup, "no startupProbe"),
@@ -182,7 +256,7 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (blocking_budget, "lets no pod go"),
     (fixed_replicas, "at odds"),
     (more_keys, "below the"),
-    (more_keys, "startupProbe allows"),
+    (more_keys_in_memory, "startupProbe allows"),
     (all_at_once, "takes servers away"),
 ]
 

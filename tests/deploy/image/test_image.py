@@ -73,7 +73,7 @@ def test_the_image_says_what_it_is(built: str) -> None:
     config = json.loads(buildah("inspect", "--type", "image", built))["OCIv1"]["config"]
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["kvstore"]
-    assert "KVSTORE_LISTEN=0.0.0.0:8000" in config["Env"]
+    assert "KVSTORE_LISTEN=[::]:8000" in config["Env"]
     assert list(config["ExposedPorts"]) == ["8000/tcp"]
     assert config["StopSignal"] == "SIGTERM"
     labels = {name.rpartition(".")[2]: value for name, value in config["Labels"].items() if "opencontainers" in name}
@@ -148,7 +148,7 @@ def test_it_serves_as_its_user_and_ends_when_told(container: str) -> None:
     ask = [*inside, "curl", "--silent", "--fail-with-body", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"]
     assert json.loads(run(*ask, "http://127.0.0.1:8000/readyz")) == {"status": "ready"}
     bound = run(*inside, "ss", "--listening", "--tcp", "--numeric", "--no-header")
-    assert "0.0.0.0:8000" in bound
+    assert "*:8000" in bound, "all addresses of either family, as ss writes it"
     run(*ask, "--request", "PUT", "--data", "1", "http://127.0.0.1:8000/set/a")
     assert run(*ask, "http://127.0.0.1:8000/get/a") == "1"
     assert json.loads(run(*ask, "http://127.0.0.1:8000/search?suffix=a")) == ["a"]
