@@ -96,7 +96,7 @@ dashboard: ## Write the Grafana dashboard from the list of its panels
 manifests: ## Print the manifests of OVERLAY (single-node, multi-node, external, embedded) with COMPONENTS
 	@scripts/manifests.sh
 
-deploy: ## Deploy OVERLAY with IMAGE, COMPONENTS, NAMESPACE, HOST to kubectl's cluster, and wait
+deploy: ## Deploy OVERLAY with IMAGE, COMPONENTS, NAMESPACE, HOST, INGRESS to kubectl's cluster, and wait
 	@scripts/deploy.sh
 
 undeploy: ## Remove it again; PURGE=yes its data too

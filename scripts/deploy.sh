@@ -19,6 +19,11 @@ if [[ $name != *:* && $name != *@* ]] || [[ $name == *:latest ]]; then
     exit 2
 fi
 
+if [[ " ${COMPONENTS:-} " == *" gateway "* && -z ${GATEWAY_CLASS:-} ]]; then
+    echo "GATEWAY_CLASS is not given: the Gateway needs to know who runs it. kubectl get gatewayclass lists who could" >&2
+    exit 2
+fi
+
 manifests=$(mktemp)
 trap 'rm -f "$manifests"' EXIT
 scripts/manifests.sh >"$manifests"
@@ -57,11 +62,22 @@ if ! {
     exit 1
 fi
 
-host=$(kubectl -n "$namespace" get ingress kvstore -o 'jsonpath={.spec.rules[0].host}')
+host=$(sed -n 's/^  - host: //p; /^kind: HTTPRoute/,/^---/s/^  - \([^ ]*\.[^ ]*\)$/\1/p' "$manifests" | head -1)
+outside="nothing leads there: give INGRESS or COMPONENTS=gateway"
+if grep -q '^kind: Ingress' "$manifests"; then
+    outside="http://$host/ once its name leads to your ingress controller"
+    # A class that the cluster fills in is its default one.
+    if [[ -z $(kubectl -n "$namespace" get ingress kvstore -o 'jsonpath={.spec.ingressClassName}') ]]; then
+        outside="no controller takes the Ingress, since there is no default class: give INGRESS_CLASS (kubectl get"
+        outside+=" ingressclass)"
+    fi
+elif grep -q '^kind: HTTPRoute' "$manifests"; then
+    outside="http://$host/ once its name leads to your Gateway (kubectl -n $namespace get gateway kvstore)"
+fi
 cat <<END
 
 kvstore serves in the namespace $namespace.
   inside:     http://kvstore.$namespace/
   from here:  kubectl -n $namespace port-forward service/kvstore 8000:80, then http://127.0.0.1:8000/
-  outside:    http://$host/ once its name leads to your ingress controller
+  outside:    $outside
 END

@@ -4,8 +4,11 @@
 #   COMPONENTS     of monitoring, monitoring-operator and gateway, none by default
 #   IMAGE          the image with its tag or digest
 #   NAMESPACE      kvstore by default
-#   HOST           what the Ingress listens to
+#   HOST           what the Ingress or the Gateway takes requests for
 #   GATEWAY_CLASS  who runs the Gateway
+#   INGRESS        nginx or haproxy: the Ingress as these controllers need it; plain: without any controller's own
+#                  annotations; none: no Ingress. plain by default, none with the component gateway
+#   INGRESS_CLASS  who takes the Ingress: by default nginx or haproxy where INGRESS says so, else the cluster's default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,11 +31,32 @@ for component in ${COMPONENTS:-}; do
     esac
 done
 
-# A patch of one value of what is called kvstore.
+ingress=plain
+if [[ " ${COMPONENTS:-} " == *" gateway "* ]]; then
+    ingress=none
+elif [[ ${INGRESS_CLASS:-} == nginx || ${INGRESS_CLASS:-} == haproxy ]]; then
+    ingress=$INGRESS_CLASS
+fi
+ingress=${INGRESS:-$ingress}
+case $ingress in
+    plain | nginx | haproxy) ;;
+    none)
+        if [[ -n ${INGRESS_CLASS:-} ]]; then
+            echo "INGRESS_CLASS=$INGRESS_CLASS, and there is no Ingress: give INGRESS=plain, nginx or haproxy as well" >&2
+            exit 2
+        fi
+        ;;
+    *)
+        echo "INGRESS=$ingress: give nginx, haproxy, plain for other controllers, or none" >&2
+        exit 2
+        ;;
+esac
+
+# A patch of one value of what is called kvstore: replace, or add.
 patch() {
-    local kind=$1 path=$2 value=$3
+    local operation=$1 kind=$2 path=$3 value=$4
     echo "  - target: {kind: $kind, name: kvstore}"
-    echo "    patch: '[{\"op\": \"replace\", \"path\": \"$path\", \"value\": \"$value\"}]'"
+    echo "    patch: '[{\"op\": \"$operation\", \"path\": \"$path\", \"value\": \"$value\"}]'"
 }
 
 # Kustomize takes bases by relative paths only, so this is beside them.
@@ -43,11 +67,12 @@ trap 'rm -rf "$composed"' EXIT
     echo "kind: Kustomization"
     echo "namespace: ${NAMESPACE:-kvstore}"
     echo "resources: [../overlays/$overlay]"
-    if [[ -n ${COMPONENTS:-} ]]; then
-        echo "components:"
-        for component in $COMPONENTS; do
-            echo "  - ../components/$component"
-        done
+    echo "components:"
+    for component in ${COMPONENTS:-}; do
+        echo "  - ../components/$component"
+    done
+    if [[ $ingress == nginx || $ingress == haproxy ]]; then
+        echo "  - ../components/ingress-$ingress"
     fi
     if [[ -n ${IMAGE:-} ]]; then
         echo "images:"
@@ -64,16 +89,21 @@ trap 'rm -rf "$composed"' EXIT
         esac
     fi
     echo "patches:"
-    if [[ -n ${HOST:-} ]]; then
-        patch Ingress /spec/rules/0/host "$HOST"
+    if [[ $ingress == none ]]; then
+        echo "  - patch: '{\"\$patch\": delete, apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: kvstore}}'"
+    elif [[ -n ${HOST:-} ]]; then
+        patch replace Ingress /spec/rules/0/host "$HOST"
+    fi
+    if [[ -n ${INGRESS_CLASS:-} ]]; then
+        patch add Ingress /spec/ingressClassName "$INGRESS_CLASS"
     fi
     if [[ " ${COMPONENTS:-} " == *" gateway "* ]]; then
         if [[ -n ${HOST:-} ]]; then
-            patch HTTPRoute /spec/hostnames/0 "$HOST"
-            patch Gateway /spec/listeners/0/hostname "$HOST"
+            patch replace HTTPRoute /spec/hostnames/0 "$HOST"
+            patch replace Gateway /spec/listeners/0/hostname "$HOST"
         fi
         if [[ -n ${GATEWAY_CLASS:-} ]]; then
-            patch Gateway /spec/gatewayClassName "$GATEWAY_CLASS"
+            patch replace Gateway /spec/gatewayClassName "$GATEWAY_CLASS"
         fi
     fi
 } >"$composed/kustomization.yaml"

@@ -262,8 +262,7 @@ def selectors(manifests: Manifests, _: Facts) -> Iterator[str]:
 def ingress(manifests: Manifests, facts: Facts) -> Iterator[str]:
     services = {service["metadata"]["name"]: service["spec"]["ports"] for service in of_kind(manifests, "Service")}
     for each in of_kind(manifests, "Ingress"):
-        if not each["spec"].get("ingressClassName"):
-            yield "the Ingress has no class"
+        yield from controller(each, facts)
         for rule in each["spec"]["rules"]:
             if not rule.get("host"):
                 yield "the Ingress has no host: it takes the requests of all"
@@ -274,8 +273,43 @@ def ingress(manifests: Manifests, facts: Facts) -> Iterator[str]:
                     yield f"the Ingress leads to a Service that there is not: {backend}"
     for route in of_kind(manifests, "HTTPRoute"):
         for rule in route["spec"]["rules"]:
+            if rule.get("timeouts") != {"request": "0s"}:
+                yield "the HTTPRoute ends what takes long"
             for match in rule.get("matches", [{"path": {"value": "/"}}]):
                 yield from exposed("the HTTPRoute", match["path"]["value"], facts)
+
+
+NGINX, HAPROXY = "nginx.ingress.kubernetes.io", "haproxy.org"
+
+
+def controller(each: dict, facts: Facts) -> Iterator[str]:
+    """What an Ingress asks of its controller: to stream bodies of any size, to wait for as long as kvstore may be silent,
+    and to take the heads of its answers."""
+    given = each["metadata"].get("annotations", {})
+    named = each["spec"].get("ingressClassName")
+    told = {name.partition("/")[0] for name in given} & {NGINX, HAPROXY}
+    if told and not named:
+        yield "the Ingress has annotations for a controller, and no class"
+    if (named == "nginx" and told != {NGINX}) or (named == "haproxy" and told != {HAPROXY}) or len(told) > 1:
+        yield f"the Ingress is for {named}, and its annotations are for {sorted(told)}"
+    if NGINX in told:
+        if given.get(f"{NGINX}/proxy-body-size") != "0":
+            yield "the Ingress limits bodies"
+        if given.get(f"{NGINX}/proxy-request-buffering") != "off":
+            yield "the Ingress keeps bodies until they are whole"
+        # What nginx does by itself where it is not told.
+        head = quantity(given.get(f"{NGINX}/proxy-buffer-size", "4k").replace("k", "Ki"))
+        if head < 2 * facts.link_bytes:
+            yield f"the Ingress takes answers' heads of {head:.0f} bytes, and links have up to {facts.link_bytes}"
+        for name in ("proxy-read-timeout", "proxy-send-timeout"):
+            yield from patience(name, given.get(f"{NGINX}/{name}", "60"), facts)
+    if HAPROXY in told:
+        yield from patience("timeout-server", given.get(f"{HAPROXY}/timeout-server", "50s").removesuffix("s"), facts)
+
+
+def patience(name: str, text: str, facts: Facts) -> Iterator[str]:
+    if int(text) <= facts.bulk_silence_s:
+        yield f"the Ingress has a {name} of {text} s, and a bulk body may wait for {facts.bulk_silence_s} s"
 
 
 def exposed(who: str, prefix: str, facts: Facts) -> Iterator[str]:

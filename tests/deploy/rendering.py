@@ -26,9 +26,12 @@ def environment(**settings: str) -> dict[str, str]:
     return os.environ | {"PATH": os.environ["PATH"] + os.pathsep + tools} | settings
 
 
-def rendered(overlay: str, components: str = "") -> str:
+INGRESSES = ["plain", "nginx", "haproxy", "none"]
+
+
+def rendered(overlay: str, components: str = "", **more: str) -> str:
     """What `make manifests` prints."""
-    settings = environment(OVERLAY=overlay, COMPONENTS=components, IMAGE="registry.example.org/kvstore:1.2.3")
+    settings = environment(OVERLAY=overlay, COMPONENTS=components, IMAGE="registry.example.org/kvstore:1.2.3", **more)
     command = ["make", "--silent", "--no-print-directory", "manifests"]
     return subprocess.run(command, cwd=ROOT, env=settings, check=True, capture_output=True, text=True).stdout
 
@@ -78,6 +81,10 @@ class Facts:
     """Documented memory of a key, by where its value is: memory, or an engine."""
     load_seconds_per_million: float
     """Documented time to read a million keys at the start."""
+    bulk_silence_s: int
+    """How long a bulk body may wait for room, unread and unanswered."""
+    link_bytes: int
+    """The longest link in the head of an answer."""
 
 
 def facts() -> Facts:
@@ -105,7 +112,15 @@ def facts() -> Facts:
         idle_bytes=idle_kb * 1024,
         bytes_per_key={"memory": most[0], "engine": most[1]},
         load_seconds_per_million=float(load),
+        bulk_silence_s=constant("src/store/mod.rs", r"BULK_PATIENCE: Duration = Duration::from_secs\((\d+)\)"),
+        link_bytes=constant("src/http/search.rs", r"LINK_BYTES_MAX: usize = (\d+)"),
     )
+
+
+def constant(path: str, pattern: str) -> int:
+    found = re.search(pattern, (ROOT / path).read_text())
+    assert found, f"{path} has no {pattern}: where has it gone?"
+    return int(found[1])
 
 
 def tool(name: str) -> str:

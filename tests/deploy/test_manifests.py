@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from checks import deployment, kvstore, objections, of_kind, pod
-from rendering import COMPONENTS, OVERLAYS, Facts, facts, objects, rendered
+from rendering import COMPONENTS, INGRESSES, OVERLAYS, Facts, facts, objects, rendered
 
 CHOICES = [(overlay, components) for overlay in OVERLAYS for components in ("", " ".join(COMPONENTS))]
 
@@ -20,9 +20,30 @@ def rendered_once() -> dict[str, list[dict]]:
     return {overlay: objects(rendered(overlay)) for overlay in OVERLAYS}
 
 
+@pytest.fixture(scope="session", name="whole")
+def rendered_with_all_that_can_be_wrong(said: Facts) -> list[dict]:
+    manifests = objects(rendered("multi-node", "gateway", INGRESS="nginx"))
+    assert objections(manifests, said) == []
+    return manifests
+
+
 @pytest.mark.parametrize(("overlay", "components"), CHOICES)
 def test_nothing_is_wrong(overlay: str, components: str, said: Facts) -> None:
     assert objections(objects(rendered(overlay, components)), said) == []
+
+
+@pytest.mark.parametrize("ingress", INGRESSES)
+def test_nothing_is_wrong_whoever_takes_the_ingress(ingress: str, said: Facts) -> None:
+    manifests = objects(rendered("single-node", INGRESS=ingress))
+    assert objections(manifests, said) == []
+    assert len(list(of_kind(manifests, "Ingress"))) == (ingress != "none")
+
+
+def test_by_default_no_controller_is_named(manifests: dict) -> None:
+    for each in manifests.values():
+        ingress = first(each, "Ingress")
+        assert "ingressClassName" not in ingress["spec"], "the cluster's default class takes it"
+        assert "annotations" not in ingress["metadata"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -152,6 +173,41 @@ def no_ingress_class(manifests: list[dict]) -> None:
     del first(manifests, "Ingress")["spec"]["ingressClassName"]
 
 
+def ingress_of_another_controller(manifests: list[dict]) -> None:
+    first(manifests, "Ingress")["spec"]["ingressClassName"] = "haproxy"
+
+
+def no_ingress_annotations(manifests: list[dict]) -> None:
+    del first(manifests, "Ingress")["metadata"]["annotations"]
+
+
+def annotation(name: str, value: str | None) -> Callable[[list[dict]], None]:
+    """Plants another value of an annotation for the controller, or takes it away."""
+
+    def plant(manifests: list[dict]) -> None:
+        annotations = first(manifests, "Ingress")["metadata"]["annotations"]
+        del annotations[f"nginx.ingress.kubernetes.io/{name}"]
+        if value:
+            annotations[f"nginx.ingress.kubernetes.io/{name}"] = value
+
+    plant.__name__ = f"{name}_{value}"
+    return plant
+
+
+def haproxy_of_a_minute(manifests: list[dict]) -> None:
+    ingress = first(manifests, "Ingress")
+    ingress["spec"]["ingressClassName"] = "haproxy"
+    ingress["metadata"]["annotations"] = {"haproxy.org/timeout-server": "60s"}
+
+
+def route_of_15_seconds(manifests: list[dict]) -> None:
+    first(manifests, "HTTPRoute")["spec"]["rules"][0]["timeouts"] = {"request": "15s"}
+
+
+def route_as_the_gateway_has_it(manifests: list[dict]) -> None:
+    del first(manifests, "HTTPRoute")["spec"]["rules"][0]["timeouts"]
+
+
 def no_ingress_host(manifests: list[dict]) -> None:
     del first(manifests, "Ingress")["spec"]["rules"][0]["host"]
 
@@ -243,6 +299,18 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (same_service_twice, "Service kvstore is there 2 times"),
     (no_volume, "no volume of its own"),
     (no_ingress_class, "no class"),
+    (ingress_of_another_controller, "is for haproxy"),
+    (no_ingress_annotations, "is for nginx, and its annotations are for []"),
+    (annotation("proxy-body-size", "8m"), "limits bodies"),
+    (annotation("proxy-body-size", None), "limits bodies"),
+    (annotation("proxy-request-buffering", None), "until they are whole"),
+    (annotation("proxy-buffer-size", None), "heads of 4096 bytes"),
+    (annotation("proxy-read-timeout", "100"), "proxy-read-timeout of 100 s"),
+    (annotation("proxy-read-timeout", None), "proxy-read-timeout of 60 s"),
+    (annotation("proxy-send-timeout", None), "proxy-send-timeout of 60 s"),
+    (haproxy_of_a_minute, "timeout-server of 60 s"),
+    (route_of_15_seconds, "ends what takes long"),
+    (route_as_the_gateway_has_it, "ends what takes long"),
     (no_ingress_host, "no host"),
     (all_paths, "exposes /metrics"),
     (metrics_path, "exposes /metrics"),
@@ -262,8 +330,8 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
 
 
 @pytest.mark.parametrize(("plant", "objection"), DEFECTS, ids=[plant.__name__ for plant, _ in DEFECTS])
-def test_a_planted_defect_is_found(plant: Callable, objection: str, manifests: dict, said: Facts) -> None:
-    planted = copy.deepcopy(manifests["multi-node"])
+def test_a_planted_defect_is_found(plant: Callable, objection: str, whole: list[dict], said: Facts) -> None:
+    planted = copy.deepcopy(whole)
     plant(planted)
     found = objections(planted, said)
     assert any(objection in each for each in found), found

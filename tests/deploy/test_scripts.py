@@ -49,6 +49,9 @@ def deploy(cluster: Path, **settings: str) -> subprocess.CompletedProcess:
         ({"IMAGE": "registry.example.org/kvstore:latest"}, "give a version"),
         ({"IMAGE": "r/kvstore:1.0.0", "OVERLAY": "none"}, "give one of: embedded external"),
         ({"IMAGE": "r/kvstore:1.0.0", "COMPONENTS": "grafana"}, "give any of monitoring"),
+        ({"IMAGE": "r/kvstore:1.0.0", "COMPONENTS": "gateway"}, "kubectl get gatewayclass lists"),
+        ({"IMAGE": "r/kvstore:1.0.0", "INGRESS": "traefik"}, "plain for other controllers"),
+        ({"IMAGE": "r/kvstore:1.0.0", "COMPONENTS": "gateway", "GATEWAY_CLASS": "a", "INGRESS_CLASS": "nginx"}, "give INGRESS=plain"),
     ],
 )
 def test_what_cannot_be_deployed_is_refused_with_a_remedy(cluster: Path, settings: dict, says: str) -> None:
@@ -89,6 +92,8 @@ def test_components_host_and_image_are_rendered() -> None:
         COMPONENTS="gateway",
         HOST="kv.test",
         GATEWAY_CLASS="mine",
+        INGRESS="haproxy",
+        INGRESS_CLASS="inside",
         NAMESPACE="elsewhere",
         IMAGE="registry.example.org:5000/kvstore@sha256:" + "0" * 64,
     )
@@ -96,6 +101,7 @@ def test_components_host_and_image_are_rendered() -> None:
     text = subprocess.run(command, env=settings, check=True, capture_output=True, text=True).stdout
     by_kind = {each["kind"]: each for each in objects(text)}
     assert by_kind["Ingress"]["spec"]["rules"][0]["host"] == "kv.test"
+    assert by_kind["Ingress"]["spec"]["ingressClassName"] == "inside"
     assert by_kind["HTTPRoute"]["spec"]["hostnames"] == ["kv.test"]
     assert by_kind["Gateway"]["spec"]["gatewayClassName"] == "mine"
     container = by_kind["Deployment"]["spec"]["template"]["spec"]["containers"][0]
