@@ -99,7 +99,7 @@ manifests: ## Print the manifests of OVERLAY (single-node, multi-node, external,
 deploy: ## Deploy OVERLAY with IMAGE, COMPONENTS, NAMESPACE, HOST, INGRESS to kubectl's cluster, and wait
 	@scripts/deploy.sh
 
-undeploy: ## Remove it again; PURGE=yes its data too
+undeploy: ## Remove what deploy made in NAMESPACE; PURGE=yes its data too
 	@scripts/undeploy.sh
 
 e2e: ## Deploy IMAGE to the cluster of KUBECONFIG, restart and scale it under load, and remove it

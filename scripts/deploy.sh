@@ -1,73 +1,178 @@
 #!/usr/bin/env bash
 # Deploys kvstore to the cluster that kubectl is set to, waits until it serves, and says how to reach it.
-# Its settings are those of manifests.sh; IMAGE must be given. Run again, it updates what is there.
+# Its settings are those of manifests.sh; IMAGE must be given. Run again, it updates what is there, removes what is no
+# longer wanted, and goes on where it was broken off. What it cannot do it refuses before it changes anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/cluster.sh
+. scripts/cluster.sh
 
 overlay=${OVERLAY:-single-node}
 namespace=${NAMESPACE:-kvstore}
 image=${IMAGE:-}
 name=${image##*/}
 
-if [[ -z $image ]]; then
-    echo "IMAGE is not given: make image, make push IMAGE=registry.example.org/kvstore:0.1.0, and give" \
-        "the same IMAGE here" >&2
+refuse() {
+    echo "$@" >&2
     exit 2
+}
+
+if [[ -z $image ]]; then
+    refuse "IMAGE is not given: make image, make push IMAGE=registry.example.org/kvstore:0.1.0, and give" \
+        "the same IMAGE here"
 fi
 if [[ $name != *:* && $name != *@* ]] || [[ $name == *:latest ]]; then
-    echo "IMAGE=$image can be another image tomorrow: give a version (…:0.1.0) or a digest (…@sha256:…)" >&2
-    exit 2
+    refuse "IMAGE=$image can be another image tomorrow: give a version (…:0.1.0) or a digest (…@sha256:…)"
 fi
-
 if [[ " ${COMPONENTS:-} " == *" gateway "* && -z ${GATEWAY_CLASS:-} ]]; then
-    echo "GATEWAY_CLASS is not given: the Gateway needs to know who runs it. kubectl get gatewayclass lists who could" >&2
-    exit 2
+    refuse "GATEWAY_CLASS is not given: the Gateway needs to know who runs it. kubectl get gatewayclass lists who could"
 fi
 
-manifests=$(mktemp)
-trap 'rm -f "$manifests"' EXIT
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+manifests=$folder/manifests.yaml
 scripts/manifests.sh >"$manifests"
+revision=$(sed -n 's/^ *kvstore\/revision: //p' "$manifests" | head -1)
 
-kubectl create namespace "$namespace" --dry-run=client -o yaml | kubectl apply -f -
-# All that is here runs under the strictest of Kubernetes' own rules; this has the cluster hold it to them.
-kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted
+kube() {
+    kubectl -n "$namespace" "$@"
+}
 
-if [[ $overlay == single-node || $overlay == multi-node ]]; then
-    if ! kubectl -n "$namespace" get secret kvstore-engine >/dev/null 2>&1; then
-        # Only what is not there is made: Valkey keeps its password for as long as its data.
-        password=$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')
-        kubectl -n "$namespace" create secret generic kvstore-engine \
-            --from-file=password=<(printf '%s' "$password") \
-            --from-file=auth.conf=<(printf 'requirepass %s\nmasterauth %s\n' "$password" "$password")
+# Refuses kinds that the cluster does not have.
+check_kinds() {
+    local kind resource missing
+    while read -r kind resource; do
+        if grep -qx "kind: $kind" "$manifests" && ! grep -qx "$resource" <<<"$resources"; then
+            missing+="${missing:+, }$resource"
+        fi
+    done <<<"$KINDS"
+    if [[ -n ${missing:-} ]]; then
+        refuse "the cluster lacks what COMPONENTS=${COMPONENTS:-} is made of: $missing. Nothing was changed: install the" \
+            "operator or the Gateway API that brings them, or leave the component out"
     fi
-elif [[ $overlay == external ]]; then
-    if ! kubectl -n "$namespace" get secret kvstore-engine >/dev/null 2>&1; then
-        echo "the Secret kvstore-engine is not in the namespace $namespace: write the URL of your engine to" \
-            "a file kvstore.toml (engine = \"redis://HOST:6379\") and run: kubectl -n $namespace create" \
-            "secret generic kvstore-engine --from-file=kvstore.toml" >&2
-        exit 2
+}
+
+# Refuses what cannot be deployed over what is there.
+check_what_is_there() {
+    local found other foreign
+    # Data of another overlay is elsewhere, also where only its volumes or its password are left.
+    found=$(kube get deployments.apps,statefulsets.apps,persistentvolumeclaims,secrets -l "$OWN" --ignore-not-found --no-headers \
+        -o 'custom-columns=OVERLAY:.metadata.labels.kvstore/overlay' | sort -u)
+    for other in $found; do
+        [[ $other != "$overlay" ]] || continue
+        echo "the namespace $namespace has OVERLAY=$other or its data, which OVERLAY=$overlay would not find. Nothing was" \
+            "changed. To move it:" >&2
+        sed 's/^/  /' >&2 <<END
+make deploy OVERLAY=$overlay NAMESPACE=$namespace-next IMAGE=$image, beside what there is
+kvstore export from the one and kvstore import into the other (docs/operations.md, Backup)
+lead clients to the other, and make undeploy NAMESPACE=$namespace PURGE=yes
+END
+        refuse "If the data may go, make undeploy NAMESPACE=$namespace PURGE=yes is all that it takes."
+    done
+    foreign=$(kube get -f "$manifests" --ignore-not-found --no-headers -o \
+        'custom-columns=KIND:.kind,NAME:.metadata.name,MADE:.metadata.labels.app\.kubernetes\.io/managed-by' |
+        awk -v own="${OWN#*=}" '$3 != own {printf "%s%s %s", separator, $1, $2; separator = ", "}')
+    if [[ -n $foreign ]]; then
+        refuse "in the namespace $namespace there is, not made by deploy: $foreign. Nothing was changed: give another" \
+            "NAMESPACE, or remove it"
     fi
+    # The cluster itself says what it would not take, such as a change of what cannot be changed in place. A Job cannot be
+    # changed at all, and is made anew below.
+    if ! kubectl apply --dry-run=server -l app.kubernetes.io/name!=valkey-bootstrap -f "$manifests" >/dev/null; then
+        refuse "the cluster would not take this over what is in the namespace $namespace, as said above. Nothing was" \
+            "changed. If a field is immutable, deploy to another NAMESPACE beside it and move the data by kvstore" \
+            "export and import (docs/operations.md, Backup)"
+    fi
+}
+
+# Makes the namespace, and holds it to the strictest of Kubernetes' own rules, under which all that is here runs. One that
+# is there already is left as it is: others may run in it.
+make_namespace() {
+    kubectl create -f - <<END
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $namespace
+  labels:
+    ${OWN/=/: }
+    app.kubernetes.io/part-of: kvstore
+    pod-security.kubernetes.io/enforce: restricted
+END
+}
+
+# Only where it is not there: Valkey keeps its password for as long as its data.
+make_password() {
+    if [[ -n $(kube get secret kvstore-engine --ignore-not-found -o name) ]]; then
+        return
+    fi
+    local password
+    password=$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')
+    kube create -f - <<END
+apiVersion: v1
+kind: Secret
+metadata:
+  name: kvstore-engine
+  labels:
+    ${OWN/=/: }
+    app.kubernetes.io/name: valkey
+    app.kubernetes.io/instance: kvstore
+    app.kubernetes.io/part-of: kvstore
+    kvstore/overlay: $overlay
+stringData:
+  password: $password
+  auth.conf: |
+    requirepass $password
+    masterauth $password
+END
+}
+
+look_at_cluster
+check_kinds
+there=$(kubectl get namespace "$namespace" --ignore-not-found -o name)
+if [[ -n $there ]]; then
+    check_what_is_there
+fi
+if [[ $overlay == external && (-z $there || -z $(kube get secret kvstore-engine --ignore-not-found -o name)) ]]; then
+    refuse "the Secret kvstore-engine is not in the namespace $namespace: write the URL of your engine to a file" \
+        "kvstore.toml (engine = \"redis://HOST:6379\") and run: kubectl create namespace $namespace (where there is none)" \
+        "and kubectl -n $namespace create secret generic kvstore-engine --from-file=kvstore.toml"
 fi
 
-kubectl apply -f "$manifests"
-
-if ! {
-    { [[ $overlay != single-node && $overlay != multi-node ]] ||
-        kubectl -n "$namespace" rollout status statefulset/valkey --timeout=10m; } &&
-        kubectl -n "$namespace" rollout status deployment/kvstore --timeout=10m
-}; then
-    echo "it does not serve yet. What there is:" >&2
-    kubectl -n "$namespace" get pods,events --sort-by=.metadata.creationTimestamp >&2 || true
-    echo "Look at: kubectl -n $namespace logs deployment/kvstore --all-containers" >&2
+if [[ -z $there ]]; then
+    make_namespace
+fi
+if [[ $overlay != external ]] && grep -q 'secretName: kvstore-engine' "$manifests"; then
+    make_password
+fi
+# What is in a Job cannot be changed, and one that gave up does not begin again.
+kube delete jobs.batch -l "$OWN" --ignore-not-found
+if ! kubectl apply -f "$manifests" -o name >"$folder/applied"; then
+    cat "$folder/applied"
+    echo "the cluster did not take all of it, as said above; what it took is there. Once that is mended, run this again" >&2
     exit 1
 fi
+cat "$folder/applied"
+
+# Engines before servers, which wait for them.
+workloads=$(grep ^statefulset "$folder/applied" || true)$'\n'$(grep ^deployment "$folder/applied" || true)
+for workload in $workloads; do
+    if ! kube rollout status "$workload" --timeout=10m; then
+        echo "it does not serve yet: $workload is not ready. What there is:" >&2
+        kube get pods,events --sort-by=.metadata.creationTimestamp >&2 || true
+        echo "Look at: kubectl -n $namespace logs $workload --all-containers. Run this again once it is mended" >&2
+        exit 1
+    fi
+done
+
+# What earlier settings made. Until here it may have been in use: pods that end have their old configuration.
+kube delete "$(known_kinds)" -l "$OWN,kvstore/revision!=$revision" --ignore-not-found
 
 host=$(sed -n 's/^  - host: //p; /^kind: HTTPRoute/,/^---/s/^  - \([^ ]*\.[^ ]*\)$/\1/p' "$manifests" | head -1)
 outside="nothing leads there: give INGRESS or COMPONENTS=gateway"
 if grep -q '^kind: Ingress' "$manifests"; then
     outside="http://$host/ once its name leads to your ingress controller"
     # A class that the cluster fills in is its default one.
-    if [[ -z $(kubectl -n "$namespace" get ingress kvstore -o 'jsonpath={.spec.ingressClassName}') ]]; then
+    if [[ -z $(kube get ingress kvstore -o 'jsonpath={.spec.ingressClassName}') ]]; then
         outside="no controller takes the Ingress, since there is no default class: give INGRESS_CLASS (kubectl get"
         outside+=" ingressclass)"
     fi

@@ -11,6 +11,8 @@
 #   INGRESS_CLASS  who takes the Ingress: by default nginx or haproxy where INGRESS says so, else the cluster's default
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/cluster.sh
+. scripts/cluster.sh
 
 if ! command -v kubectl >/dev/null; then
     echo "kubectl is not installed: see https://kubernetes.io/docs/tasks/tools/" >&2
@@ -67,6 +69,8 @@ trap 'rm -rf "$composed"' EXIT
     echo "kind: Kustomization"
     echo "namespace: ${NAMESPACE:-kvstore}"
     echo "resources: [../overlays/$overlay]"
+    # By these deploy.sh and undeploy.sh find again what was made, with which overlay, and what of it is of other settings.
+    echo "labels: [{pairs: {${OWN/=/: }, kvstore/overlay: $overlay, kvstore/revision: unknown}}]"
     echo "components:"
     for component in ${COMPONENTS:-}; do
         echo "  - ../components/$component"
@@ -107,4 +111,6 @@ trap 'rm -rf "$composed"' EXIT
         fi
     fi
 } >"$composed/kustomization.yaml"
-kubectl kustomize "$composed"
+text=$(kubectl kustomize "$composed")
+revision=$(sha256sum <<<"$text")
+printf '%s\n' "${text//kvstore\/revision: unknown/kvstore/revision: r${revision:0:12}}"

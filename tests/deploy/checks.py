@@ -21,7 +21,7 @@ QUANTITIES = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi
 def objections(manifests: Manifests, facts: Facts) -> list[str]:
     checks = [
         names, ports, probes, lookups, stopping, resources, scaling, disruption, placement, selectors,
-        ingress, images, security, storage, settings, embedded, secrets,
+        ingress, images, security, storage, ownership, settings, embedded, secrets,
     ]  # fmt: skip
     return [objection for check in checks for objection in check(manifests, facts)]
 
@@ -360,6 +360,30 @@ def storage(manifests: Manifests, _: Facts) -> Iterator[str]:
             yield f"the StatefulSet {title} has no volume of its own"
         if spec["serviceName"] not in headless:
             yield f"the StatefulSet {title} has no headless Service"
+
+
+OWN, OVERLAY, REVISION = "app.kubernetes.io/managed-by", "kvstore/overlay", "kvstore/revision"
+
+
+def ownership(manifests: Manifests, _: Facts) -> Iterator[str]:
+    """By these labels deploy and undeploy find what was made, and nothing else."""
+    overlays, revisions = set(), set()
+    for each in manifests:
+        title = f"{each['kind']} {each['metadata']['name']}"
+        volumes = each["spec"].get("volumeClaimTemplates", []) if each["kind"] == "StatefulSet" else []
+        for what, metadata in [(title, each["metadata"]), *((f"a volume of {title}", volume["metadata"]) for volume in volumes)]:
+            labels = metadata.get("labels", {})
+            if labels.get(OWN) != "kvstore-deploy":
+                yield f"{what} is not labelled as made by deploy: an undeploy leaves it"
+            overlays.add(labels.get(OVERLAY))
+        revisions.add(each["metadata"].get("labels", {}).get(REVISION))
+        # In a selector or a pod they would change with every setting.
+        if "kvstore/" in str(each.get("spec", {}).get("selector")) or REVISION in str(each.get("spec", {}).get("template")):
+            yield f"{title} has labels of a deployment where they must not change"
+    if len(overlays) > 1:
+        yield f"labels name several overlays: {overlays}"
+    if len(revisions) > 1 or "unknown" in str(revisions):
+        yield f"labels name several revisions or none: {revisions}"
 
 
 def settings(manifests: Manifests, facts: Facts) -> Iterator[str]:

@@ -274,6 +274,23 @@ def all_at_once(manifests: list[dict]) -> None:
     deployment(manifests)["spec"]["strategy"] = {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}
 
 
+def volume_of_nobody(manifests: list[dict]) -> None:
+    del first(manifests, "StatefulSet", "valkey")["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]
+
+
+def budget_of_nobody(manifests: list[dict]) -> None:
+    del first(manifests, "PodDisruptionBudget")["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+
+
+def volume_of_another_overlay(manifests: list[dict]) -> None:
+    labels = first(manifests, "StatefulSet", "valkey")["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]
+    labels["kvstore/overlay"] = "single-node"
+
+
+def revision_in_pods(manifests: list[dict]) -> None:
+    deployment(manifests)["spec"]["template"]["metadata"]["labels"]["kvstore/revision"] = "r1"
+
+
 DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (listen_elsewhere, "no container port is 8000"),
     (limit_of_20_mib, "memory limit of 20 MiB"),
@@ -326,6 +343,10 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (more_keys, "below the"),
     (more_keys_in_memory, "startupProbe allows"),
     (all_at_once, "takes servers away"),
+    (volume_of_nobody, "a volume of StatefulSet valkey is not labelled"),
+    (budget_of_nobody, "PodDisruptionBudget kvstore is not labelled"),
+    (volume_of_another_overlay, "several overlays"),
+    (revision_in_pods, "where they must not change"),
 ]
 
 
