@@ -102,7 +102,7 @@ deploy: ## Deploy OVERLAY with IMAGE, COMPONENTS, NAMESPACE, HOST, INGRESS to ku
 undeploy: ## Remove what deploy made in NAMESPACE; PURGE=yes its data too
 	@scripts/undeploy.sh
 
-e2e: ## Deploy IMAGE to the cluster of KUBECONFIG, restart and scale it under load, and remove it
+e2e: ## Try IMAGE on the cluster of KUBECONFIG: deploy, restart and scale under load, print a table, remove it
 	@scripts/e2e.sh
 
 fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++

@@ -100,11 +100,8 @@ metadata:
 END
 }
 
-# Only where it is not there: Valkey keeps its password for as long as its data.
+# Only where there is none: Valkey keeps its password for as long as its data.
 make_password() {
-    if [[ -n $(kube get secret kvstore-engine --ignore-not-found -o name) ]]; then
-        return
-    fi
     local password
     password=$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')
     kube create -f - <<END
@@ -129,10 +126,12 @@ END
 look_at_cluster
 check_kinds
 there=$(kubectl get namespace "$namespace" --ignore-not-found -o name)
+secret=
 if [[ -n $there ]]; then
     check_what_is_there
+    secret=$(kube get secret kvstore-engine --ignore-not-found -o name)
 fi
-if [[ $overlay == external && (-z $there || -z $(kube get secret kvstore-engine --ignore-not-found -o name)) ]]; then
+if [[ $overlay == external && -z $secret ]]; then
     refuse "the Secret kvstore-engine is not in the namespace $namespace: write the URL of your engine to a file" \
         "kvstore.toml (engine = \"redis://HOST:6379\") and run: kubectl create namespace $namespace (where there is none)" \
         "and kubectl -n $namespace create secret generic kvstore-engine --from-file=kvstore.toml"
@@ -141,7 +140,7 @@ fi
 if [[ -z $there ]]; then
     make_namespace
 fi
-if [[ $overlay != external ]] && grep -q 'secretName: kvstore-engine' "$manifests"; then
+if [[ -z $secret ]] && grep -q 'secretName: kvstore-engine' "$manifests"; then
     make_password
 fi
 # What is in a Job cannot be changed, and one that gave up does not begin again.
@@ -172,7 +171,8 @@ outside="nothing leads there: give INGRESS or COMPONENTS=gateway"
 if grep -q '^kind: Ingress' "$manifests"; then
     outside="http://$host/ once its name leads to your ingress controller"
     # A class that the cluster fills in is its default one.
-    if [[ -z $(kube get ingress kvstore -o 'jsonpath={.spec.ingressClassName}') ]]; then
+    class=$(kube get ingress kvstore -o 'jsonpath={.spec.ingressClassName}')
+    if [[ -z $class ]]; then
         outside="no controller takes the Ingress, since there is no default class: give INGRESS_CLASS (kubectl get"
         outside+=" ingressclass)"
     fi

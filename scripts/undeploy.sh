@@ -29,7 +29,8 @@ OWNER:.metadata.ownerReferences[0].name,MADE:.metadata.labels.app\.kubernetes\.i
 }
 
 look_at_cluster
-if [[ -z $(kubectl get namespace "$namespace" --ignore-not-found -o name) ]]; then
+there=$(kubectl get namespace "$namespace" --ignore-not-found -o name)
+if [[ -z $there ]]; then
     echo "There is no namespace $namespace: nothing to remove. NAMESPACE names another."
     exit 0
 fi

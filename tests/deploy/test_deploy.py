@@ -1,11 +1,13 @@
 """`make deploy` and `make undeploy` against a cluster that is played (fake_kubectl.py): what they refuse before they change
 anything, what they change, and what they leave alone."""
 
+import copy
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_kubectl import EXTENSIONS, SERVED, Cluster, title
+from fake_kubectl import EXTENSIONS, SERVED, Cluster, played, title
 from rendering import COMPONENTS, OVERLAYS, ROOT, environment, objects, rendered, tool
 
 IMAGE = "registry.example.org/kvstore:1.0.0"
@@ -15,8 +17,9 @@ CHANGING = {"create", "apply", "delete", "label", "scale", "run"}
 
 
 @pytest.fixture(name="cluster")
-def empty_cluster(tmp_path: Path) -> Cluster:
-    return Cluster.make(tmp_path, tool("kubectl"))
+def empty_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with played(tmp_path, tool("kubectl")) as cluster:
+        yield cluster
 
 
 def run(cluster: Cluster, script: str, **settings: str) -> subprocess.CompletedProcess:
@@ -50,7 +53,7 @@ def refused(cluster: Cluster, ended: subprocess.CompletedProcess, says: str) -> 
     """That it ended with these words, and changed nothing."""
     assert ended.returncode != 0
     assert says in " ".join(ended.stderr.split())
-    verbs = [line.removeprefix("-n kv ").partition(" ")[0] for line in cluster.asked() if "--dry-run=server" not in line]
+    verbs = [line.removeprefix("-n kv ").partition(" ")[0] for line in cluster.asked if "--dry-run=server" not in line]
     assert not CHANGING & set(verbs), verbs
 
 
@@ -69,7 +72,7 @@ def refused(cluster: Cluster, ended: subprocess.CompletedProcess, says: str) -> 
 )
 def test_what_cannot_be_deployed_is_refused_with_a_remedy(cluster: Cluster, settings: dict, says: str) -> None:
     refused(cluster, deploy(cluster, **settings), says)
-    assert cluster.asked() == [], "the cluster was asked nothing"
+    assert cluster.asked == [], "the cluster was asked nothing"
 
 
 def test_without_a_cluster_it_says_how_to_choose_one(cluster: Cluster) -> None:
@@ -88,13 +91,13 @@ def test_all_that_is_rendered_is_there_afterwards_and_is_waited_for(cluster: Clu
     assert wanted <= cluster.names("kv")
     for each in cluster.objects():
         if each["kind"] in ("Deployment", "StatefulSet"):
-            assert any("rollout status" in line and each["metadata"]["name"] in line for line in cluster.asked())
+            assert any("rollout status" in line and each["metadata"]["name"] in line for line in cluster.asked)
     assert "port-forward service/kvstore" in ended.stdout
 
 
 def test_the_password_is_made_before_what_needs_it_and_nobody_can_read_it_on_the_way(cluster: Cluster) -> None:
     deployed(cluster, "multi-node")
-    asked = cluster.asked()
+    asked = cluster.asked
 
     def at(what: str) -> int:
         return next(number for number, line in enumerate(asked) if what in line)
@@ -116,7 +119,7 @@ def test_a_namespace_of_its_own_is_held_to_the_strictest_rules(cluster: Cluster)
 
 def test_a_namespace_of_others_is_left_as_it_is(cluster: Cluster) -> None:
     cluster.put({"kind": "Namespace", "metadata": {"name": "kv"}})
-    before = cluster.objects("Namespace")
+    before = copy.deepcopy(cluster.objects("Namespace"))
     deployed(cluster)
     assert cluster.objects("Namespace") == before
     assert "deploy did not make it" in undeploy(cluster, PURGE="yes")
@@ -143,7 +146,7 @@ def test_a_rollout_that_fails_is_said_with_where_to_look(cluster: Cluster, workl
     ended = deploy(cluster)
     assert ended.returncode == 1
     assert f"logs {workload}" in ended.stderr
-    assert any("get pods,events" in line for line in cluster.asked())
+    assert any("get pods,events" in line for line in cluster.asked)
     cluster.play()
     deployed(cluster)
 
@@ -154,7 +157,7 @@ def test_what_the_cluster_takes_in_part_is_said_and_mended_by_another_run(cluste
     assert ended.returncode == 1
     assert "quota exceeded" in ended.stderr
     assert "run this again" in ended.stderr
-    assert not any("rollout" in line for line in cluster.asked())
+    assert not any("rollout" in line for line in cluster.asked)
     cluster.play()
     deployed(cluster)
 
@@ -225,6 +228,17 @@ def test_without_a_purge_data_and_password_stay_and_are_found_again(cluster: Clu
     assert cluster.objects("Secret")[0]["stringData"] == password
 
 
+def test_whichever_command_fails_it_is_no_success(cluster: Cluster) -> None:
+    deployed(cluster, "multi-node")
+    undeploy(cluster)
+    commands = list(cluster.asked)
+    for number, command in enumerate(commands):
+        cluster.state = [each for each in cluster.state if each["metadata"].get("namespace", each["metadata"]["name"]) != "kv"]
+        cluster.play({"match": "", "code": 1, "skip": number, "times": 1, "stderr": "the connection was cut\n"})
+        codes = [deploy(cluster, "multi-node").returncode, run(cluster, "undeploy.sh", NAMESPACE="kv").returncode]
+        assert sum(map(bool, codes)) == 1, command
+
+
 def test_where_there_is_no_namespace_nothing_is_removed(cluster: Cluster) -> None:
     assert "nothing to remove" in undeploy(cluster, PURGE="yes", NAMESPACE="nowhere")
 
@@ -245,15 +259,15 @@ def test_what_others_made_under_our_names_is_not_taken_over(cluster: Cluster) ->
 
 def ask_for_others(cluster: Cluster, old: str) -> None:
     """Asks for each other overlay, which is refused with the way to go, and then for the same, which works."""
-    before = cluster.read()["objects"]
+    before = copy.deepcopy(cluster.state)
     for new in OVERLAYS:
         if new != old:
-            (cluster.folder / "asked").unlink()
+            cluster.asked.clear()
             ended = deploy(cluster, new)
             refused(cluster, ended, f"has OVERLAY={old} or its data")
             assert f"make deploy OVERLAY={new} NAMESPACE=kv-next" in ended.stderr
             assert "kvstore export" in ended.stderr
-            assert cluster.read()["objects"] == before
+            assert cluster.state == before
     deployed(cluster, old)
 
 
@@ -281,16 +295,15 @@ def test_after_a_purge_any_overlay_can_come(cluster: Cluster) -> None:
 def test_what_cannot_be_changed_in_place_is_refused_before_anything_is_applied(cluster: Cluster) -> None:
     deployed(cluster)
     # As after a change of the manifests that nobody thought of.
-    state = cluster.read()
-    for each in state["objects"]:
+    for each in cluster.state:
         if each["kind"] == "StatefulSet":
             each["applied"]["spec"]["podManagementPolicy"] = "Parallel"
-    cluster.write(state)
-    (cluster.folder / "asked").unlink()
+    before = copy.deepcopy(cluster.state)
+    cluster.asked.clear()
     ended = deploy(cluster)
     refused(cluster, ended, "field is immutable")
     assert "another NAMESPACE" in ended.stderr
-    assert cluster.read() == state
+    assert cluster.state == before
 
 
 # What is no longer wanted.
@@ -319,12 +332,10 @@ def test_a_component_that_is_left_out_goes(cluster: Cluster) -> None:
 def test_hashed_configuration_of_earlier_settings_goes_only_when_nothing_runs_on_it(cluster: Cluster) -> None:
     deployed(cluster, "multi-node")
     old = {name for name in cluster.names("kv") if name.startswith("ConfigMap")}
-    state = cluster.read()
-    for each in state["objects"]:
+    for each in cluster.state:
         if each["kind"] == "ConfigMap":
             each["metadata"]["name"] = "valkey-earlier"
             each["metadata"]["labels"]["kvstore/revision"] = "r0"
-    cluster.write(state)
     cluster.play({"match": "rollout status", "code": 1})
     assert deploy(cluster, "multi-node").returncode == 1
     assert "ConfigMap valkey-earlier" in cluster.names("kv")
@@ -353,7 +364,7 @@ def test_deploying_again_changes_nothing(cluster: Cluster, overlay: str) -> None
     if overlay == "external":
         give_an_engine(cluster)
     deployed(cluster, overlay)
-    before = {title(each): each for each in cluster.objects()}
+    before = {title(each): copy.deepcopy(each) for each in cluster.objects()}
     deployed(cluster, overlay)
     assert {title(each): each for each in cluster.objects()} == before
 
@@ -364,29 +375,23 @@ def test_a_deployment_that_got_stuck_can_be_repaired(cluster: Cluster) -> None:
     cluster.play()
     # Another image and other settings: the Job of the bootstrap is still there, and cannot be changed.
     deployed(cluster, "multi-node", IMAGE="registry.example.org/kvstore:1.0.1", HOST="other.test")
-    state = cluster.read()
-    for each in state["objects"]:
+    for each in cluster.state:
         if each["kind"] == "Job":
             each["applied"]["spec"]["template"] = {"spec": "of another configuration"}
-    cluster.write(state)
     deployed(cluster, "multi-node")
     assert "Job valkey-bootstrap" in cluster.names("kv")
 
 
 def test_a_bootstrap_that_gave_up_begins_anew(cluster: Cluster) -> None:
     deployed(cluster, "multi-node")
-    state = cluster.read()
-    next(each for each in state["objects"] if each["kind"] == "Job")["status"] = {"failed": 10}
-    cluster.write(state)
+    next(each for each in cluster.state if each["kind"] == "Job")["status"] = {"failed": 10}
     deployed(cluster, "multi-node")
     assert "status" not in cluster.objects("Job")[0]
 
 
 def test_the_number_of_servers_that_the_autoscaler_chose_stays(cluster: Cluster) -> None:
     deployed(cluster, "multi-node")
-    state = cluster.read()
-    next(each for each in state["objects"] if each["kind"] == "Deployment")["spec"]["replicas"] = 7
-    cluster.write(state)
+    next(each for each in cluster.state if each["kind"] == "Deployment")["spec"]["replicas"] = 7
     deployed(cluster, "multi-node", HOST="other.test")
     assert cluster.objects("Deployment")[0]["spec"]["replicas"] == 7
 
