@@ -120,6 +120,7 @@ stringData:
   auth.conf: |
     requirepass $password
     masterauth $password
+  exporter.json: '{"redis://localhost:6379": "$password"}'
 END
 }
 

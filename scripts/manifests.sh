@@ -8,6 +8,7 @@
 #   GATEWAY_CLASS  who runs the Gateway
 #   INGRESS        nginx or haproxy: the Ingress as these controllers need it; plain: without any controller's own
 #                  annotations; none: no Ingress. plain by default, none with the component gateway
+#   RUNBOOKS       the URL of docs/runbooks.md, for alerts to lead to: by default where this clone came from, or the clone
 #   INGRESS_CLASS  who takes the Ingress: by default nginx or haproxy where INGRESS says so, else the cluster's default
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,6 +55,30 @@ case $ingress in
         ;;
 esac
 
+# Where the page of runbooks is read: where this clone came from, if that is on a forge, else in the clone itself.
+runbooks() {
+    local origin
+    if [[ -n ${RUNBOOKS:-} ]]; then
+        echo "$RUNBOOKS"
+        return
+    fi
+    origin=$(git config --get remote.origin.url 2>/dev/null) || true
+    origin=${origin%/}
+    # host:path, and ssh://, as ssh has them. Neither a user nor a token belongs into an alert.
+    if [[ $origin =~ ^(https?|ssh)://([^/@]*@)?([^/]+)/(.+)$ ]]; then
+        local host=${BASH_REMATCH[3]} path=${BASH_REMATCH[4]}
+        if [[ ${BASH_REMATCH[1]} == ssh ]]; then
+            host=${host%%:*}
+        fi
+        echo "https://$host/${path%.git}/blob/HEAD/docs/runbooks.md"
+    elif [[ $origin =~ ^([^/@:]+@)?([^/:]+\.[^/:]+):([^/].*)$ ]]; then
+        local path=${BASH_REMATCH[3]}
+        echo "https://${BASH_REMATCH[2]}/${path%.git}/blob/HEAD/docs/runbooks.md"
+    else
+        echo "file://$PWD/docs/runbooks.md"
+    fi
+}
+
 # A patch of one value of what is called kvstore: replace, or add.
 patch() {
     local operation=$1 kind=$2 path=$3 value=$4
@@ -75,6 +100,15 @@ trap 'rm -rf "$composed"' EXIT
     for component in ${COMPONENTS:-}; do
         echo "  - ../components/$component"
     done
+    # A Valkey that comes along is watched as well.
+    if [[ $overlay == single-node || $overlay == multi-node ]]; then
+        case " ${COMPONENTS:-} " in
+            *" monitoring "* | *" monitoring-operator "*) echo "  - ../components/valkey-metrics" ;;
+        esac
+        if [[ " ${COMPONENTS:-} " == *" monitoring-operator "* ]]; then
+            echo "  - ../components/valkey-pod-monitor"
+        fi
+    fi
     if [[ $ingress == nginx || $ingress == haproxy ]]; then
         echo "  - ../components/ingress-$ingress"
     fi
@@ -112,5 +146,6 @@ trap 'rm -rf "$composed"' EXIT
     fi
 } >"$composed/kustomization.yaml"
 text=$(kubectl kustomize "$composed")
+text=${text//"runbook_url: docs/runbooks.md"/"runbook_url: $(runbooks)"}
 revision=$(sha256sum <<<"$text")
 printf '%s\n' "${text//kvstore\/revision: unknown/kvstore/revision: r${revision:0:12}}"

@@ -21,7 +21,7 @@ QUANTITIES = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi
 def objections(manifests: Manifests, facts: Facts) -> list[str]:
     checks = [
         names, ports, probes, lookups, stopping, resources, scaling, disruption, placement, selectors,
-        ingress, images, security, storage, ownership, settings, embedded, secrets,
+        ingress, images, security, storage, ownership, settings, embedded, watched, secrets,
     ]  # fmt: skip
     return [objection for check in checks for objection in check(manifests, facts)]
 
@@ -238,7 +238,7 @@ def selectors(manifests: Manifests, _: Facts) -> Iterator[str]:
         spec = each.get("spec", {})
         if each["kind"] == "Service":
             wanted.append((title, spec["selector"]))
-        elif each["kind"] in ("PodDisruptionBudget", "ServiceMonitor"):
+        elif each["kind"] in ("PodDisruptionBudget", "ServiceMonitor", "PodMonitor"):
             wanted.append((title, spec["selector"]["matchLabels"]))
         elif each["kind"] == "NetworkPolicy":
             wanted.append((title, spec["podSelector"]["matchLabels"]))
@@ -355,7 +355,8 @@ def storage(manifests: Manifests, _: Facts) -> Iterator[str]:
     for each in of_kind(manifests, "StatefulSet"):
         title, spec = each["metadata"]["name"], each["spec"]
         claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
-        mounted = {mount["name"] for mount in spec["template"]["spec"]["containers"][0].get("volumeMounts", [])}
+        containers = spec["template"]["spec"]["containers"]
+        mounted = {mount["name"] for container in containers for mount in container.get("volumeMounts", [])}
         if not claims & mounted:
             yield f"the StatefulSet {title} has no volume of its own"
         if spec["serviceName"] not in headless:
@@ -400,6 +401,32 @@ def embedded(manifests: Manifests, _: Facts) -> Iterator[str]:
             yield "servers with data of their own behind one Service"
         if spec.get("strategy", {}).get("type") != "Recreate":
             yield "a rollout has two servers with data of their own behind one Service"
+
+
+def watched(manifests: Manifests, _: Facts) -> Iterator[str]:
+    """A Valkey that comes along is watched where anything is: by an exporter that Prometheus reaches."""
+    is_watched = "prometheus.io/port" in annotations(manifests) or any(of_kind(manifests, "ServiceMonitor"))
+    for each in of_kind(manifests, "StatefulSet"):
+        title, template = each["metadata"]["name"], each["spec"]["template"]
+        if not is_watched or template["metadata"]["labels"].get(NAME) != "valkey":
+            continue
+        offered = {port["name"]: port["containerPort"] for one in template["spec"]["containers"] for port in one.get("ports", [])}
+        if "metrics" not in offered:
+            yield f"nobody watches {title}"
+            continue
+        if template["metadata"].get("annotations", {}).get("kubectl.kubernetes.io/default-container") != title:
+            yield f"kubectl exec and logs go to the exporter beside {title}"
+        if str(offered["metrics"]) != template["metadata"].get("annotations", {}).get("prometheus.io/port"):
+            yield f"Prometheus is told another port of {title}"
+        for policy in of_kind(manifests, "NetworkPolicy"):
+            if policy["spec"]["podSelector"]["matchLabels"].get(NAME) == "valkey" and not any(
+                "from" not in rule and {"port": "metrics", "protocol": "TCP"} in rule["ports"] for rule in policy["spec"]["ingress"]
+            ):
+                yield f"the NetworkPolicy {policy['metadata']['name']} lets no Prometheus in"
+        if any(of_kind(manifests, "ServiceMonitor")) and not any(
+            endpoint["port"] == "metrics" for monitor in of_kind(manifests, "PodMonitor") for endpoint in monitor["spec"]["podMetricsEndpoints"]
+        ):
+            yield f"no PodMonitor reads {title}"
 
 
 def secrets(manifests: Manifests, _: Facts) -> Iterator[str]:

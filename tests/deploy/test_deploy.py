@@ -2,6 +2,7 @@
 anything, what they change, and what they leave alone."""
 
 import copy
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,7 @@ def test_the_password_is_made_before_what_needs_it_and_nobody_can_read_it_on_the
     secret = cluster.objects("Secret")[0]["stringData"]
     assert len(secret["password"]) == 48
     assert secret["auth.conf"] == f"requirepass {secret['password']}\nmasterauth {secret['password']}\n"
+    assert json.loads(secret["exporter.json"]) == {"redis://localhost:6379": secret["password"]}
     assert not any(secret["password"] in line for line in asked), "not among a process' arguments"
     deployed(cluster, "multi-node")
     assert cluster.objects("Secret")[0]["stringData"] == secret, "it stays for as long as the data"

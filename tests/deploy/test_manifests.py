@@ -22,7 +22,7 @@ def rendered_once() -> dict[str, list[dict]]:
 
 @pytest.fixture(scope="session", name="whole")
 def rendered_with_all_that_can_be_wrong(said: Facts) -> list[dict]:
-    manifests = objects(rendered("multi-node", "gateway", INGRESS="nginx"))
+    manifests = objects(rendered("multi-node", " ".join(COMPONENTS), INGRESS="nginx"))
     assert objections(manifests, said) == []
     return manifests
 
@@ -291,6 +291,25 @@ def revision_in_pods(manifests: list[dict]) -> None:
     deployment(manifests)["spec"]["template"]["metadata"]["labels"]["kvstore/revision"] = "r1"
 
 
+def no_exporter(manifests: list[dict]) -> None:
+    containers = first(manifests, "StatefulSet", "valkey")["spec"]["template"]["spec"]["containers"]
+    containers[:] = [container for container in containers if container["name"] != "exporter"]
+
+
+def exporter_in_the_way(manifests: list[dict]) -> None:
+    annotations = first(manifests, "StatefulSet", "valkey")["spec"]["template"]["metadata"]["annotations"]
+    del annotations["kubectl.kubernetes.io/default-container"]
+
+
+def exporter_that_nobody_reaches(manifests: list[dict]) -> None:
+    spec = first(manifests, "NetworkPolicy", "valkey")["spec"]
+    spec["ingress"] = [rule for rule in spec["ingress"] if "from" in rule]
+
+
+def exporter_that_nobody_reads(manifests: list[dict]) -> None:
+    manifests.remove(first(manifests, "PodMonitor", "valkey"))
+
+
 DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (listen_elsewhere, "no container port is 8000"),
     (limit_of_20_mib, "memory limit of 20 MiB"),
@@ -343,6 +362,10 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (more_keys, "below the"),
     (more_keys_in_memory, "startupProbe allows"),
     (all_at_once, "takes servers away"),
+    (no_exporter, "nobody watches valkey"),
+    (exporter_in_the_way, "kubectl exec and logs go to the exporter"),
+    (exporter_that_nobody_reaches, "lets no Prometheus in"),
+    (exporter_that_nobody_reads, "no PodMonitor reads valkey"),
     (volume_of_nobody, "a volume of StatefulSet valkey is not labelled"),
     (budget_of_nobody, "PodDisruptionBudget kvstore is not labelled"),
     (volume_of_another_overlay, "several overlays"),

@@ -10,7 +10,7 @@ from rendering import COMPONENTS, OVERLAYS, ROOT, environment, rendered, tool
 OLDEST, NEWEST = 30, 37
 """Minor versions of Kubernetes 1: the first with a native preStop sleep, and the last whose schemas there are."""
 
-CUSTOM = {"ServiceMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
+CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
 """Kinds of the components that are not Kubernetes' own, so that their schemas are not among its."""
 
 

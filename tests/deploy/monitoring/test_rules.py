@@ -1,13 +1,18 @@
 """Alerts fire when they should and not before, and each says where to read on."""
 
+import json
 import re
+import shutil
+import socket
 import subprocess
+import time
+import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import yaml
-from rendering import ROOT, tool
+from rendering import ROOT, environment, objects, rendered, tool
 
 RULE = ROOT / "k8s" / "components" / "monitoring-operator" / "prometheus-rule.yaml"
 CASES = Path(__file__).with_name("alerts.yaml")
@@ -55,3 +60,70 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     for name, alert in alerts().items():
         assert alert["annotations"]["runbook_url"] == f"docs/runbooks.md#{name.lower()}"
         assert alert["labels"]["severity"] in ("critical", "warning")
+
+
+def test_alerts_lead_to_where_they_are_told() -> None:
+    rule = next(each for each in objects(rendered("embedded", "monitoring-operator", RUNBOOKS="https://wiki.test/kv?a=1&b")) if each["kind"] == "PrometheusRule")
+    found = [one["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for one in group["rules"] if "alert" in one]
+    assert found == [f"https://wiki.test/kv?a=1&b#{name.lower()}" for name in alerts()]
+
+
+PAGE = "https://forge.test/team/kvstore/blob/HEAD/docs/runbooks.md"
+
+
+@pytest.mark.parametrize(
+    ("origin", "page"),
+    [
+        ("https://forge.test/team/kvstore.git", PAGE),
+        ("https://forge.test/team/kvstore/", PAGE),
+        ("https://user:token@forge.test/team/kvstore.git", PAGE),
+        ("git@forge.test:team/kvstore.git", PAGE),
+        ("ssh://git@forge.test:2222/team/kvstore.git", PAGE),
+        ("/srv/kvstore.git", f"file://{ROOT}/docs/runbooks.md"),
+        ("../kvstore", f"file://{ROOT}/docs/runbooks.md"),
+        ("", f"file://{ROOT}/docs/runbooks.md"),
+    ],
+)
+def test_by_default_they_lead_to_where_the_clone_came_from_or_to_itself(origin: str, page: str, tmp_path: Path) -> None:
+    git = tmp_path / "git"
+    git.write_text(f"#!/bin/sh\ntest -n '{origin}' && echo '{origin}'\n")
+    git.chmod(0o755)
+    settings = environment(OVERLAY="embedded", COMPONENTS="monitoring-operator", RUNBOOKS="")
+    settings["PATH"] = f"{tmp_path}:{settings['PATH']}"
+    text = subprocess.run([ROOT / "scripts" / "manifests.sh"], env=settings, check=True, capture_output=True, text=True).stdout
+    assert set(re.findall(r"runbook_url: (\S+)#", text)) == {page}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def test_the_exporter_has_the_series_that_the_alert_on_memory_reads(tmp_path: Path) -> None:
+    engine, metrics = free_port(), free_port()
+    server = subprocess.Popen(
+        [shutil.which("redis-server"), "--port", str(engine), "--save", "", "--maxmemory", "50mb", "--requirepass", "geheim"],
+        stdout=subprocess.DEVNULL,
+    )
+    # Told its engine and password as the manifest does it, and by the file that a deployment makes.
+    (tmp_path / "exporter.json").write_text(json.dumps({f"redis://localhost:{engine}": "geheim"}))
+    exporter = subprocess.Popen(
+        ["prometheus-redis-exporter", f"--web.listen-address=127.0.0.1:{metrics}"],
+        env=environment(REDIS_ADDR=f"redis://localhost:{engine}", REDIS_PASSWORD_FILE=str(tmp_path / "exporter.json")), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline, text = time.monotonic() + 30, ""
+        while "redis_memory_max_bytes 5.24288e+07" not in text:
+            assert time.monotonic() < deadline, text[:500]
+            time.sleep(0.1)
+            try:
+                text = urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=5).read().decode()
+            except OSError:
+                continue
+        assert float(re.search(r"^redis_memory_used_bytes (\S+)$", text, re.MULTILINE)[1]) > 100_000
+        assert urllib.request.urlopen(f"http://127.0.0.1:{metrics}/health", timeout=5).status == 200
+    finally:
+        for process in (exporter, server):
+            process.kill()
+            process.wait()
