@@ -222,6 +222,31 @@ def placement(manifests: Manifests, _: Facts) -> Iterator[str]:
             yield "a spread constraint counts pods of the revision that ends"
 
 
+    for shard in shards(manifests):
+        title, selected = shard["metadata"]["name"], shard["spec"]["selector"]["matchLabels"]
+        rules = [
+            spread
+            for spread in shard["spec"]["template"]["spec"].get("topologySpreadConstraints", [])
+            if spread["topologyKey"] == "kubernetes.io/hostname" and spread["whenUnsatisfiable"] == "DoNotSchedule"
+        ]
+        if shard["spec"]["replicas"] != 2 or not any(
+            rule["maxSkew"] == 1 and rule["labelSelector"]["matchLabels"] == selected for rule in rules
+        ):
+            yield f"a master and its replica of {title} may be on one node"
+        elif not all(rule.get("nodeTaintsPolicy") == "Honor" for rule in rules):
+            yield f"a node that takes nobody keeps {title} from starting"
+        shared = shard["spec"]["template"]["spec"].get("affinity", {}).get("podAntiAffinity", {})
+        if "requiredDuringSchedulingIgnoredDuringExecution" in shared:
+            yield f"on one node {title} does not start"
+
+
+def shards(manifests: Manifests) -> Iterator[dict]:
+    """StatefulSets of a Valkey Cluster."""
+    for each in of_kind(manifests, "StatefulSet"):
+        if each["spec"]["template"]["metadata"]["labels"].get(NAME) == "valkey" and any(of_kind(manifests, "Job")):
+            yield each
+
+
 NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
 
 
@@ -230,8 +255,14 @@ def selectors(manifests: Manifests, _: Facts) -> Iterator[str]:
     for workload in workloads(manifests):
         labels = workload["spec"]["template"]["metadata"]["labels"]
         pods[workload["metadata"]["name"]] = {key: labels.get(key) for key in (NAME, INSTANCE)}
-        if workload["kind"] != "Job" and workload["spec"]["selector"]["matchLabels"] != pods[workload["metadata"]["name"]]:
-            yield f"{workload['kind']} {workload['metadata']['name']} selects other than its pods' name and instance"
+        if workload["kind"] == "Job":
+            continue
+        selected = workload["spec"]["selector"]["matchLabels"]
+        if not pods[workload["metadata"]["name"]].items() <= selected.items() <= labels.items():
+            yield f"{workload['kind']} {workload['metadata']['name']} selects other than its pods"
+        for other in workloads(manifests):
+            if other is not workload and selected.items() <= other["spec"]["template"]["metadata"]["labels"].items():
+                yield f"{workload['metadata']['name']} selects pods of {other['metadata']['name']}"
     wanted: list[tuple[str, dict]] = []
     for each in manifests:
         title = f"{each['kind']} {each['metadata']['name']}"
@@ -379,7 +410,8 @@ def ownership(manifests: Manifests, _: Facts) -> Iterator[str]:
             overlays.add(labels.get(OVERLAY))
         revisions.add(each["metadata"].get("labels", {}).get(REVISION))
         # In a selector or a pod they would change with every setting.
-        if "kvstore/" in str(each.get("spec", {}).get("selector")) or REVISION in str(each.get("spec", {}).get("template")):
+        spec = each.get("spec", {})
+        if any(label in str([spec.get("selector"), spec.get("template")]) for label in (OVERLAY, REVISION)):
             yield f"{title} has labels of a deployment where they must not change"
     if len(overlays) > 1:
         yield f"labels name several overlays: {overlays}"
@@ -414,7 +446,7 @@ def watched(manifests: Manifests, _: Facts) -> Iterator[str]:
         if "metrics" not in offered:
             yield f"nobody watches {title}"
             continue
-        if template["metadata"].get("annotations", {}).get("kubectl.kubernetes.io/default-container") != title:
+        if template["metadata"].get("annotations", {}).get("kubectl.kubernetes.io/default-container") != "valkey":
             yield f"kubectl exec and logs go to the exporter beside {title}"
         if str(offered["metrics"]) != template["metadata"].get("annotations", {}).get("prometheus.io/port"):
             yield f"Prometheus is told another port of {title}"

@@ -105,6 +105,27 @@ def required_anti_affinity(manifests: list[dict]) -> None:
     pod(manifests)["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [rule]}}
 
 
+def hosts_rule(manifests: list[dict]) -> dict:
+    """What keeps a master and its replica apart."""
+    return first(manifests, "StatefulSet", "valkey-1")["spec"]["template"]["spec"]["topologySpreadConstraints"][0]
+
+
+def shard_spread_where_it_suits(manifests: list[dict]) -> None:
+    hosts_rule(manifests)["whenUnsatisfiable"] = "ScheduleAnyway"
+
+
+def shard_spread_with_all_others(manifests: list[dict]) -> None:
+    del hosts_rule(manifests)["labelSelector"]["matchLabels"]["kvstore/shard"]
+
+
+def shard_spread_over_nodes_that_take_nobody(manifests: list[dict]) -> None:
+    del hosts_rule(manifests)["nodeTaintsPolicy"]
+
+
+def shard_that_selects_others(manifests: list[dict]) -> None:
+    del first(manifests, "StatefulSet", "valkey-1")["spec"]["selector"]["matchLabels"]["kvstore/shard"]
+
+
 def no_liveness(manifests: list[dict]) -> None:
     del kvstore(manifests)["livenessProbe"]
 
@@ -166,7 +187,7 @@ def same_service_twice(manifests: list[dict]) -> None:
 
 
 def no_volume(manifests: list[dict]) -> None:
-    del first(manifests, "StatefulSet", "valkey")["spec"]["volumeClaimTemplates"]
+    del first(manifests, "StatefulSet", "valkey-0")["spec"]["volumeClaimTemplates"]
 
 
 def no_ingress_class(manifests: list[dict]) -> None:
@@ -275,7 +296,7 @@ def all_at_once(manifests: list[dict]) -> None:
 
 
 def volume_of_nobody(manifests: list[dict]) -> None:
-    del first(manifests, "StatefulSet", "valkey")["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]
+    del first(manifests, "StatefulSet", "valkey-0")["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]
 
 
 def budget_of_nobody(manifests: list[dict]) -> None:
@@ -283,7 +304,7 @@ def budget_of_nobody(manifests: list[dict]) -> None:
 
 
 def volume_of_another_overlay(manifests: list[dict]) -> None:
-    labels = first(manifests, "StatefulSet", "valkey")["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]
+    labels = first(manifests, "StatefulSet", "valkey-0")["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]
     labels["kvstore/overlay"] = "single-node"
 
 
@@ -292,12 +313,12 @@ def revision_in_pods(manifests: list[dict]) -> None:
 
 
 def no_exporter(manifests: list[dict]) -> None:
-    containers = first(manifests, "StatefulSet", "valkey")["spec"]["template"]["spec"]["containers"]
+    containers = first(manifests, "StatefulSet", "valkey-0")["spec"]["template"]["spec"]["containers"]
     containers[:] = [container for container in containers if container["name"] != "exporter"]
 
 
 def exporter_in_the_way(manifests: list[dict]) -> None:
-    annotations = first(manifests, "StatefulSet", "valkey")["spec"]["template"]["metadata"]["annotations"]
+    annotations = first(manifests, "StatefulSet", "valkey-0")["spec"]["template"]["metadata"]["annotations"]
     del annotations["kubectl.kubernetes.io/default-container"]
 
 
@@ -328,6 +349,10 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (scale_never, "aims at 1950m"),
     (limit_is_raised_alone, "aims at 1400m of a processor, and a server may use 4000m"),
     (required_anti_affinity, "required anti-affinity"),
+    (shard_spread_where_it_suits, "a master and its replica of valkey-1 may be on one node"),
+    (shard_spread_with_all_others, "a master and its replica of valkey-1 may be on one node"),
+    (shard_spread_over_nodes_that_take_nobody, "keeps valkey-1 from starting"),
+    (shard_that_selects_others, "valkey-1 selects pods of valkey-0"),
     (no_liveness, "no livenessProbe"),
     (no_startup, "no startupProbe"),
     (no_security_context, "no security context"),
@@ -362,11 +387,11 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
     (more_keys, "below the"),
     (more_keys_in_memory, "startupProbe allows"),
     (all_at_once, "takes servers away"),
-    (no_exporter, "nobody watches valkey"),
+    (no_exporter, "nobody watches valkey-0"),
     (exporter_in_the_way, "kubectl exec and logs go to the exporter"),
     (exporter_that_nobody_reaches, "lets no Prometheus in"),
-    (exporter_that_nobody_reads, "no PodMonitor reads valkey"),
-    (volume_of_nobody, "a volume of StatefulSet valkey is not labelled"),
+    (exporter_that_nobody_reads, "no PodMonitor reads valkey-0"),
+    (volume_of_nobody, "a volume of StatefulSet valkey-0 is not labelled"),
     (budget_of_nobody, "PodDisruptionBudget kvstore is not labelled"),
     (volume_of_another_overlay, "several overlays"),
     (revision_in_pods, "where they must not change"),

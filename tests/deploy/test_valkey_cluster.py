@@ -69,7 +69,7 @@ class Hosts:
     def start(self, first: int) -> None:
         """Starts every node, at addresses from this one on."""
         self.addresses = addresses = [f"10.213.0.{first + number}" for number in range(NODES)]
-        lines = [f"{address} valkey-{number}.valkey" for number, address in enumerate(addresses)]
+        lines = [f"{address} valkey-{number // 2}-{number % 2}.valkey" for number, address in enumerate(addresses)]
         for number, name in enumerate(self.names):
             private = Path("/etc/netns") / name
             private.mkdir(parents=True, exist_ok=True)
@@ -122,6 +122,17 @@ class Hosts:
             and all(node[7] == "connected" and "fail" not in node[2] for node in nodes)
         )
 
+    def pairs(self) -> list[set[int]]:
+        """Which nodes are a master and its replica."""
+        ids = {self.cli(number, "cluster", "myid").strip(): number for number in range(NODES)}
+        nodes = [line.split() for line in self.cli(0, "cluster", "nodes").splitlines()]
+        return sorted(({ids[node[0]], ids[node[3]]} for node in nodes if node[3] != "-"), key=min)
+
+    def bootstrap(self) -> str:
+        done = self.on(0, "sh", self.folder / "config" / "bootstrap.sh")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def remove(self) -> None:
         for process in self.processes:
             os.killpg(process.pid, 9)
@@ -145,14 +156,13 @@ def made(tmp_path: Path) -> Iterator[Hosts]:
 
 def test_a_cluster_is_made_once_and_survives_that_all_its_pods_move(hosts: Hosts) -> None:
     hosts.start(10)
-    bootstrap = hosts.on(0, "sh", hosts.folder / "config" / "bootstrap.sh")
-    assert bootstrap.returncode == 0, bootstrap.stdout + bootstrap.stderr
+    hosts.bootstrap()
     until("the cluster is whole", hosts.is_whole)
+    # The nodes of a shard, which Kubernetes keeps on different hosts.
+    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
     for number in range(100):
         assert "OK" in hosts.cli(0, "-c", "set", f"key-{number}", str(number))
-    again = hosts.on(0, "sh", hosts.folder / "config" / "bootstrap.sh")
-    assert again.returncode == 0
-    assert "nothing to do" in again.stdout
+    assert hosts.bootstrap() == "the cluster is whole\n", "nothing was to do"
     before = sorted(line.split()[0] for line in hosts.cli(0, "cluster", "nodes").splitlines())
     hosts.stop()
     hosts.start(50)
@@ -161,3 +171,35 @@ def test_a_cluster_is_made_once_and_survives_that_all_its_pods_move(hosts: Hosts
     assert after == before, "the same nodes at other addresses"
     for number in range(100):
         assert hosts.cli(0, "-c", "get", f"key-{number}").strip() == str(number)
+    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
+
+
+def test_a_bootstrap_that_was_broken_off_goes_on(hosts: Hosts) -> None:
+    hosts.start(10)
+    assert "OK" in hosts.cli(0, "cluster", "addslotsrange", "0", "5460")
+    assert "OK" in hosts.cli(2, "cluster", "meet", hosts.addresses[0], "6379")
+    hosts.bootstrap()
+    until("the cluster is whole", hosts.is_whole)
+    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
+
+
+def test_a_node_that_lost_its_volume_comes_in_again_under_whoever_took_its_place(hosts: Hosts) -> None:
+    hosts.start(10)
+    hosts.bootstrap()
+    until("the cluster is whole", hosts.is_whole)
+    for number in range(100):
+        assert "OK" in hosts.cli(0, "-c", "set", f"key-{number}", str(number))
+    until("the replica has all", lambda: hosts.cli(1, "dbsize") == hosts.cli(0, "dbsize"))
+    assert "OK" in hosts.cli(1, "cluster", "failover", "takeover")
+    until("the other is the master", lambda: "role:slave" in hosts.cli(0, "info", "replication"))
+    # As a new volume: nothing is known, not even itself.
+    old = hosts.cli(0, "cluster", "myid").strip()
+    hosts.cli(0, "cluster", "reset", "hard")
+    until("it knows itself only", lambda: "cluster_known_nodes:1\n" in hosts.cli(0, "cluster", "info").replace("\r", ""))
+    for number in range(1, NODES):
+        hosts.cli(number, "cluster", "forget", old)
+    hosts.bootstrap()
+    until("the cluster is whole", hosts.is_whole)
+    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
+    for number in range(100):
+        assert hosts.cli(2, "-c", "get", f"key-{number}").strip() == str(number)

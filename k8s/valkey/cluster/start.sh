@@ -4,8 +4,8 @@
 set -eu
 
 peers() {
-    for number in 0 1 2 3 4 5; do
-        getent hosts "valkey-$number.valkey" | cut -d ' ' -f 1
+    for node in 0-0 0-1 1-0 1-1 2-0 2-1; do
+        getent hosts "valkey-$node.valkey" | cut -d ' ' -f 1
     done
 }
 
