@@ -45,7 +45,7 @@ pub struct Directory {
     pub(super) files: Arc<dyn Files>,
     pub(super) path: PathBuf,
     layout: Layout,
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 /// Why a directory is not used.
@@ -148,8 +148,23 @@ impl Directory {
             files,
             path: path.to_owned(),
             layout,
-            _lock: lock,
+            _lock: Some(lock),
         })
+    }
+
+    /// A directory of simulated files, which no other process can have.
+    #[cfg(test)]
+    pub(super) fn simulated(
+        files: &super::simulated::SimulatedFiles,
+        path: &Path,
+        layout: Layout,
+    ) -> Self {
+        Self {
+            files: Arc::new(files.clone()),
+            path: path.to_owned(),
+            layout,
+            _lock: None,
+        }
     }
 
     /// What belongs to it.

@@ -70,6 +70,12 @@ impl SimulatedFiles {
         self.0.lock().unwrap().bytes_max = bytes;
     }
 
+    /// Whether the operation was asked for at which, and after which, none is done.
+    pub fn has_crashed(&self) -> bool {
+        let disk = self.0.lock().unwrap();
+        disk.crash_at.is_some_and(|at| disk.operations > at)
+    }
+
     pub fn operations(&self) -> usize {
         self.0.lock().unwrap().operations
     }

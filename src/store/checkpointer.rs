@@ -308,7 +308,7 @@ impl Worker {
         let mut writer = CheckpointWriter::begin(&shard.place, &shard.previous, image, moment)?;
         let wanted: Vec<_> = writer.wanted().collect();
         for mut slots in wanted {
-            while !slots.is_empty() {
+            while slots.start < slots.end {
                 check()?;
                 let values = self.ask(number, |reply| Snap::Values(slots.clone(), reply))?;
                 slots.start = values.slots().end;
