@@ -11,6 +11,7 @@ use super::dead::{Dead, DeadBits};
 use super::hash::Seed;
 use super::index::{IndexState, KeyIndex, SegmentState};
 use super::merge::{Input, merge};
+use super::seen::Seen;
 use super::segment::{OpenError, SEGMENT_PARTS, Segment};
 use super::slab::{Changes, Slab, SlotValue, SlotValues};
 use super::tree::Tree;
@@ -158,9 +159,8 @@ impl StoredSegment {
 pub struct Loader {
     seed: Seed,
     slots: u32,
-    /// A bit for each slot that a key leads to, and how many there are.
-    used: Vec<u64>,
-    used_len: usize,
+    /// The slots that a key leads to.
+    used: Seen,
     segments: Vec<(Segment, DeadBits)>,
     tree: Tree,
     values: Slab,
@@ -178,8 +178,7 @@ impl Loader {
         Self {
             seed: Seed::from(seed),
             slots,
-            used: vec![0; slots.div_ceil(64) as usize],
-            used_len: 0,
+            used: Seen::below(slots),
             segments: Vec::new(),
             tree: Tree::new(),
             values: Slab::to_load(first_revision),
@@ -240,8 +239,7 @@ impl Loader {
             return Err(Flaw("the slots of values do not ascend"));
         }
         self.next = slot.saturating_add(1);
-        let word = self.used.get(slot as usize / 64);
-        if word.is_some_and(|word| word >> (slot % 64) & 1 == 1) {
+        if self.used.contains(slot) {
             self.values.load(value);
         }
         Ok(())
@@ -250,7 +248,7 @@ impl Loader {
     /// The map. A key whose slot has no value was removed after the image, and is dead.
     pub fn finish(mut self) -> KeyMap {
         let values = self.values.loaded();
-        if values.len() < self.used_len {
+        if values.len() < self.used.len() {
             for (segment, dead) in &mut self.segments {
                 for rank in 0..segment.len() {
                     if !dead.contains(rank) && !values.is_used(segment.slot(rank)) {
@@ -286,12 +284,9 @@ impl Loader {
         if slot >= self.slots {
             return Err(Flaw("a key's slot is past the last"));
         }
-        let word = &mut self.used[slot as usize / 64];
-        if *word >> (slot % 64) & 1 == 1 {
+        if !self.used.insert(slot) {
             return Err(Flaw("two keys have one slot"));
         }
-        *word |= 1 << (slot % 64);
-        self.used_len += 1;
         Ok(())
     }
 }

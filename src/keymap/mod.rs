@@ -20,7 +20,7 @@
 //! - `tree`: keys that are in no segment yet
 //! - `bloom`: which keys are surely not in a tree; `hash`: of a key
 //! - `image`: what a map gives to a checkpoint, and is made of again
-//! - `scratch`: arrays of numbers; `memory`: what large things lie in
+//! - `scratch`: arrays of numbers; `seen`: sets of them; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
 //!
@@ -47,6 +47,7 @@ mod page;
 mod part;
 mod policy;
 mod scratch;
+mod seen;
 mod segment;
 mod separators;
 mod slab;

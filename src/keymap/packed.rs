@@ -2,6 +2,7 @@
 //! has no slots to tell apart.
 
 use super::part::{Buffer, Part, PartKind};
+use super::seen::Seen;
 use prefetch_index::prefetch_index;
 use std::ops::Range;
 
@@ -63,12 +64,8 @@ impl Packed {
 
     /// Whether the numbers are all those below their count, each once.
     pub(super) fn is_permutation(&self, count: u32) -> bool {
-        let mut seen = vec![0_u64; count.div_ceil(64) as usize];
-        (0..count).all(|index| {
-            let number = self.get(index);
-            let word = seen.get_mut(number as usize / 64);
-            number < count && word.is_some_and(|word| take_bit(word, number % 64))
-        })
+        let mut seen = Seen::below(count);
+        (0..count).all(|index| seen.insert(self.get(index)))
     }
 
     /// The part that holds the numbers.
@@ -107,13 +104,6 @@ impl Packed {
             _ => passing::<WIDE_BYTES>(bytes, test),
         }
     }
-}
-
-/// Sets a bit that was not set.
-fn take_bit(word: &mut u64, bit: u32) -> bool {
-    let is_free = *word >> bit & 1 == 0;
-    *word |= 1 << bit;
-    is_free
 }
 
 /// The numbers of so many bytes each that pass a test.

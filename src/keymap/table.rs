@@ -15,6 +15,7 @@
 //! ahead, before it has read the key's block.
 
 use super::part::{Buffer, Part, PartKind};
+use super::seen::Seen;
 use prefetch_index::prefetch_index;
 
 /// Entries of a group.
@@ -231,26 +232,20 @@ impl Table {
         if entries.len() != layout.bytes() {
             return None;
         }
-        let mut seen = vec![false; keys as usize];
-        let mut used = 0;
+        let mut seen = Seen::below(keys);
         for group in 0..layout.groups {
             let head = layout.head(&entries, group);
-            let mut taken = 0;
-            for entry in (0..ENTRIES).filter(|entry| head[*entry] != FREE) {
-                let rank = layout.entry(&entries, group, entry) & layout.rank_mask;
-                let seen = seen.get_mut(rank as usize)?;
-                if std::mem::replace(seen, true) {
-                    return None;
-                }
-                taken += 1;
-            }
+            let used = || (0..ENTRIES).filter(|entry| head[*entry] != FREE);
             // Full groups alone have marks, and not all are full.
-            if head[ENTRIES] != 0 && taken < ENTRIES {
+            if head[ENTRIES] != 0 && used().count() < ENTRIES {
                 return None;
             }
-            used += taken;
+            let mut ranks = used().map(|entry| layout.entry(&entries, group, entry));
+            if !ranks.all(|entry| seen.insert(entry & layout.rank_mask)) {
+                return None;
+            }
         }
-        (used == keys as usize).then_some(Self { entries, layout })
+        (seen.len() == keys as usize).then_some(Self { entries, layout })
     }
 
     /// The part that holds the table.

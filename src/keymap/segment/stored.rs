@@ -31,7 +31,7 @@ const KINDS: [PartKind; SEGMENT_PARTS] = [
 ];
 
 /// Of so many keys one is looked up.
-const KEYS_PER_SAMPLE: u32 = 64;
+const KEYS_PER_SAMPLE: u32 = 1024;
 
 /// How far ahead of its use memory is read, in blocks: first where a key is, then the key.
 const AHEAD_FAR: u32 = 12;
@@ -99,11 +99,13 @@ impl Segment {
             })
         };
         let [entries, starts] = [part(0)?, part(1)?];
-        let permutation = Packed::open(part(2)?, len as usize);
-        let permutation = permutation.filter(|permutation| permutation.is_permutation(len));
-        let permutation = permutation.ok_or(damaged(2, "it is no permutation"))?;
+        let permutation = part(2)?;
+        // First, since it has a byte for each key at least: no list is made for a number alone.
         let matrix = WaveletMatrix::open_checked(part(3)?, len, len);
         let matrix = matrix.ok_or(damaged(3, "it is no matrix of so many keys"))?;
+        let permutation = Packed::open(permutation, len as usize);
+        let permutation = permutation.filter(|permutation| permutation.is_permutation(len));
+        let permutation = permutation.ok_or(damaged(2, "it is no permutation"))?;
         let slots = Packed::open(part(4)?, len as usize);
         let slots = slots.ok_or(damaged(4, "it has not a slot for each key"))?;
         let by_hash = Table::open(part(5)?, len);
@@ -247,10 +249,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(600))]
+        #![proptest_config(ProptestConfig::with_cases(256))]
         #[test]
         fn whatever_parts_hold_under_right_checksums_no_lookup_fails(
-            keys in prop_oneof![1_u32..40, Just(600)],
+            keys in prop_oneof![5 => 1_u32..40, 1 => Just(400)],
             is_compressed: bool,
             edits in prop::collection::vec(
                 (0..SEGMENT_PARTS, any::<prop::sample::Index>(), any::<u8>(), 0_u8..8),

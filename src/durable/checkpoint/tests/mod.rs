@@ -6,7 +6,9 @@ mod damage;
 mod world;
 
 use super::*;
+use crate::durable::SystemFiles;
 use crate::durable::simulated::SimulatedFiles;
+use crate::model::ContentTypes;
 use proptest::prelude::*;
 use world::World;
 
@@ -88,7 +90,7 @@ fn run(world: &mut World, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn a_checkpoint_and_the_records_after_it_are_the_store_whatever_comes_between(
         // Several ranges of slots, of which few change between checkpoints.
@@ -189,4 +191,34 @@ fn an_image_waits_for_a_job_where_there_is_no_room() {
     );
     world.finish_jobs();
     assert!(image(&mut world).is_some());
+}
+
+#[test]
+fn the_systems_files_do_what_the_simulated_ones_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new(SimulatedFiles::default());
+    world.place = ShardFiles {
+        files: Arc::new(SystemFiles),
+        directory: directory.path().to_owned(),
+        ..world.place
+    };
+    let none = load(&world.place, &ContentTypes::default());
+    assert!(none.unwrap().is_none());
+    for round in 0..3 {
+        for number in 0..200 {
+            world.set(&format!("a:{number}:x"), number + round);
+        }
+        world.delete_all(|at| at % 11 == round);
+        world.checkpoint().unwrap();
+    }
+    let survey = survey(&world.place, &ContentTypes::default());
+    let survey = survey.unwrap().unwrap();
+    assert_eq!(survey.keys as usize, world.model.len());
+    let bytes: u64 = survey.files.iter().map(|file| file.bytes).sum();
+    let names = SystemFiles.list(&world.place.directory()).unwrap();
+    assert_eq!(names.len(), survey.files.len() + 1, "nothing else is left");
+    assert!(bytes > 0 && survey.files.iter().all(|file| file.damage.is_none()));
+    let loaded = load(&world.place, &ContentTypes::default());
+    world.map = loaded.unwrap().unwrap().map;
+    world.check("loaded");
 }
