@@ -5,13 +5,14 @@ FUZZ_SECONDS ?= 60
 SIZES ?= 10000 100000 1000000
 PARTS ?= pages lookups
 FAILOVERS ?= 100
+KILLS ?= 1000
 ROLLOUTS ?= 20
 # For scripts/target-dir.sh, which says where cargo builds into: never `target` outright.
 export CARGO
 
 .PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
 	bench-http-short bench-in-flight bench-tools \
-	failovers rollout-test dashboard \
+	failovers kills rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -23,7 +24,7 @@ run: ## Serve on 127.0.0.1:8000
 
 test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets
-	for engine in node sentinel cluster; do \
+	for engine in durable node sentinel cluster; do \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http || exit 1; \
 	done
 	@$(MAKE) --no-print-directory test-deploy test-image
@@ -86,6 +87,10 @@ bench-tools: ## Install what bench-http needs and is missing, likewise
 failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, and say what was lost
 	KVSTORE_TEST_FAILOVERS=$(FAILOVERS) $(CARGO) test --release --test engine -- --exact --nocapture \
 		failover::after_each_of_many_failovers_the_indexes_equal_the_store
+
+kills: tools ## Kill a server with a data directory KILLS times (1000) under load, and audit what it kept
+	KVSTORE_TEST_KILLS=$(KILLS) $(CARGO) test --release --test http -- --exact --nocapture \
+		durable::nothing_that_was_acknowledged_or_seen_is_gone_after_kills_under_load
 
 rollout-test: tools ## Replace three servers one by one, ROLLOUTS times (20), under load behind HAProxy
 	KVSTORE_TEST_ROLLOUTS=$(ROLLOUTS) $(CARGO) test --release --test rollout -- --nocapture

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Loads the names of all npm packages into a server and searches them by both ends.
+# Loads the names of all npm packages into a server, searches them by both ends, and restarts it.
 #
 #   BINARY      the server to run (the release build of scripts/target-dir.sh)
 #   DEMO_KEEP   if set, leave the server running until Enter is pressed
@@ -11,6 +11,7 @@ target=$(scripts/target-dir.sh)
 readonly FOLDER=$target/demo/$PACKAGE
 readonly BINARY=${BINARY:-$target/release/kvstore}
 readonly LOG=$target/demo/server.log
+readonly DATA=$target/demo/data
 readonly REQUESTS=21
 
 # A proxy is for getting the names; the server is on this machine.
@@ -53,10 +54,17 @@ if [ ! -f "$FOLDER/names.ndjson" ]; then
 fi
 
 mkdir -p "$target/demo"
-# The log names the port, so its level is not left to the environment.
-"$BINARY" --listen 127.0.0.1:0 --log info 2>"$LOG" &
-readonly SERVER=$!
-trap 'kill -INT $SERVER 2>/dev/null && wait $SERVER || true' EXIT
+rm -rf "$DATA"
+serve() {
+    # The log names the port, so its level is not left to the environment.
+    "$BINARY" --listen 127.0.0.1:0 --log info --data-dir "$DATA" 2>"$LOG" &
+    SERVER=$!
+}
+stop() {
+    kill -INT $SERVER 2>/dev/null && wait $SERVER || true
+}
+serve
+trap stop EXIT
 
 ready() {
     url=$(sed -n 's/.* listens on /http:\/\//p' "$LOG")
@@ -107,6 +115,23 @@ search() {
         'BEGIN {printf "%-30s %9d %9d %8.2f ms  %s\n", q, t, c, m * 1000, f}'
     [ "$total" = "$counted" ] || fail "the total of $query is $total, but grep counts $counted"
 }
+
+restarted() {
+    local begun
+    begun=$(date +%s%N)
+    serve
+    await ready
+    awk -v ns=$(($(date +%s%N) - begun)) -v how="$1" 'BEGIN {printf "Restarted in %.1f s after %s\n", ns / 1e9, how}'
+    local keys
+    keys=$(curl -sf "$url/metrics" | awk '$1 == "kvstore_keys" {print $2}')
+    [ "$keys" = "$names" ] || fail "$keys keys are there, not $names; see $LOG"
+}
+kill -KILL $SERVER
+wait $SERVER 2>/dev/null || true
+restarted "kill -9"
+stop
+restarted "a stop"
+awk -v b="$(du -sk "$DATA" | cut -f1)" -v n="$names" 'BEGIN {printf "%d MiB on disk, %.0f bytes a key\n\n", b / 1024, b * 1024 / n}'
 
 printf '%-30s %9s %9s %11s  %s\n' "search, limit=100" total "grep -c" median "first keys"
 search 'prefix=react-' '^react-' ''
