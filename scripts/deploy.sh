@@ -124,6 +124,29 @@ stringData:
 END
 }
 
+# Writes to file $1 what it applies: those of the manifests that selector $2 takes.
+apply() {
+    if ! kubectl apply -f "$manifests" -o name -l "$2" >"$1"; then
+        cat "$1"
+        echo "the cluster did not take all of it, as said above; what it took is there. Once that is mended, run this again" >&2
+        exit 1
+    fi
+    cat "$1"
+}
+
+# Waits for those of file $2 whose names match $1.
+wait_for() {
+    local workload
+    for workload in $(grep "$1" "$2" || true); do
+        if ! kube rollout status "$workload" --timeout=10m; then
+            echo "it does not serve yet: $workload is not ready. What there is:" >&2
+            kube get pods,events --sort-by=.metadata.creationTimestamp >&2 || true
+            echo "Look at: kubectl -n $namespace logs $workload --all-containers. Run this again once it is mended" >&2
+            exit 1
+        fi
+    done
+}
+
 look_at_cluster
 check_kinds
 there=$(kubectl get namespace "$namespace" --ignore-not-found -o name)
@@ -146,23 +169,16 @@ if [[ -z $secret ]] && grep -q 'secretName: kvstore-engine' "$manifests"; then
 fi
 # What is in a Job cannot be changed, and one that gave up does not begin again.
 kube delete jobs.batch -l "$OWN" --ignore-not-found
-if ! kubectl apply -f "$manifests" -o name >"$folder/applied"; then
-    cat "$folder/applied"
-    echo "the cluster did not take all of it, as said above; what it took is there. Once that is mended, run this again" >&2
-    exit 1
-fi
-cat "$folder/applied"
-
-# Engines before servers, which wait for them.
-workloads=$(grep ^statefulset "$folder/applied" || true)$'\n'$(grep ^deployment "$folder/applied" || true)
-for workload in $workloads; do
-    if ! kube rollout status "$workload" --timeout=10m; then
-        echo "it does not serve yet: $workload is not ready. What there is:" >&2
-        kube get pods,events --sort-by=.metadata.creationTimestamp >&2 || true
-        echo "Look at: kubectl -n $namespace logs $workload --all-containers. Run this again once it is mended" >&2
-        exit 1
-    fi
+# Of a Valkey Cluster one shard after the other: with the masters of two away at once, nobody could take their place.
+apply "$folder/others" '!kvstore/shard'
+shards=$(sed -n 's/^ *kvstore\/shard: "\(.*\)"$/\1/p' "$manifests" | sort -u)
+for shard in $shards; do
+    apply "$folder/shard" "kvstore/shard=$shard"
+    wait_for ^statefulset "$folder/shard"
 done
+# Engines before servers, which wait for them.
+wait_for ^statefulset "$folder/others"
+wait_for ^deployment "$folder/others"
 
 # What earlier settings made. Until here it may have been in use: pods that end have their old configuration.
 kube delete "$(known_kinds)" -l "$OWN,kvstore/revision!=$revision" --ignore-not-found

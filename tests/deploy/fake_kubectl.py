@@ -278,6 +278,10 @@ class Command:
             if each.get("status", {}).get("phase") != phase:
                 return False
         for term in filter(None, self.options.get("-l", "").split(",")):
+            if term.startswith("!"):
+                if term[1:] in labels:
+                    return False
+                continue
             key, operator, value = re.fullmatch(r"([^!=]+)(!?=)(.*)", term).groups()
             if (labels.get(key) == value) == (operator == "!="):
                 return False

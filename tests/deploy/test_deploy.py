@@ -3,6 +3,7 @@ anything, what they change, and what they leave alone."""
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,13 @@ def test_the_password_is_made_before_what_needs_it_and_nobody_can_read_it_on_the
     assert not any(secret["password"] in line for line in asked), "not among a process' arguments"
     deployed(cluster, "multi-node")
     assert cluster.objects("Secret")[0]["stringData"] == secret, "it stays for as long as the data"
+
+
+def test_shards_are_changed_one_after_the_other(cluster: Cluster) -> None:
+    deployed(cluster, "multi-node")
+    steps = [line for line in cluster.asked if "kvstore/shard=" in line or "rollout status statefulset" in line]
+    found = [re.search(r"(shard=|valkey-)(\d)", line)[2] for line in steps]
+    assert found == ["0", "0", "1", "1", "2", "2"], "each is ready before the next is applied"
 
 
 def test_a_namespace_of_its_own_is_held_to_the_strictest_rules(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from rendering import ROOT
 
 SOURCE = ROOT / "k8s" / "valkey" / "cluster"
@@ -133,6 +134,12 @@ class Hosts:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def is_ready(self, number: int) -> bool:
+        """By the probe of the StatefulSet, as it is but for where a container would have things."""
+        template = yaml.safe_load((SOURCE / "shard" / "statefulset.yaml").read_text())["spec"]["template"]
+        command = template["spec"]["containers"][0]["readinessProbe"]["exec"]["command"]
+        return self.on(number, *[part.replace("/etc/valkey-auth", str(self.folder / "auth")) for part in command]).returncode == 0
+
     def remove(self) -> None:
         for process in self.processes:
             os.killpg(process.pid, 9)
@@ -156,8 +163,16 @@ def made(tmp_path: Path) -> Iterator[Hosts]:
 
 def test_a_cluster_is_made_once_and_survives_that_all_its_pods_move(hosts: Hosts) -> None:
     hosts.start(10)
+    assert all(hosts.is_ready(number) for number in range(NODES)), "before there is a cluster, so that it can be made"
     hosts.bootstrap()
     until("the cluster is whole", hosts.is_whole)
+    until("all are ready", lambda: all(hosts.is_ready(number) for number in range(NODES)))
+    # A replica that does not follow its master is not.
+    hosts.cli(1, "config", "set", "masterauth", "wrong")
+    hosts.cli(1, "client", "kill", "type", "master")
+    until("the replica is not ready", lambda: not hosts.is_ready(1))
+    hosts.cli(1, "config", "set", "masterauth", "geheim")
+    until("the replica is ready", lambda: hosts.is_ready(1))
     # The nodes of a shard, which Kubernetes keeps on different hosts.
     assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
     for number in range(100):
