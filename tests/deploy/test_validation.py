@@ -27,6 +27,12 @@ def built_in_kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return files
 
 
+def test_kubernetes_takes_the_pod_for_restoring() -> None:
+    command = [tool("kubernetes-validate"), "--strict", "-k", f"1.{OLDEST}", ROOT / "k8s" / "valkey" / "restore.yaml"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 @pytest.mark.parametrize("minor", range(OLDEST, NEWEST + 1))
 def test_kubernetes_takes_every_manifest(minor: int, files: list[Path]) -> None:
     command = [tool("kubernetes-validate"), "--strict", "-k", f"1.{minor}", *files]
