@@ -147,6 +147,14 @@ wait_for() {
     done
 }
 
+# Whether what is rendered reads key $1 of the Secret.
+reads() {
+    case $1 in
+        exporter.json) grep -q "exporter.json" "$manifests" ;;
+        *) grep -q "mountPath: /etc/valkey-auth" "$manifests" ;;
+    esac
+}
+
 look_at_cluster
 check_kinds
 there=$(kubectl get namespace "$namespace" --ignore-not-found -o name)
@@ -160,6 +168,15 @@ if [[ $overlay == external && -z $secret ]]; then
         "kvstore.toml (engine = \"redis://HOST:6379\") and run: kubectl create namespace $namespace (where there is none)" \
         "and kubectl -n $namespace create secret generic kvstore-engine --from-file=kvstore.toml"
 fi
+
+# A Secret of the user's own, or of an earlier deployment, may lack what is read of it.
+for key in password auth.conf exporter.json; do
+    if [[ -n $secret && $overlay != external ]] && reads "$key"; then
+        found=$(kube get secret kvstore-engine -o "jsonpath={.data.${key//./\\.}}")
+        [[ -n $found ]] || refuse "the Secret kvstore-engine in the namespace $namespace has no key $key, without which" \
+            "Valkey would not start. Nothing was changed: add it (docs/valkey.md, Another password, says what it holds)"
+    fi
+done
 
 if [[ -z $there ]]; then
     make_namespace

@@ -45,11 +45,11 @@ if [[ ${PURGE:-} != yes ]]; then
     exit 0
 fi
 
-others=
-if [[ -n $made ]]; then
-    others=$(of_others)
+others='' unknown=''
+if [[ -n $made ]] && ! others=$(of_others); then
+    unknown=yes
 fi
-if [[ -n $made && -z $others ]]; then
+if [[ -n $made && -z $others$unknown ]]; then
     echo "Deleting for good, with all data: ${kept:+${kept//$'\n'/, }, }namespace/$namespace"
 elif [[ -n $kept ]]; then
     echo "Deleting for good, with all data: ${kept//$'\n'/, }"
@@ -57,6 +57,10 @@ fi
 kube delete persistentvolumeclaims,secrets -l "$OWN" --ignore-not-found
 if [[ -z $made ]]; then
     echo "The namespace $namespace stays, since deploy did not make it."
+elif [[ -n $unknown ]]; then
+    echo "The namespace $namespace stays, since kubectl's user may not see, as said above, whether anything of others is in" \
+        "it: have somebody who may run this again" >&2
+    exit 1
 elif [[ -n $others ]]; then
     echo "The namespace $namespace stays, since there is in it, not made by deploy: $others."
 else

@@ -14,6 +14,7 @@ import re
 import socketserver
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,6 +189,8 @@ def completed(each: dict) -> dict:
     """As the cluster keeps it."""
     if each["kind"] == "Namespace":
         each["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = each["metadata"]["name"]
+    if each["kind"] == "Secret" and "stringData" in each:
+        each["data"] = {name: b64encode(text.encode()).decode() for name, text in each["stringData"].items()}
     return each
 
 

@@ -172,8 +172,24 @@ def test_what_the_cluster_takes_in_part_is_said_and_mended_by_another_run(cluste
     deployed(cluster)
 
 
+def test_a_secret_that_lacks_what_is_read_is_refused(cluster: Cluster) -> None:
+    cluster.put({"kind": "Namespace", "metadata": {"name": "kv"}})
+    texts = {"password": "p", "auth.conf": "requirepass p\n"}
+    secret = {"kind": "Secret", "metadata": {"name": "kvstore-engine", "namespace": "kv"}, "stringData": texts}
+    cluster.put(secret)
+    refused(cluster, deploy(cluster, COMPONENTS="monitoring"), "has no key exporter.json")
+    deployed(cluster)
+    del texts["auth.conf"]
+    cluster.state = [each for each in cluster.state if each["kind"] != "Secret"]
+    cluster.put(secret)
+    cluster.asked.clear()
+    refused(cluster, deploy(cluster), "has no key auth.conf")
+
+
 def test_a_secret_of_the_users_own_is_used_and_outlives_a_purge(cluster: Cluster) -> None:
-    give_an_engine(cluster)
+    cluster.put({"kind": "Namespace", "metadata": {"name": "kv"}})
+    texts = {"password": "p", "auth.conf": "requirepass p\n"}
+    cluster.put({"kind": "Secret", "metadata": {"name": "kvstore-engine", "namespace": "kv"}, "stringData": texts})
     deployed(cluster)
     undeploy(cluster, PURGE="yes")
     assert "Secret kvstore-engine" in cluster.names("kv")
@@ -213,6 +229,16 @@ def test_one_thing_of_others_keeps_the_namespace(cluster: Cluster) -> None:
     cluster.put({"kind": "Secret", "metadata": {"name": "theirs", "namespace": "kv"}})
     undeploy(cluster, PURGE="yes")
     assert cluster.names("kv") == {"Secret theirs"}
+
+
+def test_a_namespace_that_cannot_be_looked_through_stays(cluster: Cluster) -> None:
+    deployed(cluster)
+    cluster.play({"match": r"ownerReferences", "code": 1, "stderr": "roles is forbidden\n"})
+    ended = run(cluster, "undeploy.sh", NAMESPACE="kv", PURGE="yes")
+    assert ended.returncode == 1
+    assert "may not see" in ended.stderr
+    assert "Namespace kv" in cluster.names()
+    assert not cluster.names("kv"), "what deploy made is gone all the same"
 
 
 def test_a_purge_says_what_goes_before_it_goes_and_leaves_nothing(cluster: Cluster) -> None:
