@@ -26,8 +26,10 @@ def start(cluster: Cluster, **settings: str) -> subprocess.Popen:
     variables = environment(**(SETTINGS | settings))
     variables["PATH"] = f"{cluster.folder}:{variables['PATH']}"
     return subprocess.Popen(
-        [ROOT / "scripts" / "e2e.sh"], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [ROOT / "scripts" / "e2e.sh"], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # Tests that run in the background of a shell have it ignored, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
 
 
 def e2e(cluster: Cluster, **settings: str) -> subprocess.CompletedProcess:
