@@ -110,9 +110,11 @@ undeploy: ## Remove what deploy made in NAMESPACE; PURGE=yes its data too
 e2e: ## Try IMAGE on the cluster of KUBECONFIG: deploy, restart and scale under load, print a table, remove it
 	@scripts/e2e.sh
 
-fuzz: ## Fuzz the key map for FUZZ_SECONDS (60); needs clang's or gcc's C++
+fuzz: ## Fuzz the key map and data directories for FUZZ_SECONDS (60) each; needs clang's or gcc's C++
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz
-	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run keymap --sanitizer none -- -max_total_time=$(FUZZ_SECONDS)
+	for target in keymap directory; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target --sanitizer none -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 demo: ## Load 4.5 million npm package names and search them
 	$(CARGO) build --release

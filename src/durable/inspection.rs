@@ -2,8 +2,8 @@
 //! be saved where not all is as it was written.
 
 use super::checkpoint::{self, Survey};
-use super::recovery::{self, LogInspection, RecoveryError};
-use super::{Directory, Position, Records};
+use super::recovery::{self, LogInspection};
+use super::{Directory, Position, Records, RecoveryError};
 use crate::keymap::KeyMap;
 use crate::model::{ContentTypes, Filter, Key, Value};
 use std::ops::Range;

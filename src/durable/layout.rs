@@ -65,9 +65,9 @@ pub enum DirectoryError {
     /// The layout is another version's.
     #[error("{0} was written by a newer version of kvstore; use that one")]
     Newer(PathBuf),
-    /// There are files of a store, but no layout.
+    /// There are other files of a store, but no layout.
     #[error(
-        "{0} is missing, though there is a log; nothing was changed, restore a backup of the directory"
+        "{0} is missing, though other files of a store are there; nothing was changed, restore a backup of the directory"
     )]
     Missing(PathBuf),
     /// There is no store in it.

@@ -5,8 +5,8 @@
 //! Records are the whole state of a key, so that applying one again changes nothing.
 
 use super::checkpoint::{self, Previous, ShardFiles};
-use super::recovery::{self, Recovered, RecoveryError};
-use super::{Directory, Position, Records, State};
+use super::recovery::{self, Recovered};
+use super::{Directory, Position, Records, RecoveryError, State};
 use crate::keymap::KeyMap;
 use crate::model::ContentTypes;
 use std::io;
@@ -18,9 +18,8 @@ use std::thread;
 /// Frames that wait for a shard's thread.
 const FRAMES_WAITING: usize = 64;
 
-/// Revisions that are left out after a start: those of changes whose records were lost are among them, so
-/// that none is given twice.
-const REVISIONS_SKIPPED: u64 = 1 << 32;
+/// Fewer revisions than these are given between two starts.
+const REVISIONS_A_START: u64 = 1 << 32;
 
 /// How far a store is loaded.
 #[derive(Debug, Default)]
@@ -128,6 +127,16 @@ impl Directory {
         let shards = self.load_checkpoints(content_types, progress)?;
         let (recovered, shards) = self.replay(shards, content_types, progress);
         let recovered = recovered?;
+        // Changes of any start since the last that is known of may be lost, and somebody may have seen their
+        // revisions, if answers do not wait for the disk. What is known is of the first start that wrote what
+        // is needed of the log, or a later one; a checkpoint may be of the start before that.
+        let starts = recovered.start.saturating_sub(recovered.first_start) + 1;
+        let skipped = REVISIONS_A_START.wrapping_mul(starts);
+        let mut shards = shards;
+        for shard in shards.iter_mut().flatten() {
+            let last = shard.last_revision;
+            shard.last_revision = last.map(|last| last.wrapping_add(skipped));
+        }
         let shards = shards.map_err(|position| LoadError::Records {
             directory: log.clone(),
             position,
@@ -269,7 +278,7 @@ fn apply(
         shard.map.settle();
     }
     shard.map.settle();
-    shard.last_revision = highest.map(|highest| highest.wrapping_add(REVISIONS_SKIPPED));
+    shard.last_revision = highest;
     Ok(shard)
 }
 

@@ -4,6 +4,7 @@
 //!
 //! # Layout
 //! - `files`: the few operations on files that everything goes through
+//! - `error`: why what is there is not taken
 //! - `record`: the state of a key after a change; `frame`: the records of a turn, with a checksum
 //! - `segment`: the files of the log: how one begins, and what is in it
 //! - `layout`: what belongs to a directory; `loading`: how a store is found in it
@@ -17,6 +18,7 @@
 //! nothing is repaired by dropping them.
 
 mod checkpoint;
+mod error;
 mod files;
 mod frame;
 mod inspection;
@@ -35,13 +37,14 @@ pub use checkpoint::{
     CheckpointWriter, Committed, Moment, Prepared, Previous, ShardFiles, Survey, SurveyedFile,
     salvage, survey,
 };
+pub use error::RecoveryError;
 pub use files::{Files, Lock, LockError, SystemFiles, Written};
 pub use inspection::Inspection;
 pub use layout::{Directory, DirectoryError, Layout, Purpose};
 pub use loading::{LoadError, Loaded, LoadedShard, Progress};
 pub use log::{Append, Listener, Log, LogCounts, LogError, LogOptions, LogRoom, Sync};
 pub use record::{NoRecord, Record, Records, State, write_removed, write_set};
-pub use recovery::{Found, Recovered, RecoveryError, recover, trim};
+pub use recovery::{Found, Recovered, recover, trim};
 
 /// A place in the log: how many records are before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,7 @@
 //! after it.
 
 use super::segment::{self, Frames, SegmentHead};
-use super::{Files, Position};
+use super::{Files, Position, RecoveryError};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -35,50 +35,14 @@ pub struct Recovered {
     pub end: Position,
     /// Which start of a process the next is.
     pub start: u64,
+    /// Which start wrote the first of what is needed.
+    pub first_start: u64,
     /// Where the end is: in which file, at which byte.
     last: Option<(PathBuf, u64)>,
     /// Bytes behind it that are to be cut, which were never acknowledged; 0 where they are zeros.
     pub torn_bytes: u64,
     /// How long all frames are that were needed, in bytes.
     pub bytes: u64,
-}
-
-/// Why a log is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoveryError {
-    /// A file cannot be read.
-    #[error("{0} cannot be read: {1}")]
-    Read(PathBuf, io::Error),
-    /// What was synced is not what is there.
-    #[error(
-        "{file} is damaged at byte {offset}: {what}; nothing was changed, restore a backup or see what \
-         can be saved"
-    )]
-    Damaged {
-        /// Which file.
-        file: PathBuf,
-        /// Where in it.
-        offset: u64,
-        /// What is wrong there.
-        what: &'static str,
-    },
-    /// A file is not there that another names.
-    #[error(
-        "{0} is missing, which the checkpoint beside it names; nothing was changed, restore a backup or \
-         see what can be saved"
-    )]
-    MissingFile(PathBuf),
-    /// A file is not there.
-    #[error(
-        "the log's file with the record at position {} is missing in {directory}; nothing was changed, \
-         restore a backup or see what can be saved", position.0
-    )]
-    Missing {
-        /// Where it should be.
-        directory: PathBuf,
-        /// What it should hold.
-        position: Position,
-    },
 }
 
 /// Reads the log from a position on, which is the first that is needed. Up to `synced` the log is known
@@ -101,6 +65,15 @@ pub fn recover(
         .filter_map(|name| segment::position(name))
         .collect();
     firsts.sort_unstable();
+    let newest = segment::newest(files, directory, &store)?;
+    if let Some(newest) = newest
+        && !firsts.contains(&newest.first)
+    {
+        return Err(RecoveryError::Missing {
+            directory: directory.to_owned(),
+            position: newest.first,
+        });
+    }
     // Those before hold nothing that is needed.
     let needed = firsts
         .partition_point(|first| *first <= from)
@@ -112,7 +85,8 @@ pub fn recover(
     };
     let mut recovered = Recovered {
         end: from,
-        start: 1,
+        start: newest.map_or(1, |newest| newest.start + 1),
+        first_start: u64::MAX,
         last: None,
         torn_bytes: 0,
         bytes: 0,
@@ -134,6 +108,7 @@ pub fn recover(
         let head = SegmentHead::read(&file, &store).filter(|head| head.first == *first);
         let head = head.ok_or_else(|| damaged(0, "it does not begin as a file of this log"))?;
         recovered.start = recovered.start.max(head.start + 1);
+        recovered.first_start = recovered.first_start.min(head.start);
         let mut frames = Frames::new(&file, &head, store);
         loop {
             let offset = frames.at();
@@ -244,6 +219,16 @@ pub fn inspect(
         }
     }
     inspection.skip_to(known.end, &mut next, directory);
+    match segment::newest(files, directory, &store) {
+        Err(error) => inspection.damage.push(error),
+        Ok(Some(newest)) if firsts.last().is_none_or(|last| *last < newest.first) => {
+            inspection.damage.push(RecoveryError::Missing {
+                directory: directory.to_owned(),
+                position: newest.first,
+            });
+        }
+        Ok(_) => {}
+    }
     inspection
 }
 

@@ -10,10 +10,12 @@
 //!     32      n  frames, one after the other, then zeros
 //! ```
 //!
-//! A process never writes to a file that it found.
+//! A process never writes to a file that it found. The head of the newest is also in `log.newest`, beside the
+//! directory: else nothing would tell that the last file is missing.
 
-use super::Position;
 use super::frame::{self, Frame, Seal};
+use super::{Files, Position, RecoveryError};
+use std::io;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -68,6 +70,62 @@ pub fn position(name: &str) -> Option<Position> {
     let digits = name.strip_suffix(".log")?;
     let is_one = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_one.then(|| digits.parse().ok().map(Position)).flatten()
+}
+
+/// Notes which file is the newest, once it has its name.
+///
+/// # Errors
+/// As the system has them.
+pub fn note_newest(
+    files: &dyn Files,
+    directory: &Path,
+    head: &SegmentHead,
+    store: &[u8; 16],
+) -> io::Result<()> {
+    let (path, beside) = (
+        newest_path(directory),
+        directory.with_extension("newest.new"),
+    );
+    match files.remove(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = files.create(&beside, 0)?;
+    file.write_at(&head.write(store), 0)?;
+    file.sync()?;
+    files.rename(&beside, &path)?;
+    match directory.parent() {
+        Some(above) => files.sync_directory(above),
+        None => Ok(()),
+    }
+}
+
+/// The head of the newest file, where there ever was one.
+///
+/// # Errors
+/// Where what says so cannot be read, or is damaged.
+pub fn newest(
+    files: &dyn Files,
+    directory: &Path,
+    store: &[u8; 16],
+) -> Result<Option<SegmentHead>, RecoveryError> {
+    let path = newest_path(directory);
+    match files.read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(RecoveryError::Read(path, error)),
+        Ok(bytes) => match SegmentHead::read(&bytes, store) {
+            Some(head) if bytes.len() == HEAD_BYTES => Ok(Some(head)),
+            Some(_) | None => Err(RecoveryError::Damaged {
+                file: path,
+                offset: 0,
+                what: "it does not say which file of this log is the newest",
+            }),
+        },
+    }
+}
+
+fn newest_path(directory: &Path) -> PathBuf {
+    directory.with_extension("newest")
 }
 
 /// The frames of a file, from the first on.

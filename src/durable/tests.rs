@@ -22,6 +22,8 @@ impl Listener for Told {
         let _ = self.0.send(Ok(position));
     }
 
+    fn passed(&mut self, _: Position, _: Vec<Append>) {}
+
     fn synced(&mut self, _: Duration) {}
 
     fn room(&mut self, _: LogRoom) {}
@@ -227,12 +229,23 @@ fn a_file_that_is_missing_is_said() {
             ..
         })
     ));
+    // The last, which no later one tells of.
+    let files = SimulatedFiles::default();
+    write(&files, 1, Position(0), &frames);
+    files
+        .remove(&directory().join(&names[names.len() - 1]))
+        .unwrap();
+    let missing = recovered(&files, Position(0));
+    assert!(
+        matches!(missing, Err(RecoveryError::Missing { .. })),
+        "{missing:?}"
+    );
 }
 
 #[test]
 fn a_full_disk_shows_while_there_is_room_for_what_waits_and_the_rest_waits_for_room() {
     let files = SimulatedFiles::default();
-    files.bytes_max(Some(4 * FILE_BYTES));
+    files.bytes_max(Some(4 * FILE_BYTES + 100));
     let (log, told) = begin(&files, 1, Position(0)).unwrap();
     let told = || told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
     let mut all = Frames::new();
@@ -266,7 +279,7 @@ fn a_full_disk_shows_while_there_is_room_for_what_waits_and_the_rest_waits_for_r
 #[test]
 fn a_log_says_that_it_is_busy_once_much_waits() {
     let files = SimulatedFiles::default();
-    files.bytes_max(Some(2 * FILE_BYTES));
+    files.bytes_max(Some(2 * FILE_BYTES + 100));
     let (log, told) = begin(&files, 1, Position(0)).unwrap();
     let told = || told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
     // Nothing is written while there is no room for a third file.

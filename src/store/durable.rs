@@ -141,7 +141,13 @@ impl Durable {
         }
         let (directory, sync) = (&self.options.directory, self.options.sync);
         let observer = self.options.observer.clone();
-        let journal = Journal::begin(directory, &loaded, sync, observer);
+        let journal = Journal::begin(
+            directory,
+            &loaded,
+            sync,
+            observer,
+            self.shared.stream.clone(),
+        );
         let unbegun = |error| OpenError::Log(Arc::new(error));
         let journal = Arc::new(journal.map_err(unbegun)?);
         let checkpoints = shards.iter_mut();

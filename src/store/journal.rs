@@ -8,6 +8,7 @@
 use super::StoreError;
 use super::abort::abort;
 use super::message::{Reached, Snap};
+use super::stream::Stream;
 use crate::durable::{
     Append, Directory, Listener, Loaded, Log, LogCounts, LogError, LogOptions, LogRoom, Position,
     Sync,
@@ -48,6 +49,7 @@ struct Told {
     shards: Vec<OnceLock<(Recipient<Reached>, Recipient<Snap>)>>,
     reached: watch::Sender<Position>,
     observer: Arc<dyn SyncObserver>,
+    stream: Arc<Stream>,
 }
 
 /// The log's thread's own handle.
@@ -72,12 +74,14 @@ impl Journal {
         loaded: &Loaded,
         sync: Sync,
         observer: Arc<dyn SyncObserver>,
+        stream: Arc<Stream>,
     ) -> Result<Self, LogError> {
         let layout = directory.layout();
         let told = Arc::new(Told {
             shards: (0..layout.shards).map(|_| OnceLock::new()).collect(),
             reached: watch::Sender::new(loaded.end),
             observer,
+            stream,
         });
         let options = LogOptions {
             directory: directory.log_path(),
@@ -184,6 +188,10 @@ impl Listener for Teller {
             self.0.send(*shard, Reached::Position(position));
         }
         self.0.reached.send_replace(position);
+    }
+
+    fn passed(&mut self, end: Position, appended: Vec<Append>) {
+        self.0.stream.pass(end, appended);
     }
 
     fn synced(&mut self, took: Duration) {

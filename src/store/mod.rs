@@ -11,7 +11,7 @@
 //!       `checkpointer`: who takes checkpoints of them
 //!   - `remote`: a server elsewhere; `replica`: the index of its keys
 //! - `admission`: who is let in; `actors`: where the actors are; `message`: what they are asked
-//! - `shared`: what shards hold together; `merger`: the threads that do their maps' jobs
+//! - `shared`: what shards hold together; `stream`: what they change, in one order; `merger`: the threads that do their maps' jobs
 
 mod abort;
 mod actors;
@@ -31,6 +31,7 @@ mod replica;
 mod search;
 mod shard;
 mod shared;
+mod stream;
 mod turn;
 
 pub use batch::{Batch, BatchChanged};
@@ -43,6 +44,7 @@ pub use readiness::{OpenError, Readiness};
 pub use remote::RemoteOptions;
 pub use replica::ReplicaStats;
 pub use search::{Pages, Searched};
+pub use stream::{Following, Gone};
 
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Changed, Key, Mutation, Value};
@@ -255,6 +257,15 @@ impl Store {
             replica: self.0.engine.replica_stats(),
             data: self.0.engine.data_stats(),
         })
+    }
+
+    /// Follows the changes that are made from now on, in one order. With a data directory they come once
+    /// they are as safe as answers need. `None` where the data is not in this process.
+    pub fn follow(&self) -> Option<Following> {
+        match &self.0.engine {
+            Engine::Memory(_) => Some(self.0.shared.stream.follow()),
+            Engine::Remote(_) => None,
+        }
     }
 
     /// Whether all actors have shown within the last seconds that they are alive. Asks nobody, so

@@ -79,9 +79,7 @@ impl ShardActor {
     /// Works off what was asked, in order, and hands the records of what was changed over.
     fn work_off(&mut self, context: &mut Context<Self>) {
         self.work_off_turn(context);
-        if let Some(unsynced) = &mut self.share.unsynced {
-            unsynced.hand_over();
-        }
+        self.share.hand_over(self.shard);
     }
 
     /// Works off what was asked, in order. Where searches and bulk changes have taken long, others have

@@ -3,6 +3,7 @@
 use super::StoreError;
 use super::abort::abort;
 use super::merger::Merger;
+use super::stream::Stream;
 use crate::lifecycle::{Lifecycle, Stage};
 use std::io;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Shared {
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) merger: Merger,
+    /// What all shards change, in one order.
+    pub(super) stream: Arc<Stream>,
     /// The bound on what all shards hold, in bytes.
     pub(super) bytes_max: usize,
     /// Bytes that all shards hold together.
@@ -70,6 +73,7 @@ impl Shared {
         Ok(Self {
             lifecycle,
             merger: Merger::start()?,
+            stream: Arc::new(Stream::new()),
             bytes_max,
             bytes: AtomicUsize::new(0),
             merging_bytes: AtomicUsize::new(0),

@@ -129,6 +129,8 @@ impl Store {
         );
         assert!(end <= history.changes.len(), "{what}: {end} are too many");
         history.changes.truncate(end);
+        // What was found is on disk now, acknowledged or not.
+        history.safe = end as u64;
         history.check(&loaded, what);
         let (sender, told) = channel();
         let options = LogOptions {
@@ -143,7 +145,7 @@ impl Store {
         let log = Log::begin(directory.files(), options, Told(sender)).map_err(|_| Ended)?;
         let shards = loaded.shards.into_iter().map(|shard| Shard {
             map: shard.map,
-            revision: shard.last_revision.unwrap_or(7),
+            revision: shard.last_revision.unwrap_or(loaded.start << 40),
             previous: shard.checkpoint.0,
             position: shard.checkpoint.1,
             content: Vec::new(),

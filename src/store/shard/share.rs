@@ -4,7 +4,7 @@
 //! so that no key is lost. Where there is a log, each change writes its record, which is handed over at
 //! the end of the turn.
 
-use super::unsynced::{Unsynced, Wait};
+use super::unsynced::{TurnRecords, Unsynced, Wait};
 use crate::durable::{LoadedShard, Moment};
 use crate::keymap::{Decision, Image, KeyMap, Room, SlotValues};
 use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
@@ -44,6 +44,8 @@ pub(super) struct Share {
     pub(super) map: KeyMap,
     /// What is not on disk yet, where there is a log.
     pub(super) unsynced: Option<Unsynced>,
+    /// What was changed in this turn, where there is none but somebody follows the changes.
+    followed: TurnRecords,
     last_revision: u64,
     held: Footprint,
     shared: Arc<Shared>,
@@ -72,6 +74,7 @@ impl Share {
         let mut share = Self {
             map,
             unsynced,
+            followed: TurnRecords::default(),
             last_revision,
             held: Footprint::default(),
             shared,
@@ -82,12 +85,36 @@ impl Share {
 
     /// Makes a change, where the store has room for it.
     pub(super) fn change(&mut self, mutation: Mutation) -> Result<Changed, StoreError> {
-        let mark = self.unsynced.as_ref().map(Unsynced::mark);
+        let mark = self.records().map(|records| records.mark());
         let changed = caught(|| self.make(mutation));
-        if let (Err(_), Some(unsynced), Some(mark)) = (&changed, &mut self.unsynced, mark) {
-            unsynced.undo(mark);
+        if let (Err(_), Some(mark)) = (&changed, mark)
+            && let Some(records) = self.records()
+        {
+            records.undo(mark);
         }
         changed
+    }
+
+    /// Where changes are recorded, if they are.
+    fn records(&mut self) -> Option<&mut TurnRecords> {
+        match &mut self.unsynced {
+            Some(unsynced) => Some(unsynced.records()),
+            None if self.shared.stream.is_followed() => Some(&mut self.followed),
+            None => None,
+        }
+    }
+
+    /// Hands the records of what was changed over.
+    pub(super) fn hand_over(&mut self, shard: usize) {
+        match &mut self.unsynced {
+            Some(unsynced) => unsynced.hand_over(),
+            None => {
+                let shard = u32::try_from(shard).expect("there are 1024 shards at the most");
+                if let Some(append) = self.followed.take(shard) {
+                    self.shared.stream.append(append);
+                }
+            }
+        }
     }
 
     /// All keys of this moment, where no job is to be waited for.
@@ -217,14 +244,19 @@ impl Share {
         } = mutation;
         let revision = Revision(self.last_revision.wrapping_add(1));
         let is_removal = matches!(change, Change::Delete);
-        let (shared, unsynced) = (&self.shared, &mut self.unsynced);
-        if let Some(unsynced) = unsynced {
-            unsynced.journal().check_room(is_removal)?;
-        }
+        let shared = &self.shared;
+        let records = match &mut self.unsynced {
+            Some(unsynced) => {
+                unsynced.journal().check_room(is_removal)?;
+                Some(unsynced.records())
+            }
+            None if shared.stream.is_followed() => Some(&mut self.followed),
+            None => None,
+        };
         let was_there = self.map.change(&key, |present| {
             let Change::Set { content_type, body } = change else {
-                if let (Some(unsynced), Some(_)) = (unsynced, present) {
-                    unsynced.write_removed(&key, revision);
+                if let (Some(records), Some(_)) = (records, present) {
+                    records.write_removed(&key, revision);
                 }
                 return Ok::<_, StoreError>(Decision::Remove);
             };
@@ -236,8 +268,8 @@ impl Share {
                 body,
                 revision,
             };
-            if let Some(unsynced) = unsynced {
-                unsynced.write_set(&key, &value);
+            if let Some(records) = records {
+                records.write_set(&key, &value);
             }
             Ok(Decision::Set(value))
         })?;

@@ -28,6 +28,13 @@ const LOOKS_MAX: usize = 1024;
 /// So many changes are let go in a step, which takes some 50 µs.
 const STEP: usize = 1024;
 
+/// Records of changes that were made and not handed over.
+#[derive(Debug, Default)]
+pub(super) struct TurnRecords {
+    count: u32,
+    content: Vec<u8>,
+}
+
 /// What is not on disk yet.
 #[derive(Debug)]
 pub(super) struct Unsynced {
@@ -49,8 +56,7 @@ pub(super) struct Unsynced {
 struct Batch {
     /// The position after them, once they were handed over.
     end: Position,
-    records: u32,
-    content: Vec<u8>,
+    records: TurnRecords,
     /// The hashes of their keys.
     hashes: Vec<u64>,
     /// The keys that came or went with them.
@@ -75,11 +81,49 @@ pub(super) enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Wait(u64);
 
-/// A place in the open batch, to go back to.
+/// A place among records, to go back to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
-    records: u32,
+    count: u32,
     bytes: usize,
+}
+
+impl TurnRecords {
+    /// Where they end.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            count: self.count,
+            bytes: self.content.len(),
+        }
+    }
+
+    /// Takes back what was written since: the change was not made.
+    pub(super) fn undo(&mut self, mark: Mark) {
+        self.count = mark.count;
+        self.content.truncate(mark.bytes);
+    }
+
+    /// Writes the record of a change that is about to be made.
+    pub(super) fn write_set(&mut self, key: &Key, value: &Value) {
+        write_set(key, value, &mut self.content);
+        self.count += 1;
+    }
+
+    /// As [`write_set`](Self::write_set), of a removal.
+    pub(super) fn write_removed(&mut self, key: &Key, revision: Revision) {
+        write_removed(key, revision, &mut self.content);
+        self.count += 1;
+    }
+
+    /// What there is, to be handed over; nothing where there is none.
+    pub(super) fn take(&mut self, shard: u32) -> Option<Append> {
+        let Self { count, content } = std::mem::take(self);
+        (count > 0).then_some(Append {
+            shard,
+            records: count,
+            content,
+        })
+    }
 }
 
 impl Unsynced {
@@ -98,30 +142,9 @@ impl Unsynced {
         &self.journal
     }
 
-    /// Where the open batch is.
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
-            records: self.open.records,
-            bytes: self.open.content.len(),
-        }
-    }
-
-    /// Takes back what was written since: the change was not made.
-    pub(super) fn undo(&mut self, mark: Mark) {
-        self.open.records = mark.records;
-        self.open.content.truncate(mark.bytes);
-    }
-
-    /// Writes the record of a change that is about to be made.
-    pub(super) fn write_set(&mut self, key: &Key, value: &Value) {
-        write_set(key, value, &mut self.open.content);
-        self.open.records += 1;
-    }
-
-    /// As [`write_set`](Self::write_set), of a removal.
-    pub(super) fn write_removed(&mut self, key: &Key, revision: Revision) {
-        write_removed(key, revision, &mut self.open.content);
-        self.open.records += 1;
+    /// Where changes are recorded.
+    pub(super) fn records(&mut self) -> &mut TurnRecords {
+        &mut self.open.records
     }
 
     /// Notes a change that was made.
@@ -179,21 +202,17 @@ impl Unsynced {
 
     /// Whether the open batch is to be handed over though its turn goes on.
     pub(super) fn is_large(&self) -> bool {
-        self.open.content.len() >= BATCH_BYTES
+        self.open.records.content.len() >= BATCH_BYTES
     }
 
     /// Hands the open batch over.
     pub(super) fn hand_over(&mut self) {
-        if self.open.records == 0 {
+        let Some(append) = self.open.records.take(self.shard) else {
             debug_assert!(self.open.answers.is_empty(), "answers wait for records");
             return;
-        }
+        };
         let mut batch = std::mem::take(&mut self.open);
-        batch.end = self.journal.append(Append {
-            shard: self.shard,
-            records: batch.records,
-            content: std::mem::take(&mut batch.content),
-        });
+        batch.end = self.journal.append(append);
         self.sent.push_back(batch);
         self.number += 1;
     }

@@ -1,6 +1,8 @@
 //! The order in which an actor answers, and that it lets others have their turns.
 
 use super::*;
+use crate::durable::{Record, Records, State};
+use crate::model::ContentTypes;
 
 #[test]
 fn reads_that_are_answered_together_see_what_was_asked_for_before_them_and_no_more() {
@@ -145,5 +147,60 @@ fn an_actor_whose_mailbox_is_never_empty_shows_that_it_is_alive() {
             is_alive: sender,
         });
         assert_eq!(receiver.recv(), Ok(true));
+    });
+}
+
+#[test]
+fn who_follows_a_store_gets_the_changes_of_all_shards_and_of_each_key_in_order() {
+    let options = StoreOptions {
+        shards: 3,
+        ..options()
+    };
+    with_store_of(2, options, async |store: Store| {
+        store.change(set("before")).await.unwrap();
+        let mut following = store.follow().unwrap();
+        let mut expected: Vec<(String, Option<Revision>)> = Vec::new();
+        for round in 0..4 {
+            for number in 0..20 {
+                let text = format!("k{number}");
+                if (round + number) % 3 == 0 {
+                    let gone = store.change(Mutation::delete(key(&text))).await.unwrap();
+                    if gone.revision().is_some() {
+                        expected.push((text, None));
+                    }
+                } else {
+                    let changed = store.change(set(&text)).await.unwrap();
+                    expected.push((text, changed.revision()));
+                }
+            }
+        }
+        let mut batch = store.batch();
+        (0..9).for_each(|number| batch.push(number, set(&format!("b{number}"))));
+        assert_eq!(batch.make().await.failure, None);
+        let types = ContentTypes::default();
+        let mut found: Vec<(String, Option<Revision>)> = Vec::new();
+        let mut last = 0;
+        while found.len() < expected.len() + 9 {
+            let (end, turn) = following.next().await.unwrap();
+            assert_eq!(end.0, last + u64::from(turn.records));
+            last = end.0;
+            for record in Records::new(&turn.content, &types) {
+                let Record { key, state } = record.unwrap();
+                let revision = match state {
+                    State::Set(value) => Some(value.revision),
+                    State::Removed(_) => None,
+                };
+                found.push((key.as_str().to_owned(), revision));
+            }
+        }
+        let of = |list: &[(String, Option<Revision>)], text: &str| -> Vec<Option<Revision>> {
+            let own = list.iter().filter(|(key, _)| key == text);
+            own.map(|(_, revision)| *revision).collect()
+        };
+        for number in 0..20 {
+            let text = format!("k{number}");
+            assert_eq!(of(&found, &text), of(&expected, &text), "{text}");
+        }
+        assert!((0..9).all(|number| of(&found, &format!("b{number}")).len() == 1));
     });
 }
