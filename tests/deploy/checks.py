@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
+from pathlib import PurePosixPath
 
 from rendering import Facts
 
@@ -14,6 +15,9 @@ MIB = 1 << 20
 
 KEPT_BYTES = 60 * MIB
 """What the allocator keeps after a load, as documented."""
+
+STORE_SHARE = 0.6
+"""What of the memory limit keys and values may take, as documented."""
 
 QUANTITIES = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
@@ -120,24 +124,32 @@ def lets_out(rule: dict, namespace: dict | None, address: str | None, port: int,
 def stopping(manifests: Manifests, facts: Facts) -> Iterator[str]:
     container = kvstore(manifests)
     pre_stop_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    if not pre_stop_s:
-        yield "there is no preStop sleep: load balancers go on sending while a server stops"
 
     def setting_s(name: str) -> float:
         return int(variable(container, name) or facts.settings[name]) / 1000
 
-    needed_s = pre_stop_s + setting_s("KVSTORE_DRAIN_MS") + setting_s("KVSTORE_SHUTDOWN_TIMEOUT_MS")
+    drain_s, timeout_s = setting_s("KVSTORE_DRAIN_MS"), setting_s("KVSTORE_SHUTDOWN_TIMEOUT_MS")
+    needed_s = pre_stop_s + drain_s + timeout_s
     grace_s = pod(manifests).get("terminationGracePeriodSeconds", 30)
     if grace_s <= needed_s:
         yield f"the grace period of {grace_s} s is not above the {needed_s} s that stopping may take"
-    spec = deployment(manifests)["spec"]
+    if not shares_engine(manifests):
+        if pre_stop_s + drain_s:
+            yield f"nobody stands in for a server that drains: it is back {pre_stop_s + drain_s:.0f} s later"
+        # The server takes a last checkpoint where twice that is left.
+        checkpoint_s = STORE_SHARE * memory_limit(container) / facts.checkpoint_bytes_per_second
+        if timeout_s < 2 * checkpoint_s:
+            yield f"the shutdown timeout of {timeout_s:.0f} s leaves no time for a last checkpoint of {checkpoint_s:.0f} s"
+        return
+    if not pre_stop_s:
+        yield "there is no preStop sleep: load balancers go on sending while a server stops"
+    spec = servers(manifests)["spec"]
     strategy = spec.get("strategy", {})
-    if shares_engine(manifests):
-        rolling = strategy.get("rollingUpdate", {})
-        if rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):
-            yield f"a rollout takes servers away before it adds others: {strategy}"
-        if not spec.get("minReadySeconds"):
-            yield "there is no minReadySeconds"
+    rolling = strategy.get("rollingUpdate", {})
+    if rolling.get("maxUnavailable") != 0 or not rolling.get("maxSurge"):
+        yield f"a rollout takes servers away before it adds others: {strategy}"
+    if not spec.get("minReadySeconds"):
+        yield "there is no minReadySeconds"
 
 
 def resources(manifests: Manifests, facts: Facts) -> Iterator[str]:
@@ -156,7 +168,7 @@ def resources(manifests: Manifests, facts: Facts) -> Iterator[str]:
     needed = 2 * keys_bytes + facts.idle_bytes + KEPT_BYTES + buffers_bytes
     if limit < needed:
         yield f"the memory limit of {limit / MIB:.0f} MiB is below the {needed / MIB:.0f} that its keys and what is in flight need"
-    if where == "memory" and limit * 0.6 < keys_bytes:
+    if where == "memory" and limit * STORE_SHARE < keys_bytes:
         yield "store_bytes_max, 60 % of the limit, is below what the keys take"
     if quantity(given["requests"].get("cpu", 0)) < 0.1:
         yield "less than 100m of a processor are requested"
@@ -169,15 +181,15 @@ def resources(manifests: Manifests, facts: Facts) -> Iterator[str]:
 
 def scaling(manifests: Manifests, _: Facts) -> Iterator[str]:
     scalers = list(of_kind(manifests, "HorizontalPodAutoscaler"))
-    spec = deployment(manifests)["spec"]
+    spec = servers(manifests)["spec"]
     if not scalers and "replicas" not in spec:
         yield "nobody says how many servers there are"
     for scaler in scalers:
         target = scaler["spec"]["scaleTargetRef"]
-        if (target["kind"], target["name"]) != ("Deployment", deployment(manifests)["metadata"]["name"]):
+        if (target["kind"], target["name"]) != (servers(manifests)["kind"], "kvstore"):
             yield f"the HPA scales {target}"
         if "replicas" in spec:
-            yield "the HPA and the Deployment's replicas are at odds"
+            yield "the HPA and the servers' replicas are at odds"
         if not shares_engine(manifests):
             yield "an HPA multiplies stores that do not share their data"
         if scaler["spec"]["minReplicas"] < 2 or scaler["spec"]["maxReplicas"] <= scaler["spec"]["minReplicas"]:
@@ -202,7 +214,7 @@ def disruption(manifests: Manifests, _: Facts) -> Iterator[str]:
     if not shares_engine(manifests) and budgets:
         yield "a PodDisruptionBudget of one server blocks the drain of its node"
     least = [scaler["spec"]["minReplicas"] for scaler in of_kind(manifests, "HorizontalPodAutoscaler")]
-    replicas = min([*least, deployment(manifests)["spec"].get("replicas", 99)])
+    replicas = min([*least, servers(manifests)["spec"].get("replicas", 99)])
     for name, spec in budgets.items():
         if spec.get("maxUnavailable", 1) == 0 or int(spec.get("minAvailable", 0)) >= replicas:
             yield f"the PodDisruptionBudget {name} lets no pod go"
@@ -213,15 +225,13 @@ def placement(manifests: Manifests, _: Facts) -> Iterator[str]:
     if "requiredDuringSchedulingIgnoredDuringExecution" in affinity:
         yield "required anti-affinity: a surge has no node left to start on"
     spreads = pod(manifests).get("topologySpreadConstraints", [])
-    if not spreads:
+    if not spreads and shares_engine(manifests):
         yield "servers are not spread over nodes"
     for spread in spreads:
         if spread["whenUnsatisfiable"] != "ScheduleAnyway":
             yield "a spread constraint keeps pods from starting"
         if spread.get("matchLabelKeys") != ["pod-template-hash"]:
             yield "a spread constraint counts pods of the revision that ends"
-
-
     for shard in shards(manifests):
         title, selected = shard["metadata"]["name"], shard["spec"]["selector"]["matchLabels"]
         rules = [
@@ -283,6 +293,11 @@ def selectors(manifests: Manifests, _: Facts) -> Iterator[str]:
     for title, labels in wanted:
         if labels not in pods.values():
             yield f"{title} selects no pods: {labels}"
+    for monitor in of_kind(manifests, "ServiceMonitor"):
+        read = monitor["spec"]["selector"]["matchLabels"].items()
+        services = [each["metadata"]["name"] for each in of_kind(manifests, "Service") if read <= each["metadata"]["labels"].items()]
+        if len(services) != 1:
+            yield f"a ServiceMonitor reads the same pods by each of {services}"
     for kind in ("Deployment", "StatefulSet"):
         for workload in of_kind(manifests, kind):
             title = workload["metadata"]["name"]
@@ -426,13 +441,51 @@ def settings(manifests: Manifests, facts: Facts) -> Iterator[str]:
             yield f"kvstore has no setting {entry['name']}"
 
 
-def embedded(manifests: Manifests, _: Facts) -> Iterator[str]:
-    if not shares_engine(manifests):
-        spec = deployment(manifests)["spec"]
-        if spec.get("replicas") != 1:
-            yield "servers with data of their own behind one Service"
-        if spec.get("strategy", {}).get("type") != "Recreate":
-            yield "a rollout has two servers with data of their own behind one Service"
+def embedded(manifests: Manifests, facts: Facts) -> Iterator[str]:
+    """A server that keeps its data itself: there is one, and its data is on a volume that outlives it."""
+    if shares_engine(manifests):
+        return
+    workload, container = servers(manifests), kvstore(manifests)
+    spec = workload["spec"]
+    if spec.get("replicas") != 1:
+        yield "servers with data of their own behind one Service"
+    if workload["kind"] != "StatefulSet":
+        yield "a rollout has two servers with data of their own behind one Service"
+        return
+    if spec.get("updateStrategy", {}).get("type", "RollingUpdate") != "RollingUpdate":
+        yield "a deployment changes nothing before somebody deletes the pod"
+    if spec.get("podManagementPolicy") != "Parallel":
+        yield "a pod that cannot start keeps the next deployment's from starting"
+    of_pod = pod(manifests).get("securityContext", {})
+    if not of_pod.get("fsGroup"):
+        yield "there is no fsGroup: kvstore may not write to its volume"
+    if of_pod.get("fsGroupChangePolicy") != "OnRootMismatch":
+        yield "without fsGroupChangePolicy every start goes through all files of the volume, and changes their modes"
+    directory = variable(container, "KVSTORE_DATA_DIR")
+    if not directory:
+        yield "KVSTORE_DATA_DIR is not set: a restart loses all"
+        return
+    claims = {claim["metadata"]["name"]: claim["spec"] for claim in spec.get("volumeClaimTemplates", [])}
+    mounts = [
+        mount
+        for mount in container.get("volumeMounts", [])
+        if mount["name"] in claims and PurePosixPath(directory).is_relative_to(mount["mountPath"])
+    ]
+    if not mounts:
+        yield f"the data directory {directory} is on no volume of its own"
+    for mount in mounts:
+        if PurePosixPath(directory) == PurePosixPath(mount["mountPath"]):
+            yield f"the data directory {directory} is the root of its volume, which may have a folder lost+found"
+        if mount.get("readOnly"):
+            yield "the volume is mounted to be read only"
+        claim = claims[mount["name"]]
+        # A StatefulSet has one pod at a time, and the directory one process.
+        if set(claim["accessModes"]) - {"ReadWriteOncePod", "ReadWriteOnce"}:
+            yield f"two pods can have the volume: {claim['accessModes']}"
+        given = quantity(claim["resources"]["requests"]["storage"])
+        needed = facts.disk_per_memory * memory_limit(container) + facts.disk_beside_bytes
+        if given < needed:
+            yield f"the volume of {given / MIB:.0f} MiB is below the {needed / MIB:.0f} that a memory of this limit needs"
 
 
 def watched(manifests: Manifests, _: Facts) -> Iterator[str]:
@@ -474,12 +527,13 @@ def workloads(manifests: Manifests) -> Iterator[dict]:
     return (each for each in manifests if each["kind"] in ("Deployment", "StatefulSet", "Job"))
 
 
-def deployment(manifests: Manifests) -> dict:
-    return next(of_kind(manifests, "Deployment"))
+def servers(manifests: Manifests) -> dict:
+    """The workload of kvstore itself."""
+    return next(each for each in workloads(manifests) if each["metadata"]["name"] == "kvstore")
 
 
 def pod(manifests: Manifests) -> dict:
-    return deployment(manifests)["spec"]["template"]["spec"]
+    return servers(manifests)["spec"]["template"]["spec"]
 
 
 def kvstore(manifests: Manifests) -> dict:
@@ -487,7 +541,11 @@ def kvstore(manifests: Manifests) -> dict:
 
 
 def annotations(manifests: Manifests) -> dict:
-    return deployment(manifests)["spec"]["template"]["metadata"].get("annotations", {})
+    return servers(manifests)["spec"]["template"]["metadata"].get("annotations", {})
+
+
+def memory_limit(container: dict) -> float:
+    return quantity(container["resources"]["limits"]["memory"])
 
 
 def sized_for(manifests: Manifests) -> int:

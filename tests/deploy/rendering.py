@@ -85,6 +85,12 @@ class Facts:
     """How long a bulk body may wait for room, unread and unanswered."""
     link_bytes: int
     """The longest link in the head of an answer."""
+    disk_per_memory: float
+    """Documented size of a data directory's disk, for each byte of the memory limit."""
+    disk_beside_bytes: int
+    """What the disk takes besides."""
+    checkpoint_bytes_per_second: int
+    """How fast a checkpoint is taken to be, before one was."""
 
 
 def facts() -> Facts:
@@ -106,6 +112,7 @@ def facts() -> Facts:
     row = re.search(r"\| key of 20 bytes, value of 32 \| (.*) \|", operations)[1]
     most = [int(cell.split(" to ")[-1]) for cell in row.split(" | ")]
     load = re.search(r"are read in \d\.\d to (\d\.\d) s at the start", operations)[1]
+    disk = re.search(r"give the disk (\d\.\d) times the memory limit and (\d+) MiB", operations)
     return Facts(
         settings=settings,
         answering=frozenset(answering),
@@ -114,6 +121,9 @@ def facts() -> Facts:
         load_seconds_per_million=float(load),
         bulk_silence_s=constant("src/store/mod.rs", r"BULK_PATIENCE: Duration = Duration::from_secs\((\d+)\)"),
         link_bytes=constant("src/http/search.rs", r"LINK_BYTES_MAX: usize = (\d+)"),
+        disk_per_memory=float(disk[1]),
+        disk_beside_bytes=int(disk[2]) << 20,
+        checkpoint_bytes_per_second=constant("src/store/checkpointer.rs", r"BYTES_PER_SECOND: f64 = (\d+)e6") * 1_000_000,
     )
 
 

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from checks import deployment, kvstore, objections, of_kind, pod
+from checks import kvstore, objections, of_kind, pod, servers
 from rendering import COMPONENTS, INGRESSES, OVERLAYS, Facts, facts, objects, rendered
 
 CHOICES = [(overlay, components) for overlay in OVERLAYS for components in ("", " ".join(COMPONENTS))]
@@ -23,6 +23,13 @@ def rendered_once() -> dict[str, list[dict]]:
 @pytest.fixture(scope="session", name="whole")
 def rendered_with_all_that_can_be_wrong(said: Facts) -> list[dict]:
     manifests = objects(rendered("multi-node", " ".join(COMPONENTS), INGRESS="nginx"))
+    assert objections(manifests, said) == []
+    return manifests
+
+
+@pytest.fixture(scope="session", name="alone")
+def rendered_embedded(said: Facts) -> list[dict]:
+    manifests = objects(rendered("embedded", " ".join(COMPONENTS)))
     assert objections(manifests, said) == []
     return manifests
 
@@ -279,11 +286,11 @@ def blocking_budget(manifests: list[dict]) -> None:
 
 
 def fixed_replicas(manifests: list[dict]) -> None:
-    deployment(manifests)["spec"]["replicas"] = 3
+    servers(manifests)["spec"]["replicas"] = 3
 
 
 def more_keys(manifests: list[dict]) -> None:
-    deployment(manifests)["spec"]["template"]["metadata"]["annotations"]["kvstore/sized-for-keys"] = "50000000"
+    servers(manifests)["spec"]["template"]["metadata"]["annotations"]["kvstore/sized-for-keys"] = "50000000"
 
 
 def more_keys_in_memory(manifests: list[dict]) -> None:
@@ -292,7 +299,7 @@ def more_keys_in_memory(manifests: list[dict]) -> None:
 
 
 def all_at_once(manifests: list[dict]) -> None:
-    deployment(manifests)["spec"]["strategy"] = {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}
+    servers(manifests)["spec"]["strategy"] = {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}
 
 
 def volume_of_nobody(manifests: list[dict]) -> None:
@@ -309,7 +316,7 @@ def volume_of_another_overlay(manifests: list[dict]) -> None:
 
 
 def revision_in_pods(manifests: list[dict]) -> None:
-    deployment(manifests)["spec"]["template"]["metadata"]["labels"]["kvstore/revision"] = "r1"
+    servers(manifests)["spec"]["template"]["metadata"]["labels"]["kvstore/revision"] = "r1"
 
 
 def no_exporter(manifests: list[dict]) -> None:
@@ -401,6 +408,173 @@ DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
 @pytest.mark.parametrize(("plant", "objection"), DEFECTS, ids=[plant.__name__ for plant, _ in DEFECTS])
 def test_a_planted_defect_is_found(plant: Callable, objection: str, whole: list[dict], said: Facts) -> None:
     planted = copy.deepcopy(whole)
+    plant(planted)
+    found = objections(planted, said)
+    assert any(objection in each for each in found), found
+
+
+# One server that keeps its data itself.
+
+
+def claim(manifests: list[dict]) -> dict:
+    return servers(manifests)["spec"]["volumeClaimTemplates"][0]
+
+
+def two_servers(manifests: list[dict]) -> None:
+    servers(manifests)["spec"]["replicas"] = 2
+
+
+def as_many_as_are_busy(manifests: list[dict]) -> None:
+    scaler = next(of_kind(objects(rendered("multi-node")), "HorizontalPodAutoscaler"))
+    scaler["spec"]["scaleTargetRef"] = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "kvstore"}
+    manifests.append(scaler)
+
+
+def as_a_deployment(manifests: list[dict]) -> None:
+    servers(manifests)["kind"] = "Deployment"
+
+
+def updated_by_hand(manifests: list[dict]) -> None:
+    servers(manifests)["spec"]["updateStrategy"] = {"type": "OnDelete"}
+
+
+def in_order(manifests: list[dict]) -> None:
+    del servers(manifests)["spec"]["podManagementPolicy"]
+
+
+def no_data_dir(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"] = [entry for entry in kvstore(manifests)["env"] if entry["name"] != "KVSTORE_DATA_DIR"]
+
+
+def data_dir(value: str) -> Callable[[list[dict]], None]:
+    """Has the data elsewhere."""
+
+    def plant(manifests: list[dict]) -> None:
+        first_variable(manifests, "KVSTORE_DATA_DIR")["value"] = value
+
+    plant.__name__ = f"data_dir_{value}"
+    return plant
+
+
+def volume_that_is_not_mounted(manifests: list[dict]) -> None:
+    kvstore(manifests)["volumeMounts"] = []
+
+
+def no_claim(manifests: list[dict]) -> None:
+    del servers(manifests)["spec"]["volumeClaimTemplates"]
+
+
+def data_that_goes_with_the_pod(manifests: list[dict]) -> None:
+    no_claim(manifests)
+    pod(manifests)["volumes"] = [{"name": "data", "emptyDir": {}}]
+
+
+def volume_to_read(manifests: list[dict]) -> None:
+    kvstore(manifests)["volumeMounts"][0]["readOnly"] = True
+
+
+def volume_of_many(manifests: list[dict]) -> None:
+    claim(manifests)["spec"]["accessModes"] = ["ReadWriteMany"]
+
+
+def small_volume(manifests: list[dict]) -> None:
+    claim(manifests)["spec"]["resources"]["requests"]["storage"] = "2Gi"
+
+
+def more_memory_alone(manifests: list[dict]) -> None:
+    kvstore(manifests)["resources"]["limits"]["memory"] = "2Gi"
+
+
+def claim_of_nobody(manifests: list[dict]) -> None:
+    del claim(manifests)["metadata"]["labels"]
+
+
+def claim_of_another_overlay(manifests: list[dict]) -> None:
+    claim(manifests)["metadata"]["labels"]["kvstore/overlay"] = "single-node"
+
+
+def no_headless_service(manifests: list[dict]) -> None:
+    manifests.remove(first(manifests, "Service", "kvstore-pods"))
+
+
+def read_by_both_services(manifests: list[dict]) -> None:
+    first(manifests, "Service", "kvstore-pods")["metadata"]["labels"]["app.kubernetes.io/name"] = "kvstore"
+
+
+def no_group(manifests: list[dict]) -> None:
+    del pod(manifests)["securityContext"]["fsGroup"]
+
+
+def group_at_every_start(manifests: list[dict]) -> None:
+    del pod(manifests)["securityContext"]["fsGroupChangePolicy"]
+
+
+def grace_of_the_cluster(manifests: list[dict]) -> None:
+    del pod(manifests)["terminationGracePeriodSeconds"]
+
+
+def hasty_stop(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].append({"name": "KVSTORE_SHUTDOWN_TIMEOUT_MS", "value": "10000"})
+
+
+def drain_of_the_others(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].remove(first_variable(manifests, "KVSTORE_DRAIN_MS"))
+
+
+def sleep_before_the_stop(manifests: list[dict]) -> None:
+    kvstore(manifests)["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
+
+
+def startup_waits_for_the_load(manifests: list[dict]) -> None:
+    kvstore(manifests)["startupProbe"]["httpGet"]["path"] = "/readyz"
+
+
+def liveness_waits_for_the_load(manifests: list[dict]) -> None:
+    kvstore(manifests)["livenessProbe"]["httpGet"]["path"] = "/readyz"
+
+
+def budget_of_one(manifests: list[dict]) -> None:
+    manifests.append(first(objects(rendered("multi-node")), "PodDisruptionBudget"))
+
+
+EMBEDDED_DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
+    (two_servers, "data of their own behind one Service"),
+    (as_many_as_are_busy, "an HPA multiplies stores"),
+    (as_a_deployment, "a rollout has two servers"),
+    (updated_by_hand, "changes nothing before somebody deletes the pod"),
+    (in_order, "keeps the next deployment's from starting"),
+    (no_data_dir, "KVSTORE_DATA_DIR is not set"),
+    (data_dir("/tmp/data"), "/tmp/data is on no volume of its own"),
+    (data_dir("/var/lib/kvstore2"), "/var/lib/kvstore2 is on no volume of its own"),
+    (data_dir("/var/lib/kvstore/"), "is the root of its volume"),
+    (volume_that_is_not_mounted, "is on no volume of its own"),
+    (no_claim, "no volume of its own"),
+    (data_that_goes_with_the_pod, "is on no volume of its own"),
+    (volume_to_read, "read only"),
+    (volume_of_many, "two pods can have the volume"),
+    (small_volume, "volume of 2048 MiB is below the 2816"),
+    (more_memory_alone, "volume of 3072 MiB is below the 5376"),
+    (claim_of_nobody, "a volume of StatefulSet kvstore is not labelled"),
+    (claim_of_another_overlay, "several overlays"),
+    (no_headless_service, "no headless Service"),
+    (read_by_both_services, "reads the same pods by each of"),
+    (no_group, "there is no fsGroup"),
+    (group_at_every_start, "goes through all files"),
+    (grace_of_the_cluster, "grace period of 30 s"),
+    (hasty_stop, "no time for a last checkpoint"),
+    (drain_of_the_others, "it is back 10 s later"),
+    (sleep_before_the_stop, "it is back 5 s later"),
+    (startup_waits_for_the_load, "killed again and again"),
+    (liveness_waits_for_the_load, "restarts servers that would recover"),
+    (budget_of_one, "blocks the drain of its node"),
+]
+
+
+@pytest.mark.parametrize(("plant", "objection"), EMBEDDED_DEFECTS, ids=[plant.__name__ for plant, _ in EMBEDDED_DEFECTS])
+def test_a_defect_planted_in_one_that_keeps_its_data_is_found(
+    plant: Callable, objection: str, alone: list[dict], said: Facts
+) -> None:
+    planted = copy.deepcopy(alone)
     plant(planted)
     found = objections(planted, said)
     assert any(objection in each for each in found), found

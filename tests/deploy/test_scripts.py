@@ -38,7 +38,7 @@ def test_components_host_and_image_are_rendered() -> None:
     assert by_kind["Ingress"]["spec"]["ingressClassName"] == "inside"
     assert by_kind["HTTPRoute"]["spec"]["hostnames"] == ["kv.test"]
     assert by_kind["Gateway"]["spec"]["gatewayClassName"] == "mine"
-    container = by_kind["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    container = by_kind["StatefulSet"]["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == settings["IMAGE"]
     assert {each["metadata"]["namespace"] for each in objects(text)} == {"elsewhere"}
     assert not list(ROOT.glob("k8s/.composed-*")), "nothing is left behind"
