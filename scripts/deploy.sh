@@ -69,6 +69,18 @@ lead clients to the other, and make undeploy NAMESPACE=$namespace PURGE=yes
 END
         refuse "If the data may go, make undeploy NAMESPACE=$namespace PURGE=yes is all that it takes."
     done
+    # What it was before it kept its data: it would serve beside the new one, and then go with all that it holds.
+    if [[ $overlay == embedded && -n $(kube get deployments.apps -l "$OWN" --ignore-not-found -o name) ]]; then
+        echo "the server in the namespace $namespace is of an earlier version, and has its keys in its memory alone. Nothing was" \
+            "changed. To move them:" >&2
+        sed 's/^/  /' >&2 <<END
+kubectl -n $namespace port-forward service/kvstore 8000:80, and beside it kvstore export data.ndjson
+make undeploy NAMESPACE=$namespace
+make deploy OVERLAY=embedded NAMESPACE=$namespace IMAGE=$image
+kubectl -n $namespace port-forward service/kvstore 8000:80, and beside it kvstore import data.ndjson
+END
+        refuse "Keep writers away meanwhile. If the keys may go, the second and the third are all that it takes."
+    fi
     foreign=$(kube get -f "$manifests" --ignore-not-found --no-headers -o \
         'custom-columns=KIND:.kind,NAME:.metadata.name,MADE:.metadata.labels.app\.kubernetes\.io/managed-by' |
         awk -v own="${OWN#*=}" '$3 != own {printf "%s%s %s", separator, $1, $2; separator = ", "}')

@@ -39,8 +39,8 @@ kept=$(kube get persistentvolumeclaims,secrets -l "$OWN" --ignore-not-found -o n
 made=$(kubectl get namespaces -l "$OWN,kubernetes.io/metadata.name=$namespace" --ignore-not-found -o name)
 if [[ ${PURGE:-} != yes ]]; then
     if [[ -n $kept ]]; then
-        echo "The data and its password are still in the namespace $namespace: ${kept//$'\n'/, }." \
-            "make undeploy NAMESPACE=$namespace PURGE=yes removes them, make deploy finds them again."
+        echo "What keeps the data is still in the namespace $namespace: ${kept//$'\n'/, }." \
+            "make undeploy NAMESPACE=$namespace PURGE=yes removes it, make deploy finds it again."
     fi
     exit 0
 fi

@@ -14,6 +14,8 @@ from rendering import COMPONENTS, OVERLAYS, ROOT, environment, objects, rendered
 
 IMAGE = "registry.example.org/kvstore:1.0.0"
 
+OWN = {"app.kubernetes.io/managed-by": "kvstore-deploy"}
+
 CHANGING = {"create", "apply", "delete", "label", "scale", "run"}
 """Verbs that change a cluster."""
 
@@ -264,6 +266,18 @@ def test_without_a_purge_data_and_password_stay_and_are_found_again(cluster: Clu
     assert cluster.objects("Secret")[0]["stringData"] == password
 
 
+def test_a_server_that_keeps_its_data_finds_it_again(cluster: Cluster) -> None:
+    deployed(cluster, "embedded")
+    volume = cluster.objects("PersistentVolumeClaim")[0]
+    said = undeploy(cluster)
+    assert cluster.names("kv") == {"PersistentVolumeClaim data-kvstore-0"}
+    assert "persistentvolumeclaim/data-kvstore-0" in said
+    deployed(cluster, "embedded", IMAGE="registry.example.org/kvstore:1.0.1")
+    assert any(each is volume for each in cluster.state), "it is the same one"
+    assert "Deleting for good, with all data: persistentvolumeclaim/data-kvstore-0" in undeploy(cluster, PURGE="yes")
+    assert "Namespace kv" not in cluster.names()
+
+
 def test_whichever_command_fails_it_is_no_success(cluster: Cluster) -> None:
     deployed(cluster, "multi-node")
     undeploy(cluster)
@@ -315,7 +329,7 @@ def test_an_overlay_is_changed_by_moving_the_data_or_not_at_all(cluster: Cluster
     ask_for_others(cluster, old)
 
 
-@pytest.mark.parametrize("old", ["single-node", "multi-node"])
+@pytest.mark.parametrize("old", ["single-node", "multi-node", "embedded"])
 def test_volumes_that_an_undeploy_left_are_no_data_of_another_overlay(cluster: Cluster, old: str) -> None:
     deployed(cluster, old)
     undeploy(cluster)
@@ -326,6 +340,25 @@ def test_after_a_purge_any_overlay_can_come(cluster: Cluster) -> None:
     deployed(cluster, "single-node")
     undeploy(cluster, PURGE="yes")
     deployed(cluster, "multi-node")
+
+
+def test_a_server_of_an_earlier_version_is_not_left_to_lose_its_keys(cluster: Cluster) -> None:
+    # It was a Deployment, and kept nothing.
+    labels = OWN | {"app.kubernetes.io/name": "kvstore", "kvstore/overlay": "embedded", "kvstore/revision": "r0"}
+    spec = {"replicas": 1, "selector": {}, "template": {"metadata": {}}}
+    cluster.put({"kind": "Namespace", "metadata": {"name": "kv", "labels": OWN}})
+    cluster.put({"kind": "Deployment", "metadata": {"name": "kvstore", "namespace": "kv", "labels": labels}, "spec": spec})
+    before = copy.deepcopy(cluster.state)
+    ended = deploy(cluster, "embedded")
+    refused(cluster, ended, "has its keys in its memory alone")
+    assert cluster.state == before
+    commands = ["kvstore export data.ndjson", "make undeploy NAMESPACE=kv\n", "make deploy OVERLAY=embedded NAMESPACE=kv", "kvstore import data.ndjson"]
+    assert all(command in ended.stderr for command in commands)
+    # As it says.
+    undeploy(cluster)
+    deployed(cluster, "embedded")
+    assert {"StatefulSet kvstore", "PersistentVolumeClaim data-kvstore-0"} <= cluster.names("kv")
+    assert "Deployment kvstore" not in cluster.names("kv")
 
 
 def test_what_cannot_be_changed_in_place_is_refused_before_anything_is_applied(cluster: Cluster) -> None:
