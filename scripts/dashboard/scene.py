@@ -1,4 +1,4 @@
-"""A Prometheus that scrapes two kvstore servers, one in memory and one on a Redis, under a load of every kind.
+"""A Prometheus that scrapes two kvstore servers, one with a data directory and one on a Redis, under a load of every kind.
 
 It starts the real programs on free ports and ends them with the block.
 """
@@ -80,9 +80,9 @@ def scene(binary: Path, folder: Path, settings: list[str], rules: dict | None = 
         stack.enter_context(running("redis-server", "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--dir", folder))
         ports = [free_port(), free_port()]
         settings = ["--workers", "1", "--value-bytes-max", "1000", *settings]
-        engines = ["memory", f"redis://127.0.0.1:{redis}"]
-        for port, engine in zip(ports, engines, strict=True):
-            stack.enter_context(running(binary, "--listen", f"127.0.0.1:{port}", "--engine", engine, *settings))
+        keeps = [["--data-dir", folder / "kept"], ["--engine", f"redis://127.0.0.1:{redis}"]]
+        for port, where in zip(ports, keeps, strict=True):
+            stack.enter_context(running(binary, "--listen", f"127.0.0.1:{port}", *where, *settings))
         for port in ports:
             until("kvstore is ready", lambda port=port: answers(f"http://127.0.0.1:{port}/readyz"))
         config = {
