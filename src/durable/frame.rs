@@ -78,9 +78,8 @@ pub fn read<'a>(file: &'a [u8], at: usize, seal: &Seal) -> Option<Frame<'a>> {
     let head = file.get(at..at.checked_add(HEAD_BYTES)?)?;
     let number = |at: usize| u32::from_le_bytes(field(head, at));
     let long = |at: usize| u64::from_le_bytes(field(head, at));
-    // Most places that are looked at hold zeros.
-    let records = number(4);
-    if records == 0 {
+    // Most places that are looked at hold zeros, and no checksum does.
+    if long(SUM_AT) == 0 {
         return None;
     }
     let begin = at + HEAD_BYTES;
@@ -88,7 +87,7 @@ pub fn read<'a>(file: &'a [u8], at: usize, seal: &Seal) -> Option<Frame<'a>> {
     let is_whole = sum(&head[..SUM_AT], content, seal, at as u64) == long(SUM_AT);
     is_whole.then(|| Frame {
         head: FrameHead {
-            records,
+            records: number(4),
             position: Position(long(8)),
             synced: Position(long(16)),
             shard: number(24),

@@ -113,7 +113,8 @@ pub fn recover(
         loop {
             let offset = frames.at();
             let Some(frame) = frames.next() else { break };
-            let is_needed = frame.head.end() > from;
+            // A mark has no records.
+            let is_needed = frame.head.records > 0 && frame.head.end() > from;
             let frame = Found {
                 position: frame.head.position,
                 records: frame.head.records,

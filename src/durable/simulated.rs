@@ -28,6 +28,23 @@ struct Disk {
     fail_at: Option<(usize, io::ErrorKind)>,
     /// How many bytes files may take.
     bytes_max: Option<u64>,
+    /// What is said to be done and is not: a defect of whoever asks for less than is needed.
+    skipped: Option<Skipped>,
+}
+
+/// Operations that are not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    pub operation: Operation,
+    /// What the path ends with.
+    pub path: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Sync,
+    SyncDirectory,
+    Cut,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,6 +83,11 @@ impl SimulatedFiles {
         self.0.lock().unwrap().fail_at = Some((operation, kind));
     }
 
+    /// Has some operations not be done.
+    pub fn skip(&self, skipped: Option<Skipped>) {
+        self.0.lock().unwrap().skipped = skipped;
+    }
+
     pub fn bytes_max(&self, bytes: Option<u64>) {
         self.0.lock().unwrap().bytes_max = bytes;
     }
@@ -88,6 +110,7 @@ impl SimulatedFiles {
                 names: disk.names.clone(),
                 synced_names: disk.synced_names.clone(),
                 files: disk.files.clone(),
+                skipped: disk.skipped,
                 ..Disk::default()
             })));
         }
@@ -141,6 +164,7 @@ impl SimulatedFiles {
             synced_names: names.clone(),
             files: files.collect(),
             names,
+            skipped: disk.skipped,
             ..Disk::default()
         })))
     }
@@ -159,6 +183,12 @@ impl SimulatedFiles {
 }
 
 impl Disk {
+    fn is_skipped(&self, operation: Operation, path: Option<&Path>) -> bool {
+        let path = path.unwrap_or(Path::new("")).to_string_lossy();
+        self.skipped
+            .is_some_and(|skipped| skipped.operation == operation && path.ends_with(skipped.path))
+    }
+
     fn free_bytes(&self) -> u64 {
         let taken = self.names.values().map(|at| self.files[*at].bytes.len());
         let max = self.bytes_max.unwrap_or(u64::MAX);
@@ -260,6 +290,9 @@ impl Files for SimulatedFiles {
     fn cut(&self, path: &Path, bytes: u64) -> io::Result<()> {
         self.operate(|disk| {
             let number = *disk.names.get(path).ok_or_else(not_there)?;
+            if disk.is_skipped(Operation::Cut, Some(path)) {
+                return Ok(());
+            }
             let file = &mut disk.files[number];
             file.bytes.truncate(bytes as usize);
             file.synced = file.bytes.clone();
@@ -273,6 +306,9 @@ impl Files for SimulatedFiles {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.operate(|disk| {
+            if disk.is_skipped(Operation::SyncDirectory, Some(path)) {
+                return Ok(());
+            }
             let is_here = |name: &Path| name.parent() == Some(path);
             disk.synced_names.retain(|name, _| !is_here(name));
             let here = disk.names.iter().filter(|(name, _)| is_here(name));
@@ -301,6 +337,10 @@ impl Written for SimulatedFile {
     fn sync(&mut self) -> io::Result<()> {
         let number = self.number;
         let synced = operate(&self.disk, |disk| {
+            let path = disk.names.iter().find(|(_, at)| **at == number);
+            if disk.is_skipped(Operation::Sync, path.map(|(path, _)| &**path)) {
+                return Ok(());
+            }
             let file = &mut disk.files[number];
             file.synced = file.bytes.clone();
             Ok(())

@@ -1,18 +1,16 @@
 //! A directory of several shards, with its log, checkpoints and clean stops, against the list of all changes,
 //! through crashes at every operation.
-//!
-//! These defects were planted, and each is found: a checkpoint that is committed before the log is on disk
-//! past its copy; a log that is cut one file too early; the end of the log not cut, or not synced, before more
-//! is written; no sync of the directory before the log's first file; records before a shard's checkpoint
-//! applied to it; the last revision of a checkpoint left out; a removal that writes no record; the seal
-//! without the number of the start.
 
+use super::super::simulated::{Operation, Skipped};
 use super::*;
 use crate::durable::checkpoint::{CheckpointWriter, Previous};
 use crate::keymap::KeyMap;
 use crate::model::{ContentType, ContentTypes, Key, Revision, Value};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::panic::catch_unwind;
 
 const SHARDS: u32 = 2;
 
@@ -56,6 +54,43 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 10..40)
 }
 
+/// What is wrong with a store: each must be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Defect {
+    /// An operation on files is left out.
+    Skips(Skipped),
+    /// Changes are acknowledged once they are handed over.
+    AcknowledgesEarly,
+    /// A checkpoint takes its place before the log is on disk past its copy.
+    CommitsEarly,
+    /// The log is cut behind the last checkpoint of any shard, not before the first of all.
+    TrimsEarly,
+    /// A removal writes no record.
+    RemovesQuietly,
+    /// A checkpoint says that it needs the log from a record later on.
+    DatesLate,
+}
+
+const fn skips(operation: Operation, path: &'static str) -> Defect {
+    Defect::Skips(Skipped { operation, path })
+}
+
+const DEFECTS: [Defect; 13] = [
+    skips(Operation::Sync, ".log"),
+    skips(Operation::Sync, "/next"),
+    skips(Operation::SyncDirectory, "/log"),
+    skips(Operation::Cut, ".log"),
+    skips(Operation::Sync, ".values"),
+    skips(Operation::Sync, ".segment"),
+    skips(Operation::Sync, "/checkpoint.new"),
+    skips(Operation::SyncDirectory, "/shard-1"),
+    Defect::AcknowledgesEarly,
+    Defect::CommitsEarly,
+    Defect::TrimsEarly,
+    Defect::RemovesQuietly,
+    Defect::DatesLate,
+];
+
 /// A shard of a store that is open.
 struct Shard {
     map: KeyMap,
@@ -74,6 +109,7 @@ struct Store {
     told: Receiver<Result<Position, LogError>>,
     shards: Vec<Shard>,
     writing: Option<(u32, CheckpointWriter, VecDeque<Range<u32>>)>,
+    defect: Option<Defect>,
 }
 
 /// Of all stores that were there one after the other.
@@ -114,7 +150,12 @@ fn key(number: u8) -> Key {
 
 impl Store {
     /// Opens what is there, and compares it with what was changed.
-    fn open(files: &SimulatedFiles, history: &mut History, what: &str) -> Result<Self, Ended> {
+    fn open(
+        files: &SimulatedFiles,
+        history: &mut History,
+        defect: Option<Defect>,
+        what: &str,
+    ) -> Result<Self, Ended> {
         let directory = Directory::simulated(files, Path::new("/data"), layout());
         let loaded = match directory.load(&ContentTypes::default(), &Progress::default()) {
             Ok(loaded) => loaded,
@@ -158,6 +199,7 @@ impl Store {
             told,
             shards: shards.collect(),
             writing: None,
+            defect,
         })
     }
 
@@ -193,6 +235,9 @@ impl Store {
                     if one.map.delete(&key(*number)) {
                         one.revision += 1;
                         let revision = Revision(one.revision);
+                        if self.defect == Some(Defect::RemovesQuietly) {
+                            continue;
+                        }
                         write_removed(&key(*number), revision, &mut one.content);
                         one.records += 1;
                         let state = State::Removed(revision);
@@ -217,7 +262,8 @@ impl Store {
                         return Err(Ended);
                     }
                     let files = self.files.clone();
-                    self = Self::open(&files, history, what)?;
+                    let defect = self.defect;
+                    self = Self::open(&files, history, defect, what)?;
                 }
             }
         }
@@ -240,6 +286,9 @@ impl Store {
 
     fn settle(&mut self, history: &mut History) -> Result<(), Ended> {
         (0..SHARDS).for_each(|shard| self.hand_over(shard, history));
+        if self.defect == Some(Defect::AcknowledgesEarly) {
+            history.safe = self.log.end().0;
+        }
         while history.safe < self.log.end().0 {
             match self.told.recv_timeout(Duration::from_secs(30)).unwrap() {
                 Ok(position) => history.safe = history.safe.max(position.0),
@@ -258,7 +307,10 @@ impl Store {
         one.map.settle();
         let image = one.map.image().expect("no job is to be waited for");
         let moment = Moment {
-            position: self.log.end(),
+            position: match self.defect {
+                Some(Defect::DatesLate) => Position(self.log.end().0 + 1),
+                _ => self.log.end(),
+            },
             revision: Revision(one.revision),
         };
         let place = self.directory.shard_files(shard);
@@ -295,12 +347,18 @@ impl Store {
             return Ok(());
         };
         let prepared = writer.prepare()?;
-        self.settle(history)?;
+        if self.defect != Some(Defect::CommitsEarly) {
+            self.settle(history)?;
+        }
         let committed = prepared.commit()?;
         let one = &mut self.shards[shard as usize];
         one.previous = committed.previous;
         one.position = committed.moment.position;
-        let needed = self.shards.iter().map(|shard| shard.position).min();
+        let positions = self.shards.iter().map(|shard| shard.position);
+        let needed = match self.defect {
+            Some(Defect::TrimsEarly) => positions.max(),
+            _ => positions.min(),
+        };
         trim(
             &self.files,
             &self.directory.log_path(),
@@ -355,35 +413,69 @@ impl History {
     }
 }
 
+/// Has a history end at each of its operations, with each way to lose what was not synced, and another follow
+/// that ends somewhere too.
+fn explore(first: &[Step], second: &[Step], seed: u64, defect: Option<Defect>) {
+    let disk = || {
+        let files = SimulatedFiles::default();
+        if let Some(Defect::Skips(skipped)) = defect {
+            files.skip(Some(skipped));
+        }
+        files
+    };
+    let open = |files: &SimulatedFiles, history: &mut History, what: &str| {
+        Store::open(files, history, defect, what)
+    };
+    let whole = disk();
+    let mut history = History::default();
+    let store = open(&whole, &mut history, "at first").unwrap();
+    store.run(first, &mut history, "at first").unwrap();
+    for crash in 0..whole.operations() {
+        let files = disk();
+        files.crash_at(crash);
+        let mut history = History::default();
+        if let Ok(store) = open(&files, &mut history, "before the crash") {
+            let _ = store.run(first, &mut history, "before the crash");
+        }
+        for loss in losses(seed.wrapping_add(crash as u64))
+            .into_iter()
+            .step_by(2)
+        {
+            let what = format!("crash at {crash}, {loss:?}");
+            let mut history = history.clone();
+            let next = files.after_crash(loss);
+            // A crash in what follows, the recovery included.
+            next.crash_at((seed as usize).wrapping_add(crash) % 60);
+            if let Ok(store) = open(&next, &mut history, &what) {
+                let _ = store.run(second, &mut history, &what);
+            }
+            let last = next.after_crash(if crash % 2 == 0 { loss } else { Loss::All });
+            let _ = open(&last, &mut history, &format!("{what}, and again")).unwrap();
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
     #[test]
     fn all_that_was_acknowledged_is_there_after_a_crash_at_any_operation(
         first in steps(), second in steps(), seed: u64,
     ) {
-        let whole = SimulatedFiles::default();
-        let mut history = History::default();
-        let store = Store::open(&whole, &mut history, "at first").unwrap();
-        store.run(&first, &mut history, "at first").unwrap();
-        for crash in 0..whole.operations() {
-            let files = SimulatedFiles::default();
-            files.crash_at(crash);
-            let mut history = History::default();
-            if let Ok(store) = Store::open(&files, &mut history, "before the crash") {
-                let _ = store.run(&first, &mut history, "before the crash");
-            }
-            for loss in losses(seed.wrapping_add(crash as u64)).into_iter().step_by(2) {
-                let what = format!("crash at {crash}, {loss:?}");
-                let mut history = history.clone();
-                let next = files.after_crash(loss);
-                // A crash in what follows, the recovery included.
-                next.crash_at((seed as usize).wrapping_add(crash) % 60);
-                if let Ok(store) = Store::open(&next, &mut history, &what) {
-                    let _ = store.run(&second, &mut history, &what);
-                }
-                let last = next.after_crash(if crash % 2 == 0 { loss } else { Loss::All });
-                let _ = Store::open(&last, &mut history, &format!("{what}, and again")).unwrap();
-            }
-        }
+        explore(&first, &second, seed, None);
+    }
+}
+
+/// Else what finds none would say nothing.
+#[test]
+fn each_of_many_defects_is_found() {
+    for defect in DEFECTS {
+        let mut runner = TestRunner::deterministic();
+        let is_found = (0..40).any(|seed| {
+            let steps = (steps(), steps()).new_tree(&mut runner).unwrap();
+            let (first, second) = steps.current();
+            let explored = catch_unwind(|| explore(&first, &second, seed, Some(defect)));
+            explored.is_err()
+        });
+        assert!(is_found, "{defect:?}");
     }
 }
