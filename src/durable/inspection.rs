@@ -2,6 +2,7 @@
 //! be saved where not all is as it was written.
 
 use super::checkpoint::{self, Survey};
+use super::loading::settle_many;
 use super::recovery::{self, LogInspection};
 use super::{Directory, Position, Records, RecoveryError};
 use crate::keymap::KeyMap;
@@ -49,7 +50,7 @@ impl Directory {
             let place = self.shard_files(shard);
             let survey = checkpoint::salvage(&place, content_types, |key, value| {
                 map.set(&key, value);
-                map.settle();
+                settle_many(&mut map);
             });
             let survey = survey.unwrap_or_else(|error| {
                 damage.push(error);
@@ -94,7 +95,7 @@ impl Directory {
                     checkpoint::replay(record, map);
                     log_records += 1;
                 }
-                map.settle();
+                settle_many(map);
                 true
             },
         );

@@ -21,6 +21,10 @@ const FRAMES_WAITING: usize = 64;
 /// Fewer revisions than these are given between two starts.
 const REVISIONS_A_START: u64 = 1 << 32;
 
+/// So many new keys are gathered in a tree and then made a segment at once, which is far less work than to
+/// go through all merges on the way.
+const GATHERED_KEYS: usize = if cfg!(test) { 64 } else { 1 << 20 };
+
 /// How far a store is loaded.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -275,11 +279,25 @@ fn apply(
             checkpoint::replay(record, &mut shard.map);
             progress.records.fetch_add(1, Ordering::Relaxed);
         }
-        shard.map.settle();
+        settle_many(&mut shard.map);
     }
-    shard.map.settle();
+    settle(&mut shard.map);
     shard.last_revision = highest;
     Ok(shard)
+}
+
+/// As [`settle`], once there are many new keys.
+pub(super) fn settle_many(map: &mut KeyMap) {
+    if map.stats().fresh_keys >= GATHERED_KEYS {
+        settle(map);
+    }
+}
+
+/// Makes segments of all new keys, and does what jobs there are.
+pub(super) fn settle(map: &mut KeyMap) {
+    map.settle();
+    map.freeze();
+    map.settle();
 }
 
 /// What a thread gave. Its panic is ours.

@@ -21,11 +21,18 @@ use std::time::{Duration, Instant};
 /// Whose the mark of a clean stop is.
 const NO_SHARD: u32 = u32::MAX;
 
-/// After so many records were written together it is waited for as long, so that more come together: those
-/// whose askers have just been answered. It saves wakes, of which each takes as much of a processor as
-/// making a change does. Fewer records than that never wait.
+/// After so many records were written together it is waited for as long as their sync took, and this at the
+/// most, so that more come together: those whose askers have just been answered. It saves syncs and wakes, of
+/// which each takes as much of a processor as some changes. Fewer records than that never wait.
 const GATHERED_MIN: u64 = 8;
-const GATHERING: Duration = Duration::from_micros(100);
+const GATHERING_MAX: Duration = Duration::from_micros(500);
+
+/// So much ahead of small writes the file is filled with zeros, in bytes: the first write to a block that
+/// is only set aside costs the file system an entry in its journal, and so each sync as much again.
+const ZEROED: u64 = 256 * 1024;
+
+/// Writes of so many bytes cost more than that entry.
+const LARGE_WRITE: u64 = 64 * 1024;
 
 /// How often room is looked for while there is none.
 const ROOM_POLL: Duration = Duration::from_millis(100);
@@ -348,6 +355,10 @@ struct Writer<L> {
     /// When the oldest of what is written and not synced was.
     unsynced_since: Option<Instant>,
     looked_for_room: Instant,
+    /// Up to where the file was written, be it with zeros.
+    zeroed: u64,
+    /// How long the last sync took.
+    sync_took: Duration,
 }
 
 impl<L: Listener> Writer<L> {
@@ -377,6 +388,8 @@ impl<L: Listener> Writer<L> {
             shards: Vec::new(),
             unsynced_since: None,
             looked_for_room: Instant::now(),
+            zeroed: segment::HEAD_BYTES as u64,
+            sync_took: Duration::ZERO,
         })
     }
 
@@ -395,7 +408,7 @@ impl<L: Listener> Writer<L> {
                 self.listener.passed(self.position, appended);
             }
             if self.position.0 - begun.0 >= GATHERED_MIN {
-                thread::sleep(GATHERING);
+                thread::sleep(self.sync_took.min(GATHERING_MAX));
             }
         }
         if let Err(error) = self.end() {
@@ -456,9 +469,16 @@ impl<L: Listener> Writer<L> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        self.file.write_at(&self.buffer, self.at)?;
         let bytes = self.buffer.len() as u64;
-        self.at += bytes;
+        let end = self.at + bytes;
+        if bytes < LARGE_WRITE && end > self.zeroed {
+            let zeroed = (end + ZEROED).min(self.options.file_bytes);
+            let zeros = zeroed.saturating_sub(end) as usize;
+            self.buffer.resize(self.buffer.len() + zeros, 0);
+        }
+        self.file.write_at(&self.buffer, self.at)?;
+        self.zeroed = self.zeroed.max(self.at + self.buffer.len() as u64);
+        self.at = end;
         self.shared
             .written_bytes
             .fetch_add(bytes, Ordering::Relaxed);
@@ -478,6 +498,7 @@ impl<L: Listener> Writer<L> {
         };
         self.file = begin_file(&*self.files, &self.options, spare, self.position)?;
         self.at = segment::HEAD_BYTES as u64;
+        self.zeroed = self.at;
         self.make_room();
         Ok(())
     }
@@ -560,7 +581,8 @@ impl<L: Listener> Writer<L> {
         if self.unsynced_since.take().is_some() {
             let begun = Instant::now();
             self.file.sync()?;
-            self.listener.synced(begun.elapsed());
+            self.sync_took = begun.elapsed();
+            self.listener.synced(self.sync_took);
             self.synced = self.position;
             self.shared.synced.store(self.synced.0, Ordering::Release);
         }
