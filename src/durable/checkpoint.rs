@@ -12,7 +12,7 @@
 //! Segments that have a file, and ranges of slots that nothing changed, are named again.
 //!
 //! Keys are those of the moment of an image. Values are copied after it, while they go on changing: all
-//! records from the position of that moment on are to be replayed over what [`load`] gives. Whatever a
+//! records from the position of that moment on are to be replayed over what [`load()`] gives. Whatever a
 //! slot holds that it did not at that moment, they set or remove. So the log must be synced past the end
 //! of the copy before [`Prepared::commit`]: a value that was copied must not outlive its record.
 //!
