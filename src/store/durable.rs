@@ -50,6 +50,8 @@ struct Open {
 /// What loading came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadStats {
+    /// Keys that there are.
+    pub keys: usize,
     /// How long it took.
     pub took: Duration,
     /// Records of the log that were applied.
@@ -113,7 +115,7 @@ impl Durable {
     ///
     /// # Errors
     /// Where what is there is not what was acknowledged.
-    pub(super) async fn load(&self) -> Result<(), OpenError> {
+    pub(super) async fn load(&self) -> Result<LoadStats, OpenError> {
         let result = self.try_load().await;
         if result.is_err() {
             // Nobody is to wait for what does not come.
@@ -122,7 +124,7 @@ impl Durable {
         result
     }
 
-    async fn try_load(&self) -> Result<(), OpenError> {
+    async fn try_load(&self) -> Result<LoadStats, OpenError> {
         let begun = Instant::now();
         let loaded = self.read(begun).await;
         let mut loaded = loaded.map_err(|error| OpenError::Directory(Arc::new(error)))?;
@@ -160,13 +162,15 @@ impl Durable {
             checkpoints.collect(),
         );
         let checkpointer = checkpointer.map_err(|error| unbegun(LogError::Thread(error)))?;
+        let stats = LoadStats {
+            keys,
+            took: begun.elapsed(),
+            records,
+        };
         self.open.get_or_init(|| Open {
             journal: journal.clone(),
             checkpointer: Arc::new(checkpointer),
-            loaded: LoadStats {
-                took: begun.elapsed(),
-                records,
-            },
+            loaded: stats,
         });
         for (sender, shard) in self.senders.iter().zip(shards) {
             if let Some(sender) = take(sender) {
@@ -174,12 +178,18 @@ impl Durable {
                 let _ = sender.send((shard, journal.clone()));
             }
         }
+        Ok(stats)
+    }
+
+    /// Logs what was loaded, once it is served.
+    pub(super) fn tell(&self, stats: &LoadStats) {
         log::info!(
-            "{keys} keys were loaded from {} in {} ms, {records} records of the log applied",
-            directory.path().display(),
-            begun.elapsed().as_millis()
+            "{} keys were loaded from {} in {} ms, {} records of the log applied",
+            stats.keys,
+            self.options.directory.path().display(),
+            stats.took.as_millis(),
+            stats.records
         );
-        Ok(())
     }
 
     async fn read(&self, begun: Instant) -> Result<Loaded, LoadError> {

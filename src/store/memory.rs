@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
+/// How often it is looked whether all shards have started that were loaded.
+const HOST_POLL: Duration = Duration::from_millis(1);
+
 /// The engine in this process.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -86,10 +89,14 @@ impl Memory {
     /// # Errors
     /// Where what is there is not what was acknowledged.
     pub(super) async fn open(&self) -> Result<(), OpenError> {
-        match &self.durable {
-            None => Ok(()),
-            Some(durable) => durable.load().await,
+        if let Some(durable) = &self.durable {
+            let loaded = durable.load().await?;
+            while !self.actors.are_there() {
+                tokio::time::sleep(HOST_POLL).await;
+            }
+            durable.tell(&loaded);
         }
+        Ok(())
     }
 
     /// Waits until all is on disk that was changed before.

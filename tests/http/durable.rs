@@ -692,3 +692,53 @@ fn no_answer_to_a_change_leaves_before_it_is_on_disk() {
     }
     assert_eq!(answers, 50);
 }
+
+#[test]
+fn what_is_not_on_disk_yet_is_seen_by_nobody_and_all_else_is_answered_meanwhile() {
+    let directory = TempDir::new().unwrap();
+    {
+        let server = start(directory.path(), &["--shards", "1"]);
+        server.fill(["old", "other"]);
+    }
+    // A disk that takes a second.
+    let call = "fdatasync:delay_enter=1000000";
+    let server = with_failing(call, directory.path());
+    let ask = |method: &str, path: &str, body: &[u8]| {
+        let mut connection = server.connect();
+        connection.send(method, path, &[("Content-Type", "text/plain")], body);
+        connection
+    };
+    let mut set = ask("PUT", "/set/new", b"1");
+    let mut update = ask("PUT", "/set/old", b"2");
+    until("both are made", || {
+        (metric(&server, "kvstore_data_log_records_waiting") == 2.0).then_some(())
+    });
+    let mut waiting = [
+        ask("GET", "/get/new", b""),
+        ask("GET", "/get/old", b""),
+        ask("GET", "/search?prefix=n", b""),
+        ask("GET", "/search?prefix=", b""),
+    ];
+    // These came later, and are answered.
+    assert_eq!(server.get("/get/other").text(), "1");
+    assert_eq!(server.get("/get/none").status, 404);
+    assert_eq!(server.get("/search?prefix=o").keys(), ["old", "other"]);
+    assert_eq!(server.get("/search?suffix=x").total(), 0);
+    assert!(
+        metric(&server, "kvstore_data_log_records_waiting") >= 2.0,
+        "the disk is not done"
+    );
+    for connection in [&mut set, &mut update].into_iter().chain(&mut waiting) {
+        assert!(
+            connection.is_silent(),
+            "nothing is answered before the disk is done"
+        );
+    }
+    assert_eq!(set.response("PUT").status, 200);
+    assert_eq!(update.response("PUT").status, 200);
+    let [get, updated, some, all] = &mut waiting;
+    assert_eq!(get.response("GET").text(), "1");
+    assert_eq!(updated.response("GET").text(), "2");
+    assert_eq!(some.response("GET").keys(), ["new"]);
+    assert_eq!(all.response("GET").total(), 3);
+}

@@ -301,6 +301,16 @@ impl Connection {
         Ok(Some(chunk).filter(|chunk| !chunk.is_empty()))
     }
 
+    /// Whether nothing has come that was not read.
+    pub fn is_silent(&self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        let is_empty = peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        is_empty && self.stream.buffer().is_empty()
+    }
+
     /// Whether the other side ends the connection, within the deadline and with nothing more sent
     /// but what it had sent before.
     pub fn ends(&mut self) -> bool {
