@@ -7,7 +7,7 @@
 use super::checkpoint::{self, Previous, ShardFiles};
 use super::recovery::{self, Recovered};
 use super::{Directory, Position, Records, RecoveryError, State};
-use crate::keymap::KeyMap;
+use crate::keymap::{Finish, KeyMap};
 use crate::model::ContentTypes;
 use std::io;
 use std::path::PathBuf;
@@ -293,11 +293,20 @@ pub(super) fn settle_many(map: &mut KeyMap) {
     }
 }
 
-/// Makes segments of all new keys, and does what jobs there are.
+/// Makes segments of all new keys. To merge them with others is left for when the map is served.
 pub(super) fn settle(map: &mut KeyMap) {
-    map.settle();
-    map.freeze();
-    map.settle();
+    loop {
+        map.freeze();
+        if map.stats().fresh_keys == 0 {
+            return;
+        }
+        // Trees come before segments.
+        let Some(job) = map.next_job() else { return };
+        let mut outcome = job.run();
+        while let Finish::Again(again) = map.finish(outcome) {
+            outcome = again.run();
+        }
+    }
 }
 
 /// What a thread gave. Its panic is ours.

@@ -341,6 +341,8 @@ impl Actor for ShardActor {
             unsynced.journal().tell(self.shard, reached, snap);
         }
         context.spawn(EndTurn);
+        // What was loaded may have merges to be done.
+        self.follow_up(context);
         context.run_interval(HEARTBEAT, |shard, context| {
             shard.shared.beat(shard.shard);
             shard.turn.drop_abandoned();

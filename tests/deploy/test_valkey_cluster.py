@@ -174,7 +174,7 @@ def test_a_cluster_is_made_once_and_survives_that_all_its_pods_move(hosts: Hosts
     hosts.cli(1, "config", "set", "masterauth", "geheim")
     until("the replica is ready", lambda: hosts.is_ready(1))
     # The nodes of a shard, which Kubernetes keeps on different hosts.
-    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
+    until("the nodes have heard of all pairs", lambda: hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}])
     for number in range(100):
         assert "OK" in hosts.cli(0, "-c", "set", f"key-{number}", str(number))
     assert hosts.bootstrap() == "the cluster is whole\n", "nothing was to do"
@@ -186,7 +186,7 @@ def test_a_cluster_is_made_once_and_survives_that_all_its_pods_move(hosts: Hosts
     assert after == before, "the same nodes at other addresses"
     for number in range(100):
         assert hosts.cli(0, "-c", "get", f"key-{number}").strip() == str(number)
-    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
+    until("the nodes have heard of all pairs", lambda: hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}])
 
 
 def test_a_bootstrap_that_was_broken_off_goes_on(hosts: Hosts) -> None:
@@ -195,7 +195,7 @@ def test_a_bootstrap_that_was_broken_off_goes_on(hosts: Hosts) -> None:
     assert "OK" in hosts.cli(2, "cluster", "meet", hosts.addresses[0], "6379")
     hosts.bootstrap()
     until("the cluster is whole", hosts.is_whole)
-    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
+    until("the nodes have heard of all pairs", lambda: hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}])
 
 
 def test_a_node_that_lost_its_volume_comes_in_again_under_whoever_took_its_place(hosts: Hosts) -> None:
@@ -215,6 +215,6 @@ def test_a_node_that_lost_its_volume_comes_in_again_under_whoever_took_its_place
         hosts.cli(number, "cluster", "forget", old)
     hosts.bootstrap()
     until("the cluster is whole", hosts.is_whole)
-    assert hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}]
+    until("the nodes have heard of all pairs", lambda: hosts.pairs() == [{0, 1}, {2, 3}, {4, 5}])
     for number in range(100):
         assert hosts.cli(2, "-c", "get", f"key-{number}").strip() == str(number)
