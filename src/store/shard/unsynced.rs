@@ -41,7 +41,7 @@ pub(super) struct Unsynced {
     shard: u32,
     journal: Arc<Journal>,
     /// Of each key that has changed, by its hash, the number of the batch of its last change. Where two
-    /// keys have one hash, a read waits for nothing.
+    /// keys have one hash, a read waits without need.
     last: HashMap<u64, u64>,
     /// What was handed over, the oldest first.
     sent: VecDeque<Batch>,
