@@ -124,6 +124,8 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
         .filter_module("actix_server", log::LevelFilter::Warn)
         // What clients send wrong is not an error of ours, and they must not fill the log.
         .filter_module("actix_http", log::LevelFilter::Off)
+        // It says of each try to reach a node that it failed; we say when the engine begins to fail.
+        .filter_module("redis", log::LevelFilter::Off)
         .parse_filters(&config.log)
         .format_timestamp_millis()
         .init();

@@ -24,11 +24,12 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::{self, net::TcpStream};
 use actix_web_prom::PrometheusMetrics;
 use log::{info, warn};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::ready;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -258,13 +259,36 @@ fn connections_max(config: &Config) -> usize {
     connections
 }
 
+/// Listens at an address. That which stands for all of IPv6 stands for all of IPv4 too, also where the
+/// machine has no IPv6.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let is_all = address.ip() == Ipv6Addr::UNSPECIFIED;
+    match listen_at(address) {
+        Err(error) if is_all && lacks_ipv6(&error) => {
+            listen_at((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        listening => listening,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let lacks = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL];
+    lacks
+        .iter()
+        .any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        // Whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

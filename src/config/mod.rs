@@ -12,7 +12,10 @@ pub use settings::Settings;
 
 use crate::durable::Sync;
 use crate::http::Limits;
-use crate::valkey::{Address, Confirmation, Credentials, LinkSettings, PARTITIONS};
+use crate::valkey::{
+    Address, BLOB_HEAD_BYTES_MAX, ClientCertificate, Confirmation, Credentials, LinkSettings,
+    PARTITIONS,
+};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,6 +31,9 @@ const PAGE_KEYS_LIMIT: usize = 1_000_000;
 /// The least for bodies and answers in flight, in bytes: with less, single requests would wait for
 /// each other.
 const BUFFERS_BYTES_LEAST: usize = 1024 * 1024;
+
+/// The longest value that goes to an engine elsewhere, which takes 512 MiB with what stands before it.
+const ENGINE_VALUE_BYTES_MAX: usize = 512 * 1024 * 1024 - BLOB_HEAD_BYTES_MAX;
 
 /// The least for the log's length: with less, checkpoints would be all that the disk does.
 const LOG_BYTES_LEAST: u64 = 1024 * 1024;
@@ -350,6 +356,13 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
     let address = address
         .or_credentials(credentials)
         .with_sentinel_credentials(sentinel_credentials);
+    let certificate = certificate(settings, &address)?;
+    let value_bytes_max = settings.value_bytes_max;
+    if value_bytes_max > ENGINE_VALUE_BYTES_MAX {
+        let remedy = format!("an engine takes values of at most {ENGINE_VALUE_BYTES_MAX} bytes");
+        let value = value_bytes_max.to_string();
+        return Err(out_of_range("value_bytes_max", &value, &remedy));
+    }
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "._-:".contains(character);
     let namespace = &settings.namespace;
@@ -369,6 +382,7 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
                 settings.engine_response_timeout_ms,
             )?,
             confirmation: confirmation(settings)?,
+            certificate,
         },
         namespace: namespace.clone(),
         unready_after: duration("engine_unready_after_ms", settings.engine_unready_after_ms)?,
@@ -377,6 +391,46 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
             settings.engine_scrub_interval_ms,
         )?,
     }))
+}
+
+/// What we show to an engine that asks who we are, if anything.
+fn certificate(
+    settings: &Filled,
+    address: &Address,
+) -> Result<Option<ClientCertificate>, ConfigError> {
+    let (certificate, key) = ("engine_tls_cert_file", "engine_tls_key_file");
+    let files = (
+        &settings.engine_tls_cert_file,
+        &settings.engine_tls_key_file,
+    );
+    let (certificate_file, key_file) = match files {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(file), None) => {
+            let remedy = "the key of this certificate is missing (setting engine_tls_key_file)";
+            return Err(out_of_range(certificate, &file.to_string_lossy(), remedy));
+        }
+        (None, Some(file)) => {
+            let remedy = "the certificate of this key is missing (setting engine_tls_cert_file)";
+            return Err(out_of_range(key, &file.to_string_lossy(), remedy));
+        }
+    };
+    let shown = certificate_file.to_string_lossy();
+    if !address.is_tls() {
+        let remedy = "the engine is not asked by TLS; give rediss:// in the setting engine";
+        return Err(out_of_range(certificate, &shown, remedy));
+    }
+    let read = |setting, file: &Path| {
+        std::fs::read(file).map_err(|error| {
+            let remedy = format!("the file cannot be read: {error}");
+            out_of_range(setting, &file.to_string_lossy(), &remedy)
+        })
+    };
+    let parsed =
+        ClientCertificate::parse(read(certificate, certificate_file)?, read(key, key_file)?);
+    parsed
+        .map(Some)
+        .map_err(|error| out_of_range(certificate, &shown, &error))
 }
 
 /// Who must confirm a change, if anybody.

@@ -119,7 +119,7 @@ settings! {
     data_dir: PathBuf, "KVSTORE_DATA_DIR",
         "The directory that the memory engine keeps its data in, made where it is not there [default: none, the data is gone when the process ends]";
     log_bytes_max: u64, "KVSTORE_LOG_BYTES_MAX",
-        "How long the log in data_dir may get before a checkpoint is taken, in bytes [default: half of what keys and values take, 64 MiB at least and 512 MiB at most]";
+        "How long the log in data_dir may get before a checkpoint is taken, in bytes [default: a third of what keys and values take, 64 MiB at least and 512 MiB at most]";
     engine_username: String, "KVSTORE_ENGINE_USERNAME",
         "Who we are to the engine, where its URL does not say [default: the engine's default user]";
     engine_password_file: PathBuf, "KVSTORE_ENGINE_PASSWORD_FILE",
@@ -128,6 +128,10 @@ settings! {
         "Who we are to the Sentinels, where they ask [default: their default user]";
     engine_sentinel_password_file: PathBuf, "KVSTORE_ENGINE_SENTINEL_PASSWORD_FILE",
         "A file whose first line is the Sentinels' own password; KVSTORE_ENGINE_SENTINEL_PASSWORD is the password itself [default: none]";
+    engine_tls_cert_file: PathBuf, "KVSTORE_ENGINE_TLS_CERT_FILE",
+        "A file with the certificate that is shown to an engine which asks for one, and those that vouch for it, as PEM [default: none]";
+    engine_tls_key_file: PathBuf, "KVSTORE_ENGINE_TLS_KEY_FILE",
+        "A file with the key of that certificate, as PEM [default: none]";
     buffers_bytes_max: usize, "KVSTORE_BUFFERS_BYTES_MAX",
         "Memory of bodies and answers in flight, in bytes; past it requests wait, then get 503 [default: an eighth of the memory limit in force, and 64 MiB at least]";
     store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",

@@ -6,7 +6,7 @@
 
 use super::checkpoint::{self, Previous, ShardFiles};
 use super::recovery::{self, Recovered};
-use super::{Directory, Position, Records, RecoveryError, State};
+use super::{Directory, Position, Record, Records, RecoveryError, State};
 use crate::keymap::{Finish, KeyMap};
 use crate::model::ContentTypes;
 use std::io;
@@ -24,6 +24,13 @@ const REVISIONS_A_START: u64 = 1 << 32;
 /// So many new keys are gathered in a tree and then made a segment at once, which is far less work than to
 /// go through all merges on the way.
 const GATHERED_KEYS: usize = if cfg!(test) { 64 } else { 1 << 20 };
+
+/// Records are gathered up to so many bytes of all shards, and then applied in the order of their keys: one
+/// key's way through a tree is then nearly the next one's, and memory that was just read is read again.
+const GATHERED_BYTES: usize = if cfg!(test) { 16 << 10 } else { 128 << 20 };
+
+/// Of each shard so many, however many there are.
+const GATHERED_BYTES_MIN: usize = GATHERED_BYTES / 128;
 
 /// How far a store is loaded.
 #[derive(Debug, Default)]
@@ -226,12 +233,14 @@ impl Directory {
         let from = needed.iter().copied().min().unwrap_or_default();
         // The log was synced up to there before the checkpoint was one.
         let synced = needed.iter().copied().max().unwrap_or_default();
+        let bytes_max = (GATHERED_BYTES / shards.len().max(1)).max(GATHERED_BYTES_MIN);
         thread::scope(|scope| {
             let (queues, threads): (Vec<SyncSender<Work>>, Vec<_>) = shards
                 .into_iter()
                 .map(|shard| {
                     let (queue, works) = sync_channel(FRAMES_WAITING);
-                    let apply = move || apply(shard, works, content_types, progress);
+                    let gathered = Gathered::new(bytes_max);
+                    let apply = move || apply(shard, works, gathered, content_types, progress);
                     (queue, scope.spawn(apply))
                 })
                 .unzip();
@@ -257,13 +266,14 @@ impl Directory {
     }
 }
 
-/// Applies the records of a shard, in order.
+/// Applies the records of a shard, as if one after the other.
 ///
 /// # Errors
 /// The position of a frame that holds no records.
 fn apply(
     mut shard: LoadedShard,
     works: Receiver<Work>,
+    mut gathered: Gathered,
     content_types: &ContentTypes,
     progress: &Progress,
 ) -> Result<LoadedShard, Position> {
@@ -276,14 +286,102 @@ fn apply(
                 State::Removed(revision) => *revision,
             };
             highest = highest.max(Some(revision.0));
-            checkpoint::replay(record, &mut shard.map);
-            progress.records.fetch_add(1, Ordering::Relaxed);
+            gathered.add(record);
         }
-        settle_many(&mut shard.map);
+        if gathered.is_full() {
+            gathered.apply(&mut shard.map, progress);
+        }
     }
+    gathered.apply(&mut shard.map, progress);
     settle(&mut shard.map);
     shard.last_revision = highest;
     Ok(shard)
+}
+
+/// Records that are applied together.
+#[derive(Debug)]
+struct Gathered {
+    records: Vec<Record>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Gathered {
+    fn new(bytes_max: usize) -> Self {
+        Self {
+            records: Vec::new(),
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    fn add(&mut self, record: Record) {
+        let body = match &record.state {
+            State::Set(value) => value.body.len(),
+            State::Removed(_) => 0,
+        };
+        self.bytes += size_of::<Record>() + record.key.as_bytes().len() + body;
+        self.records.push(record);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.bytes_max
+    }
+
+    /// Applies the last record of each key, in the order of keys.
+    fn apply(&mut self, map: &mut KeyMap, progress: &Progress) {
+        let order = order_by_key(&self.records);
+        let key = |at: u32| &self.records[at as usize].key;
+        let mut lasts = vec![true; self.records.len()];
+        for pair in order.windows(2) {
+            if key(pair[0]) == key(pair[1]) {
+                lasts[pair[0] as usize] = false;
+            }
+        }
+        let mut records: Vec<Option<Record>> = self.records.drain(..).map(Some).collect();
+        for at in order {
+            let record = records[at as usize].take();
+            if let Some(record) = record.filter(|_| lasts[at as usize]) {
+                checkpoint::replay(record, map);
+            }
+        }
+        progress
+            .records
+            .fetch_add(records.len() as u64, Ordering::Relaxed);
+        self.bytes = 0;
+        settle_many(map);
+    }
+}
+
+/// The numbers of some records by their keys, and those of one key as they came. Few comparisons go
+/// further than eight bytes after what all keys begin with, which lie beside the numbers.
+fn order_by_key(records: &[Record]) -> Vec<u32> {
+    let Some(first) = records.first() else {
+        return Vec::new();
+    };
+    let first = first.key.as_bytes();
+    let common = records.iter().fold(first.len(), |common, record| {
+        let pairs = first[..common].iter().zip(record.key.as_bytes());
+        pairs.take_while(|(left, right)| left == right).count()
+    });
+    let head = |record: &Record| {
+        let mut head = [0; 8];
+        let rest = &record.key.as_bytes()[common..];
+        let len = rest.len().min(head.len());
+        head[..len].copy_from_slice(&rest[..len]);
+        u64::from_be_bytes(head)
+    };
+    let heads = records.iter().map(head);
+    let mut order: Vec<(u64, u32)> = heads.zip(0..).collect();
+    order.sort_unstable_by(|left, right| {
+        let keys = || {
+            let key = |at: u32| &records[at as usize].key;
+            key(left.1).cmp(key(right.1))
+        };
+        let heads = left.0.cmp(&right.0);
+        heads.then_with(keys).then(left.1.cmp(&right.1))
+    });
+    order.into_iter().map(|(_, at)| at).collect()
 }
 
 /// As [`settle`], once there are many new keys.

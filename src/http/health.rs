@@ -4,7 +4,7 @@
 use super::problem::{Code, NO_STORE, Problem};
 use super::{State, parameters};
 use crate::lifecycle::Stage;
-use crate::store::Readiness;
+use crate::store::{OpenError, Readiness};
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
@@ -23,8 +23,27 @@ pub(super) fn livez(request: &HttpRequest, state: &State) -> Result<HttpResponse
 pub(super) fn readyz(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
     match unready(state) {
-        None => Ok(healthy(&json!({"status": "ready"}))),
+        None => Ok(healthy(&ready(state))),
         Some((code, detail)) => Err(Problem::new(code, detail)),
+    }
+}
+
+/// What is said where requests should be sent here, though not all may be well.
+fn ready(state: &State) -> serde_json::Value {
+    let mut warnings: Vec<String> = Vec::new();
+    if let Readiness::Ready(troubles) = state.store.readiness() {
+        warnings.extend(troubles.engine.map(|error| error.to_string()));
+        warnings.extend(troubles.evicts.then(|| OpenError::Evicts.to_string()));
+        if troubles.partitions_behind > 0 {
+            warnings.push(format!(
+                "{} of 256 partitions are not read yet: searches wait, or are refused",
+                troubles.partitions_behind
+            ));
+        }
+    }
+    match warnings.is_empty() {
+        true => json!({"status": "ready"}),
+        false => json!({"status": "ready", "warnings": warnings}),
     }
 }
 
@@ -42,24 +61,37 @@ pub(super) fn unready(state: &State) -> Option<(Code, String)> {
     }
     let engine = || state.store.engine_address().unwrap_or_default();
     let (code, detail) = match state.store.readiness() {
-        Readiness::Ready => return None,
+        Readiness::Ready(_) => return None,
         Readiness::Starting => (
             Code::Starting,
             "the store is starting; send requests elsewhere for a moment".into(),
         ),
-        Readiness::Loading => (
+        Readiness::Loading(None) => (
             Code::Starting,
             format!(
                 "the keys of the engine at {} are being read; send requests elsewhere for a moment",
                 engine()
             ),
         ),
-        Readiness::EngineSilent => (
+        Readiness::Loading(Some(cause)) => (
+            Code::Starting,
+            format!("the keys of the engine at {} cannot be read yet: {cause}", engine()),
+        ),
+        Readiness::EngineSilent(cause) => (
             Code::EngineUnavailable,
-            format!(
-                "the engine at {} does not answer; send requests elsewhere",
-                engine()
-            ),
+            match cause {
+                Some(cause) => format!("the engine at {} does not answer: {cause}", engine()),
+                None => format!(
+                    "the engine at {} does not answer; send requests elsewhere",
+                    engine()
+                ),
+            },
+        ),
+        Readiness::IndexStuck => (
+            Code::EngineUnavailable,
+            "a share of the index of keys does not go on, so that no search is answered; send requests \
+             elsewhere, and restart this server if it lasts"
+                .into(),
         ),
         Readiness::EngineForeign => (
             Code::EngineData,

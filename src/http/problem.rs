@@ -163,6 +163,19 @@ impl Code {
     fn of_engine(error: EngineError) -> Self {
         match error {
             EngineError::Unreachable
+            | EngineError::Unresolved
+            | EngineError::Untrusted
+            | EngineError::OtherName
+            | EngineError::ClientCertificate
+            | EngineError::NotTls
+            | EngineError::HungUp
+            | EngineError::NotAnEngine
+            | EngineError::Crowded
+            | EngineError::Database
+            | EngineError::NoCluster
+            | EngineError::IsCluster
+            | EngineError::NoMaster
+            | EngineError::Old
             | EngineError::Loading
             | EngineError::Moving
             | EngineError::Behind
@@ -172,8 +185,12 @@ impl Code {
             EngineError::Unreplicated => Self::EngineUnreplicated,
             EngineError::ReadOnly => Self::EngineReadOnly,
             EngineError::Full => Self::EngineFull,
-            EngineError::Denied => Self::EngineDenied,
-            EngineError::Foreign | EngineError::Layout => Self::EngineData,
+            EngineError::Protected
+            | EngineError::Denied
+            | EngineError::Forbidden(_)
+            | EngineError::Lacking(_) => Self::EngineDenied,
+            EngineError::TooLarge => Self::ValueTooLarge,
+            EngineError::Foreign | EngineError::Newer | EngineError::Layout => Self::EngineData,
         }
     }
 }

@@ -5,7 +5,9 @@ use super::table::{Sampled, Table};
 use super::{NAMESPACE, options, registered};
 use crate::store::ReplicaStats;
 use crate::valkey::{EngineError, Observer, Operation};
-use prometheus::{Error, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Registry};
+use prometheus::{
+    Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Registry,
+};
 use std::time::Duration;
 
 /// The upper bounds of the engine's latency histogram, in seconds.
@@ -37,6 +39,11 @@ const INDEX: &[Sampled<ReplicaStats>] = &[
         help: "Partitions of 256 that the index does not hold as the engine does",
         value: Gauge(|replica| replica.partitions_behind as f64),
     },
+    Sampled {
+        name: "engine_evicts",
+        help: "1 while the engine may drop keys when it is full, which loses data",
+        value: Gauge(|replica| f64::from(u8::from(replica.evicts))),
+    },
 ];
 
 /// What is measured of an engine outside of this process. Made only where there is one.
@@ -45,6 +52,8 @@ pub(super) struct EngineMetrics {
     /// One for each of [`Operation::ALL`], looked up once: every request has one.
     requests: [Histogram; Operation::ALL.len()],
     errors: IntCounterVec,
+    /// 1 for why the engine fails, if it does.
+    outage: GaugeVec,
     index: Table<ReplicaStats>,
 }
 
@@ -61,18 +70,27 @@ impl EngineMetrics {
             "Requests that the engine did not do, by why",
         );
         let errors = registered(registry, IntCounterVec::new(errors, &["kind"]))?;
+        let outage = options("engine_outage", "1 while the engine fails, by why");
+        let outage = registered(registry, GaugeVec::new(outage, &["kind"]))?;
         for error in EngineError::ALL {
             errors.with_label_values(&[error.label()]);
+            outage.with_label_values(&[error.label()]);
         }
         Ok(Self {
             requests: Operation::ALL.map(|one| requests.with_label_values(&[one.label()])),
             errors,
+            outage,
             index: Table::register(registry, INDEX)?,
         })
     }
 
     pub(super) fn set(&self, stats: &ReplicaStats) {
         self.index.set(stats);
+        for error in EngineError::ALL {
+            let is_why = stats.outage.is_some_and(|why| why.label() == error.label());
+            let gauge = self.outage.with_label_values(&[error.label()]);
+            gauge.set(f64::from(u8::from(is_why)));
+        }
     }
 }
 

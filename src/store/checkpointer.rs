@@ -235,9 +235,9 @@ impl Worker {
         {
             return false;
         }
-        let half = self.shared.bytes() as u64 / 2;
+        let third = self.shared.bytes() as u64 / 3;
         let bytes_max = self.log_bytes_max;
-        let bytes_max = bytes_max.unwrap_or(half.clamp(LOG_BYTES_LEAST, LOG_BYTES_MOST));
+        let bytes_max = bytes_max.unwrap_or(third.clamp(LOG_BYTES_LEAST, LOG_BYTES_MOST));
         let bytes_max = match self.journal.log().room() {
             LogRoom::Open | LogRoom::Busy => bytes_max,
             // Nothing else gives room back.

@@ -5,7 +5,7 @@ use super::admission::Manner;
 use super::durable::DataStats;
 use super::memory::Memory;
 use super::message::{Counted, Found, ManyChanged, Search};
-use super::readiness::{OpenError, Readiness};
+use super::readiness::{OpenError, Readiness, Troubles};
 use super::remote::Remote;
 use super::replica::ReplicaStats;
 use crate::model::{Changed, Key, Mutation, Value};
@@ -54,7 +54,7 @@ impl Engine {
     pub(super) async fn get(&self, key: Key) -> Result<Option<Value>, StoreError> {
         match self {
             Self::Memory(memory) => memory.get(key).await,
-            Self::Remote(remote) => Box::pin(remote.get(&key)).await,
+            Self::Remote(remote) => remote.get(&key).await,
         }
     }
 
@@ -62,7 +62,7 @@ impl Engine {
     pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {
         match self {
             Self::Memory(memory) => memory.change(mutation).await,
-            Self::Remote(remote) => Box::pin(remote.change(&mutation)).await,
+            Self::Remote(remote) => remote.change(mutation).await,
         }
     }
 
@@ -127,7 +127,10 @@ impl Engine {
     /// Whether requests can be served.
     pub(super) fn readiness(&self) -> Readiness {
         let (are_there, readiness) = match self {
-            Self::Memory(memory) => (memory.actors.are_there(), Readiness::Ready),
+            Self::Memory(memory) => {
+                let ready = Readiness::Ready(Troubles::default());
+                (memory.actors.are_there(), ready)
+            }
             Self::Remote(remote) => (remote.actors.are_there(), remote.readiness()),
         };
         match are_there {

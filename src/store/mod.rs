@@ -40,7 +40,7 @@ pub use durable::{DataStats, DurableOptions, LoadStats};
 pub use error::{EngineError, StoreError};
 pub use journal::{JournalStats, SyncObserver};
 pub use message::{ChangeCounts, Counted};
-pub use readiness::{OpenError, Readiness};
+pub use readiness::{OpenError, Readiness, Troubles};
 pub use remote::RemoteOptions;
 pub use replica::ReplicaStats;
 pub use search::{Pages, Searched};

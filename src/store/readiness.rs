@@ -7,16 +7,29 @@ use std::sync::Arc;
 /// Whether requests can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// They can.
-    Ready,
+    /// They can, if not all as well as others.
+    Ready(Troubles),
     /// Not all shards are there.
     Starting,
-    /// The keys of the engine are being read.
-    Loading,
+    /// The keys of the engine are being read, or are to be once it does not fail any more.
+    Loading(Option<EngineError>),
     /// The engine has not answered for a while.
-    EngineSilent,
+    EngineSilent(Option<EngineError>),
+    /// The index of keys of a share does not go on.
+    IndexStuck,
     /// The engine holds data of another layout.
     EngineForeign,
+}
+
+/// What is wrong with an engine that can be used all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// Why it fails, if it does.
+    pub engine: Option<EngineError>,
+    /// Whether it drops keys when it is full.
+    pub evicts: bool,
+    /// Partitions that the index does not hold as the engine does.
+    pub partitions_behind: usize,
 }
 
 /// Why an engine outside of this process can never be used as it is.

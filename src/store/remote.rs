@@ -8,7 +8,7 @@ use super::StoreError;
 use super::actors::Actors;
 use super::admission::{Admission, Manner};
 use super::message::{Admitted, Count, Counted, Found, ManyChanged, Search, Stopped};
-use super::readiness::{OpenError, Readiness};
+use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};
 use super::replica::{Follower, FollowerOptions, ReplicaActor, ReplicaStats, ReplicaStatus};
 use super::shared::{Fit, Shared};
@@ -16,8 +16,10 @@ use crate::model::{Change, Changed, Key, Mutation, Value};
 use crate::valkey::{Client, Engine, EngineError, Place};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout};
@@ -33,6 +35,9 @@ const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long to wait before an engine that could not be reached is tried again at the start.
 const START_PAUSE: Duration = Duration::from_millis(200);
+
+/// So many steps of a follower may each take as long as a request while a master hangs.
+const STEPS_PATIENT: u32 = 4;
 
 /// How an engine outside of this process is used.
 #[derive(Clone, Debug)]
@@ -81,7 +86,8 @@ impl Remote {
     }
 
     pub(super) fn stats(&self) -> ReplicaStats {
-        self.status.stats(self.options.engine.reconnects())
+        let engine = &self.options.engine;
+        self.status.stats(engine.reconnects(), engine.outage())
     }
 
     pub(super) fn address(&self) -> String {
@@ -89,14 +95,24 @@ impl Remote {
     }
 
     pub(super) fn readiness(&self) -> Readiness {
+        let cause = self.options.engine.outage();
         if self.status.is_foreign() {
             Readiness::EngineForeign
         } else if self.status.silence() > self.options.unready_after {
-            Readiness::EngineSilent
-        } else if self.status.is_loaded() {
-            Readiness::Ready
+            Readiness::EngineSilent(cause)
+        } else if self
+            .status
+            .is_stuck(self.options.unready_after + self.patience * STEPS_PATIENT)
+        {
+            Readiness::IndexStuck
+        } else if !self.status.is_loaded(self.options.unready_after) {
+            Readiness::Loading(cause)
         } else {
-            Readiness::Loading
+            Readiness::Ready(Troubles {
+                engine: cause,
+                evicts: self.status.evicts(),
+                partitions_behind: self.status.behind(),
+            })
         }
     }
 
@@ -108,26 +124,19 @@ impl Remote {
     pub(super) async fn open(&self) -> Result<(), OpenError> {
         let client = self.options.engine.client();
         let client = client.map_err(|error| OpenError::Address(error.to_string()))?;
-        let mut said = None;
-        loop {
-            let deadline = Instant::now() + self.patience;
-            let checked = async {
-                client.check_layout(deadline).await?;
-                client.evicts().await
-            };
-            let error = match checked.await {
-                Ok(false) => break,
-                Ok(true) => return Err(OpenError::Evicts),
-                Err(error @ (EngineError::Denied | EngineError::Layout | EngineError::Foreign)) => {
-                    return Err(OpenError::Refused(error));
-                }
-                Err(error) => error,
-            };
-            if said.replace(error) != Some(error) {
-                let address = self.options.engine.address();
-                log::warn!("not ready, since {address} cannot be used yet: {error}");
+        let fitness = loop {
+            match client.fitness(self.patience).await {
+                Ok(fitness) => break fitness,
+                Err(error) if error.stays() => return Err(OpenError::Refused(error)),
+                Err(error) => self.options.engine.failed(error),
             }
             sleep(START_PAUSE).await;
+        };
+        if fitness.evicts {
+            return Err(OpenError::Evicts);
+        }
+        if let Some(error) = fitness.changes {
+            self.options.engine.failed(error);
         }
         self.status.open();
         Ok(())
@@ -148,7 +157,12 @@ impl Remote {
             patience: self.patience,
             scrub_interval: self.options.scrub_interval * shares as u32,
         };
-        actix::spawn(Follower::new(options).run());
+        let ended = FollowerEnded(self.shared.clone(), shard);
+        actix::spawn(async move {
+            // Without it no search is answered any more. It ends by a panic only, or with the process.
+            let _ended = ended;
+            Follower::new(options).run().await;
+        });
     }
 
     /// Which shard a key belongs to: the one that indexes the key's partition.
@@ -157,20 +171,34 @@ impl Remote {
     }
 
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Value>, StoreError> {
-        let (_permit, deadline) = self.enter(self.owner(key), Manner::Refuse).await?;
-        let value = self.client().get(key, deadline).await;
-        self.answered(key, value)
+        let (permit, deadline) = self.enter(self.owner(key), Manner::Refuse).await?;
+        let (client, asked) = (self.client(), key.clone());
+        let value = whole(async move {
+            let value = client.get(&asked, deadline).await;
+            drop(permit);
+            value
+        });
+        Ok(value.await?)
     }
 
-    pub(super) async fn change(&self, mutation: &Mutation) -> Result<Changed, StoreError> {
+    pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {
         let shard = self.owner(&mutation.key);
-        let (_permit, deadline) = self.enter(shard, Manner::RefuseEarly).await?;
-        let some = std::slice::from_ref(mutation);
+        let (permit, deadline) = self.enter(shard, Manner::RefuseEarly).await?;
+        let some = std::slice::from_ref(&mutation);
         if Box::pin(self.that_fit(shard, some, deadline)).await? == 0 {
             return Err(self.shared.full());
         }
-        let changed = self.client().change(mutation, deadline).await;
-        self.answered(&mutation.key, changed)
+        let client = self.client();
+        let partition = Place::of(mutation.key.as_bytes()).partition;
+        let changed = whole(async move {
+            let changed = client.change(&mutation, deadline).await;
+            drop(permit);
+            changed
+        });
+        changed.await.map_err(|error| {
+            self.doubt(partition, error);
+            error.into()
+        })
     }
 
     /// Makes changes in pipelines in which no key is twice, so that those of one key are made in order.
@@ -206,7 +234,7 @@ impl Remote {
                 match answer {
                     Ok(changed) => many.counts.add(changed),
                     Err(error) => {
-                        self.doubt(&some[index].key, error);
+                        self.doubt(Place::of(some[index].key.as_bytes()).partition, error);
                         let (at, error) = (begun + index, StoreError::Engine(error));
                         many.stopped.get_or_insert(Stopped { at, error });
                     }
@@ -283,20 +311,13 @@ impl Remote {
         Ok((permit, Instant::now() + self.patience))
     }
 
-    /// What the engine's answer is for who asked.
-    fn answered<T>(&self, key: &Key, answer: Result<T, EngineError>) -> Result<T, StoreError> {
-        answer.map_err(|error| {
-            self.doubt(key, error);
-            error.into()
-        })
-    }
-
-    /// Has a partition looked at whose log or head may be what made a change fail.
-    fn doubt(&self, key: &Key, error: EngineError) {
-        if let EngineError::Foreign | EngineError::Other = error
-            && let Ok(actor) = self.actors.get(self.owner(key))
+    /// Has a partition looked at whose log or head may be what made a change fail. Not again soon, since
+    /// it may be a bucket, which no reading mends.
+    fn doubt(&self, partition: usize, error: EngineError) {
+        if error == EngineError::Foreign
+            && self.status.may_doubt(partition)
+            && let Ok(actor) = self.actors.get(share_of(partition, self.actors.len()))
         {
-            let partition = Place::of(key.as_bytes()).partition;
             actor.do_send(Suspect { partition });
         }
     }
@@ -311,6 +332,45 @@ impl Remote {
             };
             clients.entry(identity).or_insert_with(make).clone()
         })
+    }
+}
+
+/// Ends the process as the end of an actor does.
+struct FollowerEnded(Arc<Shared>, usize);
+
+impl Drop for FollowerEnded {
+    fn drop(&mut self) {
+        self.0.end(self.1);
+    }
+}
+
+/// What was begun and is carried to its end, also if whoever asked has gone away: what it holds, a
+/// place among what is in flight, is free only once the engine has answered.
+fn whole<T: 'static>(asked: impl Future<Output = T> + 'static) -> impl Future<Output = T> {
+    Whole(Some(Box::pin(asked)))
+}
+
+struct Whole<T: 'static>(Option<Pin<Box<dyn Future<Output = T>>>>);
+
+impl<T: 'static> Future for Whole<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
+        let asked = self
+            .0
+            .as_mut()
+            .expect("a future is not polled after its end");
+        let output = std::task::ready!(asked.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<T: 'static> Drop for Whole<T> {
+    fn drop(&mut self) {
+        if let Some(asked) = self.0.take() {
+            actix::spawn(async move { drop(asked.await) });
+        }
     }
 }
 

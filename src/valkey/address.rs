@@ -149,6 +149,20 @@ impl Address {
         &self.topology
     }
 
+    /// One node of this cluster, as a node by itself.
+    pub(super) fn of_node(&self, host: &str, port: u16) -> Self {
+        Self {
+            hosts: vec![(host.to_owned(), port)],
+            topology: Topology::Node,
+            ..self.clone()
+        }
+    }
+
+    /// The hosts and ports of the nodes or Sentinels.
+    pub(super) fn hosts(&self) -> &[(String, u16)] {
+        &self.hosts
+    }
+
     /// The addresses of the nodes or Sentinels.
     pub(super) fn endpoints(&self) -> Vec<ConnectionAddr> {
         let endpoint = |(host, port): &(String, u16)| match self.tls {
@@ -188,7 +202,8 @@ impl Address {
         settings
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    /// Whether it is asked by TLS.
+    pub fn is_tls(&self) -> bool {
         self.tls
     }
 

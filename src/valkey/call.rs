@@ -3,6 +3,10 @@
 use redis::Cmd;
 use std::time::Duration;
 
+/// An engine may refuse an argument of more bytes (`proto-max-bulk-len`, which cannot be set lower), and
+/// ends the connection that it came on.
+const ALWAYS_TAKEN_BYTES: usize = 1024 * 1024;
+
 /// A command for a partition.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -10,6 +14,25 @@ pub struct Call {
     pub partition: usize,
     /// The command.
     pub command: Cmd,
+    /// Whether the engine may end the connection for its length, so that it has one of its own.
+    pub is_large: bool,
+}
+
+impl Call {
+    /// A command whose arguments are all short.
+    pub fn new(partition: usize, command: Cmd) -> Self {
+        Self {
+            partition,
+            command,
+            is_large: false,
+        }
+    }
+
+    /// The same command, whose longest argument has so many bytes.
+    pub fn with_longest(mut self, bytes: usize) -> Self {
+        self.is_large = bytes > ALWAYS_TAKEN_BYTES;
+        self
+    }
 }
 
 /// Whether a request may be sent again where it is not known whether it ran.

@@ -1,23 +1,26 @@
 //! A thread's requests to the engine.
 
+mod fitness;
 mod partition;
 
+pub use fitness::Fitness;
 pub use partition::{BucketKeys, LOG_PAGE, Repair, Scanned, Span};
 
 use super::call::{Access, Call};
-use super::layout::{self, BUCKETS, PARTITIONS, Place, VERSION};
+use super::layout::{self, Place};
 use super::link::Link;
-use super::log::{array, number, text, text_or_nil};
+use super::log::{number, text_or_nil};
 use super::scripts::Run;
 use super::{Engine, EngineError, Operation};
 use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
 use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// About how many entries a log keeps. A replica that fell behind by more reads the partition anew.
-const LOG_ENTRIES: usize = 1000;
+pub const LOG_ENTRIES: usize = 2000;
 
 /// A thread's access to the engine.
 #[derive(Debug)]
@@ -31,6 +34,16 @@ impl Client {
         Self { engine, link }
     }
 
+    /// As [`Engine::outage`].
+    pub fn outage(&self) -> Option<EngineError> {
+        self.engine.outage()
+    }
+
+    /// As [`Engine::refused`].
+    pub fn refused(&self, searches: usize, error: EngineError) {
+        self.engine.refused(searches, error);
+    }
+
     /// The value of a key. One command, O(1).
     ///
     /// # Errors
@@ -41,10 +54,7 @@ impl Client {
         command
             .arg(self.engine.layout.bucket(place))
             .arg(key.as_bytes());
-        let call = Call {
-            partition: place.partition,
-            command,
-        };
+        let call = Call::new(place.partition, command);
         let asked = async {
             let answer = self.link.ask(Access::Read, &call, deadline).await?;
             let blob = text_or_nil(answer)?;
@@ -66,6 +76,7 @@ impl Client {
     ) -> Result<Changed, EngineError> {
         let (run, change) = self.change_run(mutation);
         let asked = async {
+            self.fits(&run)?;
             let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
             change.changed(&answer)
         };
@@ -82,14 +93,23 @@ impl Client {
             .iter()
             .map(|mutation| self.change_run(mutation))
             .collect();
-        let calls: Vec<Call> = runs.iter().map(|(run, _)| run.by_hash()).collect();
+        let fits = |(run, _): &&(Run<'_>, ChangeRun)| self.fits(run).is_ok();
+        let calls: Vec<Call> = runs
+            .iter()
+            .filter(fits)
+            .map(|(run, _)| run.by_hash())
+            .collect();
         let begun = Instant::now();
         let answers = self
             .link
             .ask_many(Access::ConfirmedWrite, &calls, deadline)
             .await;
-        let mut changed = Vec::with_capacity(answers.len());
-        for ((run, change), answer) in runs.iter().zip(answers) {
+        let mut answers = answers.into_iter();
+        let mut changed = Vec::with_capacity(runs.len());
+        for (run, change) in &runs {
+            let asked = self.fits(run);
+            let answer =
+                asked.and_then(|()| answers.next().unwrap_or(Err(EngineError::Unanswered)));
             let answer = match answer {
                 Err(error) if error.passes() || error == EngineError::Unscripted => {
                     self.run(Access::ConfirmedWrite, run, deadline).await
@@ -98,68 +118,20 @@ impl Client {
             };
             let answer = answer.and_then(|answer| change.changed(&answer));
             let error = answer.as_ref().err().copied();
-            let observer = &self.engine.observer;
-            observer.observed(change.operation, begun.elapsed(), error);
+            self.engine
+                .observed(change.operation, begun.elapsed(), error);
             changed.push(answer);
         }
         changed
     }
 
-    /// Writes down what the layout is where that is missing. An engine that takes no writes is only
-    /// read.
-    ///
-    /// # Errors
-    /// [`EngineError::Layout`] where it is another, else as [`Client::change`].
-    pub async fn check_layout(&self, deadline: Instant) -> Result<(), EngineError> {
-        let fields = [
-            ("version", VERSION as usize),
-            ("partitions", PARTITIONS),
-            ("buckets", BUCKETS),
-        ];
-        let name = self.engine.layout.layout();
-        let mut read = cmd("HMGET");
-        read.arg(&name).arg(&fields.map(|(field, _)| field)[..]);
-        let read_all = async || {
-            let held = self.link.ask_keyed(Access::Read, &name, &read, deadline);
-            let held = array(held.await?)?.into_iter().map(text_or_nil);
-            held.collect::<Result<Vec<_>, _>>()
-        };
-        let mut held = read_all().await?;
-        if held.contains(&None) {
-            for (field, ours) in fields {
-                let mut write = cmd("HSETNX");
-                write.arg(&name).arg(field).arg(ours);
-                let written = self.link.ask_keyed(Access::Write, &name, &write, deadline);
-                written.await?;
-            }
-            held = read_all().await?;
-        }
-        let is_ours = |((_, ours), held): ((&str, usize), Option<Vec<u8>>)| {
-            held == Some(ours.to_string().into())
-        };
-        match fields.into_iter().zip(held).all(is_ours) {
+    /// Whether the engine takes arguments as long as a change's.
+    fn fits(&self, run: &Run<'_>) -> Result<(), EngineError> {
+        let longest = run.arguments.iter().map(Vec::len).max().unwrap_or(0);
+        match longest <= self.engine.blob_bytes_max.load(Ordering::Relaxed) {
             true => Ok(()),
-            false => Err(EngineError::Layout),
+            false => Err(EngineError::TooLarge),
         }
-    }
-
-    /// Whether a master may drop keys to make room: it would drop whole buckets. `false` where that
-    /// is not to be learned.
-    ///
-    /// # Errors
-    /// As [`EngineError`] says.
-    pub async fn evicts(&self) -> Result<bool, EngineError> {
-        let mut command = cmd("INFO");
-        command.arg("memory");
-        let answers = match self.link.ask_masters(&command).await {
-            Err(EngineError::Denied) => return Ok(false),
-            answers => answers?,
-        };
-        let evicts = |answer: Reply| match text_or_verbatim(answer) {
-            Some(info) => info.contains("maxmemory_policy:allkeys-"),
-            None => false,
-        };
-        Ok(answers.into_iter().any(evicts))
     }
 
     /// The script that makes a change.
@@ -233,8 +205,7 @@ impl Client {
         let begun = Instant::now();
         asked.inspect(move |answer| {
             let error = answer.as_ref().err().copied();
-            let observer = &self.engine.observer;
-            observer.observed(operation, begun.elapsed(), error);
+            self.engine.observed(operation, begun.elapsed(), error);
         })
     }
 }
@@ -257,12 +228,5 @@ impl ChangeRun {
             (true, true) => Changed::Deleted(self.revision),
             (true, false) => Changed::Absent,
         })
-    }
-}
-
-fn text_or_verbatim(reply: Reply) -> Option<String> {
-    match reply {
-        Reply::VerbatimString { text, .. } => Some(text),
-        reply => String::from_utf8(text(reply).ok()?).ok(),
     }
 }

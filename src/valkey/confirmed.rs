@@ -1,42 +1,123 @@
 //! Writes that replicas must have before they are acknowledged.
 //!
-//! `WAIT` follows the write on the same connection, since it asks who has what *this* connection
-//! wrote, and holds up all that comes behind it there. Its answer is a number and never an error,
+//! `WAIT` follows the writes on the same connection, since it asks who has what *this* connection
+//! wrote, and holds up all that comes behind it there. So what comes while one is under way gathers, and
+//! goes out together, with one `WAIT` behind it (group commit). Its answer is a number and never an error,
 //! so that number is what counts.
 //! Source: <https://redis.io/docs/latest/commands/wait/>.
+//!
+//! A cluster's client answers a pipeline as a whole where one of its commands is sent elsewhere, so that
+//! nobody knows which of the others ran. So groups have connections of their own to each master, and the
+//! cluster's client takes what such a master does not have any more, one by one.
 
 use super::call::{Call, Confirmation};
-use super::connection::{Master, Nodes, Reconnecting};
+use super::connection::{Care, LinkSettings, Master, Nodes, Reconnecting};
 use super::error::EngineError;
-use redis::cluster_routing::{Route, SingleNodeRoutingInfo};
+use super::layout::slot;
+use super::redirect::Redirect;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, Pipeline, RedisError, Value, cmd};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-/// Asks a node's master, and then its replicas.
-pub(super) async fn single(
-    master: &Reconnecting<Master>,
-    command: &Cmd,
+/// How many writes go out together.
+const TOGETHER_MAX: usize = 1024;
+
+/// Writes to a master that gather while others are confirmed.
+pub(super) struct Groups {
+    master: Reconnecting<Master>,
     confirmation: Confirmation,
-) -> Result<Value, EngineError> {
-    let (number, mut connection) = master.get().await?;
-    let asked = confirmation.after([command]);
-    let answer = connection.send_packed_commands(&asked, 0, 2).await;
-    let answer = answer.and_then(|values| confirmation.check_one(values));
-    master.checked(number, answer)?
+    /// How long a group may take.
+    patience: Duration,
+    waiting: RefCell<VecDeque<Waiting>>,
+    is_sending: Cell<bool>,
 }
 
-/// Asks a node's master for many things, and then its replicas for all of them.
-pub(super) async fn pipelined(
+type Waiting = (Call, oneshot::Sender<Result<Value, EngineError>>);
+
+impl Groups {
+    /// Groups for the master that the settings' address names.
+    ///
+    /// # Errors
+    /// Where the client takes the address for none.
+    pub(super) fn new(
+        settings: &LinkSettings,
+        confirmation: Confirmation,
+        reconnects: &Arc<AtomicU64>,
+    ) -> Result<Self, RedisError> {
+        Ok(Self {
+            master: Reconnecting::new(Master::new(settings)?, Care::Writes, reconnects),
+            confirmation,
+            patience: settings.connect_timeout + settings.response_timeout,
+            waiting: RefCell::default(),
+            is_sending: Cell::new(false),
+        })
+    }
+
+    /// Makes a write with the next group. One whose future is dropped before is not made.
+    pub(super) async fn ask(self: &Rc<Self>, call: Call) -> Result<Value, EngineError> {
+        let (sender, answer) = oneshot::channel();
+        self.waiting.borrow_mut().push_back((call, sender));
+        if !self.is_sending.replace(true) {
+            // A task of its own: who asked may go away, and others wait.
+            tokio::task::spawn_local(self.clone().send_groups());
+        }
+        answer.await.unwrap_or(Err(EngineError::Unanswered))
+    }
+
+    /// Sends groups until nothing waits.
+    async fn send_groups(self: Rc<Self>) {
+        let _ended = Ended(&self);
+        loop {
+            let (calls, senders): (Vec<_>, Vec<_>) = {
+                let mut waiting = self.waiting.borrow_mut();
+                waiting.retain(|(_, sender)| !sender.is_closed());
+                let count = waiting.len().min(TOGETHER_MAX);
+                waiting.drain(..count).unzip()
+            };
+            if calls.is_empty() {
+                return;
+            }
+            let deadline = Instant::now() + self.patience;
+            let asked = single(&self.master, &calls, self.confirmation, deadline);
+            for (sender, answer) in senders.into_iter().zip(asked.await) {
+                // Whoever asked may have gone away.
+                let _ = sender.send(answer);
+            }
+        }
+    }
+}
+
+/// Nothing is under way any more, however that has ended. What waits then hears nothing.
+struct Ended<'a>(&'a Groups);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.borrow_mut().clear();
+        self.0.is_sending.set(false);
+    }
+}
+
+/// Asks a node's master for some things, and then its replicas for all of them.
+pub(super) async fn single(
     master: &Reconnecting<Master>,
     calls: &[Call],
     confirmation: Confirmation,
+    deadline: Instant,
 ) -> Vec<Result<Value, EngineError>> {
-    let asked = async {
-        let (number, mut connection) = master.get().await?;
-        let asked = confirmation.after(calls.iter().map(|call| &call.command));
-        let answer = connection.send_packed_commands(&asked, 0, calls.len() + 1);
-        master.checked(number, answer.await)
+    let commands = confirmation.after(calls.iter().map(|call| &call.command));
+    let ask = async |mut connection: redis::aio::MultiplexedConnection| {
+        let asked = connection.send_packed_commands(&commands, 0, calls.len() + 1);
+        asked.await
     };
-    match asked.await {
+    match master.ask(0, deadline, ask).await {
         Ok(values) => {
             let answers = confirmation.check(values).into_iter();
             answers
@@ -47,39 +128,34 @@ pub(super) async fn pipelined(
     }
 }
 
-/// Asks the master of a slot, and then its replicas. It is followed where it says that another node
-/// has the slot: the client does not look for that in a pipeline.
+/// Asks the master of a partition for one thing, and then its replicas. It is followed where it says that
+/// another node has the slot: the client does not do that for a pipeline.
 pub(super) async fn routed(
     nodes: &Reconnecting<Nodes>,
-    route: Route,
-    command: &Cmd,
+    call: &Call,
     confirmation: Confirmation,
+    deadline: Instant,
 ) -> Result<Value, EngineError> {
-    let (number, mut connection) = nodes.get().await?;
-    let to = SingleNodeRoutingInfo::SpecificNode(route);
-    let asked = confirmation.after([command]);
-    let answer = connection.route_pipeline(asked, 0, 2, to).await;
-    let error = match answer.and_then(|values| confirmation.check_one(values)) {
-        Ok(answer) => return answer,
-        Err(error) => error,
+    let commands = confirmation.after([&call.command]);
+    let route = Route::new(slot(call.partition), SlotAddr::Master);
+    let ask = async |mut connection: ClusterConnection| {
+        let to = SingleNodeRoutingInfo::SpecificNode(route);
+        let asked = connection.route_pipeline(commands.clone(), 0, 2, to).await;
+        let error = match asked.and_then(|values| confirmation.check_one(values)) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let Some(redirect) = Redirect::of(&error) else {
+            return Err(error);
+        };
+        if !redirect.is_ask {
+            nodes.moved();
+        }
+        let hosts = nodes.connector().hosts();
+        let values = redirect.follow(&mut connection, hosts, &commands, 2).await;
+        values.and_then(|values| confirmation.check_one(values))
     };
-    let Some((host, port)) = redirect(&error) else {
-        return nodes.checked(number, Err(error))?;
-    };
-    let mut asked = Pipeline::with_capacity(3);
-    let mut first = 0;
-    if error.code() == Some("ASK") {
-        asked.cmd("ASKING");
-        first = 1;
-    } else {
-        nodes.unanswered();
-    }
-    asked.add_command(command.clone());
-    asked.add_command(confirmation.command());
-    let to = SingleNodeRoutingInfo::ByAddress { host, port };
-    let answer = connection.route_pipeline(asked, first, 2, to).await;
-    let answer = answer.and_then(|values| confirmation.check_one(values));
-    nodes.checked(number, answer)?
+    nodes.ask(call.partition, deadline, ask).await?
 }
 
 impl Confirmation {
@@ -89,14 +165,10 @@ impl Confirmation {
         for command in commands {
             pipeline.add_command(command.clone());
         }
-        pipeline.add_command(self.command());
-        pipeline
-    }
-
-    fn command(&self) -> Cmd {
         let mut wait = cmd("WAIT");
         wait.arg(self.replicas).arg(self.timeout.as_millis() as u64);
-        wait
+        pipeline.add_command(wait);
+        pipeline
     }
 
     /// As [`Self::check`], of one command.
@@ -119,11 +191,4 @@ impl Confirmation {
         };
         values.into_iter().map(answer).collect()
     }
-}
-
-/// The node that an answer names instead.
-fn redirect(error: &RedisError) -> Option<(String, u16)> {
-    let (node, _) = error.redirect_node()?;
-    let (host, port) = node.rsplit_once(':')?;
-    Some((host.to_owned(), port.parse().ok()?))
 }

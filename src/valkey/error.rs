@@ -1,6 +1,7 @@
 //! What can go wrong with an engine outside of this process.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use super::commands;
+use std::fmt;
 
 /// Why the engine did not do what it was asked. Each says what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -11,6 +12,79 @@ pub enum EngineError {
          (is it running at the address of the setting engine?)"
     )]
     Unreachable,
+    /// Nobody knows the name of its host.
+    #[error(
+        "the name of the engine's host is not known, so that it cannot be reached; nothing was done, try \
+         again after a pause (is the host of the setting engine right, and does DNS answer?)"
+    )]
+    Unresolved,
+    /// Its certificate is signed by nobody whom we trust, or out of date.
+    #[error(
+        "the engine cannot be reached by TLS, since its certificate is not trusted; nothing was done: name \
+         the file of the authority that signed it in SSL_CERT_FILE, and see whether it has expired"
+    )]
+    Untrusted,
+    /// Its certificate is another host's.
+    #[error(
+        "the engine cannot be reached by TLS, since its certificate is for another name than the host of \
+         the setting engine; nothing was done: use a name of the certificate, or have it signed for this one"
+    )]
+    OtherName,
+    /// It wants a certificate of us, or another one.
+    #[error(
+        "the engine cannot be reached by TLS, since it asks for a client certificate and takes none or not \
+         this one; nothing was done: give one that it trusts (settings engine_tls_cert_file and \
+         engine_tls_key_file)"
+    )]
+    ClientCertificate,
+    /// It does not speak TLS.
+    #[error(
+        "the engine cannot be reached by TLS, since what answers there is not TLS; nothing was done: give the \
+         engine's TLS port, or redis:// instead of rediss://"
+    )]
+    NotTls,
+    /// It ends the connection before it says anything.
+    #[error(
+        "the engine cannot be used, since connections to it are ended at once; nothing was done, try again \
+         after a pause (does its port want TLS, with rediss://?)"
+    )]
+    HungUp,
+    /// It speaks, but not the protocol.
+    #[error(
+        "what answers at the engine's address is no Valkey or Redis; nothing was done: check the port of \
+         the setting engine"
+    )]
+    NotAnEngine,
+    /// It has as many connections as it takes.
+    #[error(
+        "the engine takes no more connections (its maxclients); nothing was done: raise it, each server \
+         has up to four a worker with each node"
+    )]
+    Crowded,
+    /// It has no database of this number.
+    #[error(
+        "the engine has no database of the number in the setting engine (its databases); nothing was done: \
+         give a lower one"
+    )]
+    Database,
+    /// It is one node, and no cluster.
+    #[error(
+        "the engine is no cluster, while the setting engine says redis+cluster; nothing was done: give \
+         redis:// for one node"
+    )]
+    NoCluster,
+    /// It is one node of a cluster.
+    #[error(
+        "the engine is a node of a cluster, while the setting engine names one node; nothing was done: \
+         give redis+cluster://"
+    )]
+    IsCluster,
+    /// The Sentinels know no master of this name.
+    #[error(
+        "the engine cannot be reached, since no Sentinel that answers knows a master of the name in the \
+         setting engine; nothing was done, try again after a pause"
+    )]
+    NoMaster,
     /// It was sent, and no answer came.
     #[error(
         "the engine did not answer in time (settings engine_response_timeout_ms and \
@@ -46,12 +120,42 @@ pub enum EngineError {
     /// Its memory is at its bound.
     #[error("the engine is full (its maxmemory); nothing was done: delete keys or raise its bound")]
     Full,
-    /// It refuses our credentials, or they do not allow a command.
+    /// It refuses strangers.
     #[error(
-        "the engine refuses our credentials, or they lack a permission; nothing was done: check \
-         the user and password of the setting engine, those of its Sentinels, and the user's ACL"
+        "the engine is in protected mode and refuses connections of other machines; nothing was done: give \
+         it a password, and us the same"
+    )]
+    Protected,
+    /// It refuses our credentials.
+    #[error(
+        "the engine refuses our credentials; nothing was done: check the user and password of the \
+         setting engine, and those of its Sentinels"
     )]
     Denied,
+    /// Our user may not do this.
+    #[error(
+        "the engine's user lacks a permission for {0}; nothing was done: give it what docs/operations.md \
+         lists (ACL SETUSER)"
+    )]
+    Forbidden(Lack),
+    /// It has no such command.
+    #[error(
+        "the engine lacks {0}, renamed or turned off; nothing was done: have it take what \
+         docs/operations.md lists"
+    )]
+    Lacking(Lack),
+    /// It runs no scripts as ours are.
+    #[error(
+        "the engine does not run scripts with flags, as Redis 7 and Valkey do; nothing was done: use one of \
+         these, or a later version"
+    )]
+    Old,
+    /// The value is longer than it takes.
+    #[error(
+        "the value is longer than the engine takes (its proto-max-bulk-len or client-query-buffer-limit); \
+         nothing was done: raise that, or store less under a key"
+    )]
+    TooLarge,
     /// Something of another type is where our data should be.
     #[error(
         "something else is where the engine should hold our data (a key of another type, or a \
@@ -59,6 +163,12 @@ pub enum EngineError {
          namespace with redis-cli"
     )]
     Foreign,
+    /// A value is of a version that we do not know.
+    #[error(
+        "the value was written by a newer version of kvstore, which this one cannot read; nothing was done: \
+         ask a server of that version, or upgrade this one"
+    )]
+    Newer,
     /// The namespace holds data of another layout.
     #[error(
         "the namespace holds data of another layout, written by another version; nothing was \
@@ -81,18 +191,61 @@ pub enum EngineError {
     Other,
 }
 
+/// What the engine does not let us do: the name of a command of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lack(pub(super) &'static str);
+
+impl Lack {
+    /// What is not named.
+    pub(super) const SOMETHING: Self = Self("a command or key that it uses");
+
+    /// What a command's name stands for, if it is one of ours.
+    pub(super) fn of(name: &str) -> Self {
+        let name = name.to_ascii_uppercase();
+        let ours = commands::all().find(|command| *command == name);
+        ours.map_or(Self::SOMETHING, Self)
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::SOMETHING => formatter.write_str(self.0),
+            Self(command) => write!(formatter, "the command {command}"),
+        }
+    }
+}
+
 impl EngineError {
-    /// All kinds, in the order of their labels.
-    pub const ALL: [Self; 13] = [
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 31] = [
         Self::Unreachable,
+        Self::Unresolved,
+        Self::Untrusted,
+        Self::OtherName,
+        Self::ClientCertificate,
+        Self::NotTls,
+        Self::HungUp,
+        Self::NotAnEngine,
+        Self::Crowded,
+        Self::Database,
+        Self::NoCluster,
+        Self::IsCluster,
+        Self::NoMaster,
         Self::Unanswered,
         Self::Unreplicated,
         Self::Loading,
         Self::ReadOnly,
         Self::Moving,
         Self::Full,
+        Self::Protected,
         Self::Denied,
+        Self::Forbidden(Lack::SOMETHING),
+        Self::Lacking(Lack::SOMETHING),
+        Self::Old,
+        Self::TooLarge,
         Self::Foreign,
+        Self::Newer,
         Self::Layout,
         Self::Behind,
         Self::Unscripted,
@@ -103,14 +256,32 @@ impl EngineError {
     pub fn label(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
+            Self::Unresolved => "unresolved",
+            Self::Untrusted => "tls_untrusted",
+            Self::OtherName => "tls_other_name",
+            Self::ClientCertificate => "tls_client_certificate",
+            Self::NotTls => "tls_missing",
+            Self::HungUp => "hung_up",
+            Self::NotAnEngine => "not_an_engine",
+            Self::Crowded => "max_clients",
+            Self::Database => "no_database",
+            Self::NoCluster => "no_cluster",
+            Self::IsCluster => "is_cluster",
+            Self::NoMaster => "no_master",
             Self::Unanswered => "unanswered",
             Self::Unreplicated => "unreplicated",
             Self::Loading => "loading",
             Self::ReadOnly => "read_only",
             Self::Moving => "moving",
             Self::Full => "full",
+            Self::Protected => "protected",
             Self::Denied => "denied",
+            Self::Forbidden(_) => "forbidden",
+            Self::Lacking(_) => "lacking",
+            Self::Old => "old",
+            Self::TooLarge => "too_large",
             Self::Foreign => "foreign",
+            Self::Newer => "newer",
             Self::Layout => "layout",
             Self::Behind => "behind",
             Self::Unscripted => "unscripted",
@@ -124,57 +295,48 @@ impl EngineError {
         matches!(self, Self::Loading | Self::ReadOnly | Self::Moving)
     }
 
-    /// What an error of the client means for what was asked.
-    pub(super) fn of(error: &RedisError) -> Self {
-        match error.kind() {
-            ErrorKind::Server(kind) => Self::of_server(kind, error),
-            ErrorKind::AuthenticationFailed => Self::Denied,
-            ErrorKind::ClusterConnectionNotFound
-            | ErrorKind::MasterNameNotFoundBySentinel
-            | ErrorKind::NoValidReplicasFoundBySentinel
-            | ErrorKind::EmptySentinelList => Self::Unreachable,
-            ErrorKind::Io if error.is_connection_refusal() => Self::Unreachable,
-            ErrorKind::Io | ErrorKind::Parse => Self::Unanswered,
-            ErrorKind::Extension => match error.code().unwrap_or_default() {
-                "OOM" => Self::Full,
-                "NOAUTH" | "WRONGPASS" => Self::Denied,
-                "WRONGTYPE" => Self::Foreign,
-                "NOREPLICAS" | "MISCONF" => Self::ReadOnly,
-                "BUSY" => Self::Loading,
-                _ => Self::noted(error),
-            },
-            _ => Self::noted(error),
-        }
+    /// Whether it goes on for as long as neither the engine's configuration nor ours changes.
+    pub fn stays(self) -> bool {
+        matches!(
+            self,
+            Self::Untrusted
+                | Self::OtherName
+                | Self::ClientCertificate
+                | Self::NotTls
+                | Self::NotAnEngine
+                | Self::Database
+                | Self::NoCluster
+                | Self::IsCluster
+                | Self::Protected
+                | Self::Denied
+                | Self::Forbidden(_)
+                | Self::Lacking(_)
+                | Self::Old
+                | Self::Foreign
+                | Self::Layout
+        )
     }
 
-    fn of_server(kind: ServerErrorKind, error: &RedisError) -> Self {
-        match kind {
-            ServerErrorKind::BusyLoading => Self::Loading,
-            ServerErrorKind::ReadOnly => Self::ReadOnly,
-            ServerErrorKind::Moved
-            | ServerErrorKind::Ask
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown => Self::Moving,
-            ServerErrorKind::NoPerm => Self::Denied,
-            ServerErrorKind::NoScript => Self::Unscripted,
-            _ => {
-                // Errors inside scripts come as text.
-                let detail = error.detail().unwrap_or_default();
-                if detail.contains("WRONGTYPE") || detail.contains("not our data") {
-                    Self::Foreign
-                } else {
-                    Self::noted(error)
-                }
-            }
-        }
+    /// Whether it is what the engine holds that is wrong.
+    pub fn is_of_data(self) -> bool {
+        matches!(self, Self::Foreign | Self::Newer | Self::Layout)
     }
 
-    /// An error without a kind of its own. What it says holds no key and no value of ours, but may
-    /// quote what we sent, so that the log has it for debugging only.
-    fn noted(error: &RedisError) -> Self {
-        log::warn!("the engine answered with the error {:?}", error.kind());
-        log::debug!("the engine's error says: {error}");
-        Self::Other
+    /// Whether it is the engine that fails, rather than one request.
+    pub(super) fn is_outage(self) -> bool {
+        let is_of_request = matches!(self, Self::TooLarge | Self::Behind | Self::Unscripted);
+        !is_of_request && !self.is_of_data()
+    }
+
+    /// Whether it concerns changes only, so that reads that go well say nothing of it.
+    pub(super) fn is_of_changes(self) -> bool {
+        matches!(
+            self,
+            Self::Unreplicated
+                | Self::ReadOnly
+                | Self::Full
+                | Self::Forbidden(_)
+                | Self::Lacking(_)
+        )
     }
 }

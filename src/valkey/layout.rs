@@ -23,8 +23,13 @@ pub const BUCKETS: usize = 64;
 /// The slots of a cluster.
 const SLOTS: usize = 16_384;
 
-/// The version of a blob, in its first byte. Higher bits are kept for flags.
+/// The version of a blob, in its first byte.
 const BLOB_VERSION: u8 = 1;
+
+/// Blobs of later versions have another number below this one in their first byte, or flags: its highest
+/// bit, and what they need of the three after it. No text begins with any of these.
+const BLOB_VERSIONS: u8 = 9;
+const BLOB_FLAGS: u8 = 0x80;
 
 /// The bytes of a blob before the body, where the content type is one of [`COMMON`].
 const HEAD_BYTES: usize = 10;
@@ -97,6 +102,11 @@ impl Layout {
         self.name(partition, "h")
     }
 
+    /// Names of a bucket, a log and a head that hold nothing, to try on what may be done with them.
+    pub fn scratch(&self, partition: usize) -> [String; 3] {
+        ["try:v", "try:l", "try:h"].map(|part| self.name(partition, part))
+    }
+
     fn name(&self, partition: usize, part: &str) -> String {
         format!("{}:{{{}}}:{part}", self.namespace, self.tags[partition])
     }
@@ -105,6 +115,15 @@ impl Layout {
 /// The slot of a partition.
 pub fn slot(partition: usize) -> u16 {
     u16::try_from(partition * (SLOTS / PARTITIONS)).expect("a slot is below 16,384")
+}
+
+/// The partition whose slot is the last before that of a key outside of all, so that both mostly have one
+/// master.
+pub fn partition_near(key: &str) -> usize {
+    let wanted = Some(Slot::for_key(key));
+    let number =
+        (0..SLOTS).find(|number| u16::try_from(*number).ok().and_then(Slot::new) == wanted);
+    number.map_or(0, |number| number / (SLOTS / PARTITIONS))
 }
 
 /// For each partition the smallest decimal number in its slot.
@@ -126,6 +145,9 @@ fn tags() -> Vec<String> {
     tags
 }
 
+/// How many bytes the engine holds for a value besides its body, at the most.
+pub const BLOB_HEAD_BYTES_MAX: usize = HEAD_BYTES + 1 + u8::MAX as usize;
+
 /// A value as a bucket holds it: version, content type, revision, and the body as it is.
 pub fn encode(content_type: &ContentType, revision: Revision, body: &[u8]) -> Vec<u8> {
     let text = content_type.as_str();
@@ -145,14 +167,19 @@ pub fn encode(content_type: &ContentType, revision: Revision, body: &[u8]) -> Ve
 /// The value that a blob holds.
 ///
 /// # Errors
-/// Where we did not write it.
+/// Where we did not write it, or only a newer version could have.
 pub fn decode(blob: Vec<u8>, content_types: &ContentTypes) -> Result<Value, EngineError> {
     let blob = Bytes::from(blob);
     let (head, rest) = blob
         .split_first_chunk::<HEAD_BYTES>()
         .ok_or(EngineError::Foreign)?;
     let [BLOB_VERSION, content_type, revision @ ..] = head else {
-        return Err(EngineError::Foreign);
+        let version = head[0] & 0x0f;
+        let is_known = head[0] == version || head[0] & BLOB_FLAGS != 0;
+        return Err(match is_known && (1..BLOB_VERSIONS).contains(&version) {
+            true => EngineError::Newer,
+            false => EngineError::Foreign,
+        });
     };
     let (text, from) = match usize::from(*content_type).checked_sub(1) {
         Some(number) => (*COMMON.get(number).ok_or(EngineError::Foreign)?, HEAD_BYTES),
@@ -215,12 +242,26 @@ mod tests {
         }
 
         #[test]
+        fn what_a_newer_version_wrote_is_told_from_what_nobody_did(
+            version in prop_oneof![2_u8..9, Just(0x81_u8), Just(0x93), Just(0xf2)],
+            rest in prop::collection::vec(any::<u8>(), HEAD_BYTES..40),
+            text in "[a-zA-Z0-9{\\[\"]{10,40}",
+        ) {
+            let types = ContentTypes::default();
+            let newer = [&[version], &rest[..]].concat();
+            prop_assert_eq!(decode(newer, &types), Err(EngineError::Newer));
+            prop_assert_eq!(decode(text.into_bytes(), &types), Err(EngineError::Foreign));
+        }
+
+        #[test]
         fn what_we_did_not_write_is_refused(mut blob in prop::collection::vec(any::<u8>(), 0..40)) {
             let types = ContentTypes::default();
             if let Some(version) = blob.first_mut().filter(|version| **version == BLOB_VERSION) {
                 *version = 0;
             }
-            prop_assert_eq!(decode(blob.clone(), &types), Err(EngineError::Foreign));
+            let refused = decode(blob.clone(), &types).unwrap_err();
+            let is_newer = blob.len() >= HEAD_BYTES && (blob[0] >= BLOB_FLAGS || blob[0] < BLOB_VERSIONS);
+            prop_assert!(refused == EngineError::Foreign || (is_newer && refused == EngineError::Newer));
             // Nor does a blob of ours that was cut do more than fail.
             if let Some(version) = blob.first_mut() {
                 *version = BLOB_VERSION;

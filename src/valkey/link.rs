@@ -3,24 +3,26 @@
 //!
 //! **Invariant: a write is sent again only after an answer that proves that it did not run.** The
 //! cluster client would send again whatever it did not hear of, so writes have a client of their
-//! own without retries; reads have one with few.
+//! own without retries; reads have one with few. On one node they are apart as well, since a master
+//! that pauses writes lets what comes behind them wait.
 
 use super::address::Topology;
 use super::call::{Access, Call, Confirmation};
-use super::connection::{LinkSettings, Master, Nodes, Reconnecting};
+use super::confirmed::Groups;
+use super::connection::{Care, Connect, LinkSettings, Master, Nodes, Reconnecting};
 use super::error::EngineError;
-use super::layout::slot;
+use super::layout::{PARTITIONS, partition_near, slot};
 use super::{confirmed, plain};
 use futures_util::future::join_all;
-use redis::cluster_routing::{
-    MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
-};
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, Pipeline, RedisError, Value};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How often the cluster client sends a read again.
@@ -35,21 +37,124 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 pub struct Link {
     kind: Kind,
     confirmation: Option<Confirmation>,
-    /// Where each partition's master was, in a cluster, so that reads of many go to each at once.
-    masters: RefCell<Option<Arc<Vec<usize>>>>,
+    /// Where the masters of a cluster were, so that what is asked of many goes to each at once.
+    masters: RefCell<Option<Rc<Masters>>>,
 }
 
 enum Kind {
     Single {
-        master: Box<Reconnecting<Master>>,
-        /// What replicas confirm goes here, since nothing else gets through while they are waited
-        /// for.
-        confirmed: Box<Reconnecting<Master>>,
+        ways: Ways<Master>,
+        confirmed: Option<Rc<Groups>>,
     },
     Cluster {
-        reads: Box<Reconnecting<Nodes>>,
-        writes: Box<Reconnecting<Nodes>>,
+        ways: Ways<Nodes>,
+        confirmed: Option<Box<Confirmed>>,
     },
+}
+
+/// Connections for all purposes but writes that replicas confirm, each made when it is needed.
+struct Ways<C: Connect> {
+    reads: Box<Reconnecting<C>>,
+    writes: Box<Reconnecting<C>>,
+    /// What the engine may end the connection for goes here, one at a time, since it would take others'
+    /// answers along.
+    large: Mutex<Box<Reconnecting<C>>>,
+}
+
+/// Writes that replicas of a cluster's masters confirm go here, since nothing else gets through while they
+/// are waited for.
+struct Confirmed {
+    settings: LinkSettings,
+    confirmation: Confirmation,
+    reconnects: Arc<AtomicU64>,
+    /// By the master's address.
+    groups: RefCell<HashMap<Host, Rc<Groups>>>,
+    /// What has moved, or whose master is not known.
+    others: Reconnecting<Nodes>,
+}
+
+/// A host and its port.
+type Host = (String, u16);
+
+/// Where each partition's master is, in a cluster.
+#[derive(Debug)]
+struct Masters {
+    /// The number of each partition's.
+    numbers: Vec<usize>,
+    hosts: Vec<Host>,
+}
+
+impl<C: Connect> Ways<C> {
+    /// Ways that are not connected yet, each by a connector of its own that sends again what may be so
+    /// often.
+    fn new(
+        reconnects: &Arc<AtomicU64>,
+        connector: impl Fn(u32) -> Result<C, RedisError>,
+    ) -> Result<Self, RedisError> {
+        let way = |care| {
+            let retries = match care {
+                Care::Reads => READ_RETRIES,
+                Care::Writes => 0,
+            };
+            let way = Reconnecting::new(connector(retries)?, care, reconnects);
+            Ok::<_, RedisError>(Box::new(way))
+        };
+        Ok(Self {
+            reads: way(Care::Reads)?,
+            writes: way(Care::Writes)?,
+            large: Mutex::new(way(Care::Writes)?),
+        })
+    }
+
+    /// The way for large things, once it is free.
+    async fn large(
+        &self,
+        deadline: Instant,
+    ) -> Result<MutexGuard<'_, Box<Reconnecting<C>>>, EngineError> {
+        let turn = timeout_at(deadline, self.large.lock()).await;
+        // Nothing was sent.
+        turn.map_err(|_| EngineError::Unreachable)
+    }
+}
+
+impl Confirmed {
+    /// Makes a write of a partition whose master is here, as far as we know; `moved` hears that it is not.
+    async fn ask(
+        &self,
+        call: &Call,
+        host: Option<Host>,
+        deadline: Instant,
+        moved: impl FnOnce(),
+    ) -> Result<Value, EngineError> {
+        if let Some(groups) = host.and_then(|host| self.groups(host)) {
+            let asked = timeout_at(deadline, groups.ask(call.clone())).await;
+            match asked.unwrap_or(Err(EngineError::Unanswered)) {
+                // It did not run there.
+                Err(EngineError::Moving) => moved(),
+                answer => return answer,
+            }
+        }
+        confirmed::routed(&self.others, call, self.confirmation, deadline).await
+    }
+
+    fn groups(&self, host: Host) -> Option<Rc<Groups>> {
+        let mut groups = self.groups.borrow_mut();
+        if let Some(groups) = groups.get(&host) {
+            return Some(groups.clone());
+        }
+        let mut settings = self.settings.clone();
+        settings.address = settings.address.of_node(&host.0, host.1);
+        let made = Groups::new(&settings, self.confirmation, &self.reconnects);
+        let made = Rc::new(made.ok()?);
+        groups.insert(host, made.clone());
+        Some(made)
+    }
+
+    /// Forgets the connections to nodes that are no masters any more.
+    fn retain(&self, masters: &[Host]) {
+        let mut groups = self.groups.borrow_mut();
+        groups.retain(|host, _| masters.contains(host));
+    }
 }
 
 impl Link {
@@ -60,23 +165,29 @@ impl Link {
     pub fn new(settings: &LinkSettings, reconnects: &Arc<AtomicU64>) -> Result<Self, RedisError> {
         let kind = match settings.address.topology() {
             Topology::Node | Topology::Sentinel(_) => {
-                let master = || {
-                    let master = Reconnecting::new(Master::new(settings)?, reconnects);
-                    Ok::<_, RedisError>(Box::new(master))
-                };
+                let confirmed = settings.confirmation.map(|confirmation| {
+                    let groups = Groups::new(settings, confirmation, reconnects)?;
+                    Ok::<_, RedisError>(Rc::new(groups))
+                });
                 Kind::Single {
-                    master: master()?,
-                    confirmed: master()?,
+                    ways: Ways::new(reconnects, |_| Master::new(settings))?,
+                    confirmed: confirmed.transpose()?,
                 }
             }
             Topology::Cluster => {
-                let nodes = |retries| {
-                    let nodes = Reconnecting::new(Nodes::new(settings, retries)?, reconnects);
-                    Ok::<_, RedisError>(Box::new(nodes))
-                };
+                let confirmed = settings.confirmation.map(|confirmation| {
+                    let others = Nodes::new(settings, 0)?;
+                    Ok::<_, RedisError>(Box::new(Confirmed {
+                        settings: settings.clone(),
+                        confirmation,
+                        reconnects: reconnects.clone(),
+                        groups: RefCell::default(),
+                        others: Reconnecting::new(others, Care::Writes, reconnects),
+                    }))
+                });
                 Kind::Cluster {
-                    reads: nodes(READ_RETRIES)?,
-                    writes: nodes(0)?,
+                    ways: Ways::new(reconnects, |retries| Nodes::new(settings, retries))?,
+                    confirmed: confirmed.transpose()?,
                 }
             }
         };
@@ -105,15 +216,14 @@ impl Link {
     ) -> Result<Value, EngineError> {
         let mut pause = PAUSE_MIN;
         loop {
-            let asked = timeout_at(deadline, self.ask_once(access, call));
-            let error = match asked.await {
-                Ok(Ok(value)) => return Ok(value),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    self.reconnect(access);
-                    return Err(EngineError::Unanswered);
-                }
+            let error = match self.ask_once(access, call, deadline).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
             };
+            if let EngineError::Unanswered | EngineError::Unreachable | EngineError::Moving = error
+            {
+                self.masters.take();
+            }
             let may_repeat =
                 error.passes() || (access == Access::Read && error == EngineError::Unanswered);
             if !may_repeat || Instant::now() + pause >= deadline {
@@ -131,25 +241,34 @@ impl Link {
         calls: &[Call],
         deadline: Instant,
     ) -> Vec<Result<Value, EngineError>> {
-        let asked = async {
-            match (&self.kind, self.confirmation(access)) {
-                (Kind::Single { master, .. }, None) => plain::pipelined(master, calls).await,
-                (Kind::Single { confirmed, .. }, Some(confirmation)) => {
-                    confirmed::pipelined(confirmed, calls, confirmation).await
-                }
-                (Kind::Cluster { reads, .. }, _) if access == Access::Read => {
-                    self.grouped(reads, calls).await
-                }
-                (Kind::Cluster { .. }, _) => {
-                    join_all(calls.iter().map(|call| self.ask_once(access, call))).await
-                }
+        match (&self.kind, access) {
+            (Kind::Cluster { ways, .. }, Access::Read) => {
+                self.grouped(&ways.reads, calls, deadline).await
             }
-        };
-        match timeout_at(deadline, asked).await {
-            Ok(answers) => answers,
-            Err(_) => {
-                self.reconnect(access);
-                vec![Err(EngineError::Unanswered); calls.len()]
+            (Kind::Single { ways, .. }, Access::Read) => {
+                let calls: Vec<&Call> = calls.iter().collect();
+                plain::pipelined(&ways.reads, &calls, deadline).await
+            }
+            (Kind::Single { ways, confirmed }, _)
+                if access == Access::Write || confirmed.is_none() =>
+            {
+                let small: Vec<&Call> = calls.iter().filter(|call| !call.is_large).collect();
+                let small = plain::pipelined(&ways.writes, &small, deadline).await;
+                let mut small = small.into_iter();
+                let mut answers = Vec::with_capacity(calls.len());
+                for call in calls {
+                    answers.push(match call.is_large {
+                        true => self.ask_once(access, call, deadline).await,
+                        false => small.next().unwrap_or(Err(EngineError::Unanswered)),
+                    });
+                }
+                answers
+            }
+            _ => {
+                let asked = calls
+                    .iter()
+                    .map(|call| self.ask_once(access, call, deadline));
+                join_all(asked).await
             }
         }
     }
@@ -165,66 +284,147 @@ impl Link {
         command: &Cmd,
         deadline: Instant,
     ) -> Result<Value, EngineError> {
-        let asked = async {
-            let nodes = match &self.kind {
-                Kind::Single { master, .. } => return plain::single(master, command).await,
-                Kind::Cluster { reads, .. } if access == Access::Read => reads,
-                Kind::Cluster { writes, .. } => writes,
-            };
-            plain::routed(nodes, Route::with_key(key, SlotAddr::Master), command).await
-        };
-        let asked = timeout_at(deadline, asked).await;
-        asked.unwrap_or(Err(EngineError::Unanswered))
+        match &self.kind {
+            Kind::Single { ways, .. } => {
+                let master = match access {
+                    Access::Read => &ways.reads,
+                    Access::Write | Access::ConfirmedWrite => &ways.writes,
+                };
+                plain::single(master, command, deadline).await
+            }
+            Kind::Cluster { ways, .. } => {
+                let nodes = match access {
+                    Access::Read => &ways.reads,
+                    Access::Write | Access::ConfirmedWrite => &ways.writes,
+                };
+                let route = Route::with_key(key, SlotAddr::Master);
+                let near = partition_near(key);
+                plain::routed(nodes, route, near, command, deadline).await
+            }
+        }
     }
 
-    /// Asks every master of the engine: the one there is, or all of a cluster.
-    ///
-    /// # Errors
-    /// As [`Link::ask`].
-    pub async fn ask_masters(&self, command: &Cmd) -> Result<Vec<Value>, EngineError> {
-        match &self.kind {
-            Kind::Single { master, .. } => Ok(vec![plain::single(master, command).await?]),
-            Kind::Cluster { reads, .. } => {
-                let (number, mut connection) = reads.get().await?;
-                let masters = MultipleNodeRoutingInfo::AllMasters;
-                let routing = RoutingInfo::MultiNode((masters, None));
-                let answer = connection.route_command(command.clone(), routing).await;
-                match reads.checked(number, answer)? {
-                    Value::Map(by_node) => {
-                        Ok(by_node.into_iter().map(|(_, value)| value).collect())
-                    }
-                    value => Ok(vec![value]),
+    /// Asks every master of the engine: the one there is, or all that are known of a cluster.
+    pub async fn ask_masters(
+        &self,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Vec<Result<Value, EngineError>> {
+        let mut first_partitions: BTreeMap<usize, usize> = BTreeMap::new();
+        let masters = match &self.kind {
+            Kind::Single { .. } => None,
+            Kind::Cluster { ways, .. } => self.masters(&ways.reads, deadline).await,
+        };
+        match masters {
+            None => {
+                first_partitions.insert(0, 0);
+            }
+            Some(masters) => {
+                for (partition, master) in masters.numbers.iter().enumerate() {
+                    first_partitions.entry(*master).or_insert(partition);
                 }
             }
         }
+        let asked = first_partitions.into_values().map(|partition| async move {
+            let call = Call::new(partition, command.clone());
+            self.ask_once(Access::Read, &call, deadline).await
+        });
+        join_all(asked).await
     }
 
-    async fn ask_once(&self, access: Access, call: &Call) -> Result<Value, EngineError> {
-        let command = &call.command;
-        match (&self.kind, self.confirmation(access)) {
-            // All but the smallest are boxed, so that no request pays for the largest.
-            (Kind::Single { master, .. }, None) => plain::single(master, command).await,
-            (Kind::Single { confirmed, .. }, Some(confirmation)) => {
-                Box::pin(confirmed::single(confirmed, command, confirmation)).await
+    /// The partitions whose master is this one's, as far as is known.
+    pub async fn of_same_master(&self, partition: usize, deadline: Instant) -> Vec<usize> {
+        let Kind::Cluster { ways, .. } = &self.kind else {
+            return (0..PARTITIONS).collect();
+        };
+        let Some(masters) = self.masters(&ways.reads, deadline).await else {
+            return vec![partition];
+        };
+        let numbers = &masters.numbers;
+        let is_same = |other: &usize| numbers[*other] == numbers[partition];
+        (0..PARTITIONS).filter(is_same).collect()
+    }
+
+    async fn ask_once(
+        &self,
+        access: Access,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Value, EngineError> {
+        // All but the smallest are boxed, so that no request pays for the largest.
+        if call.is_large && access != Access::Read {
+            return Box::pin(self.ask_large(access, call, deadline)).await;
+        }
+        match (&self.kind, access) {
+            (Kind::Single { ways, .. }, Access::Read) => {
+                plain::single(&ways.reads, &call.command, deadline).await
             }
-            (Kind::Cluster { reads, .. }, _) if access == Access::Read => {
-                Box::pin(plain::routed(reads, route(call.partition), command)).await
+            (
+                Kind::Single {
+                    confirmed: Some(groups),
+                    ..
+                },
+                Access::ConfirmedWrite,
+            ) => {
+                let asked = timeout_at(deadline, groups.ask(call.clone()));
+                Box::pin(asked)
+                    .await
+                    .unwrap_or(Err(EngineError::Unanswered))
             }
-            (Kind::Cluster { writes, .. }, None) => {
-                Box::pin(plain::routed(writes, route(call.partition), command)).await
+            (Kind::Single { ways, .. }, _) => {
+                plain::single(&ways.writes, &call.command, deadline).await
             }
-            (Kind::Cluster { writes, .. }, Some(confirmation)) => {
-                let asked = confirmed::routed(writes, route(call.partition), command, confirmation);
+            (
+                Kind::Cluster {
+                    ways,
+                    confirmed: Some(confirmed),
+                },
+                Access::ConfirmedWrite,
+            ) => {
+                let asked = async {
+                    let masters = self.masters(&ways.reads, deadline).await;
+                    let host = masters.map(|masters| masters.host(call.partition));
+                    let moved = || drop(self.masters.take());
+                    confirmed.ask(call, host, deadline, moved).await
+                };
                 Box::pin(asked).await
+            }
+            (Kind::Cluster { ways, .. }, _) => {
+                let nodes = match access {
+                    Access::Read => &ways.reads,
+                    Access::Write | Access::ConfirmedWrite => &ways.writes,
+                };
+                Box::pin(plain::partition(nodes, call, deadline)).await
             }
         }
     }
 
-    /// Who must confirm what is asked with this access.
-    fn confirmation(&self, access: Access) -> Option<Confirmation> {
-        match access {
-            Access::Read | Access::Write => None,
-            Access::ConfirmedWrite => self.confirmation,
+    async fn ask_large(
+        &self,
+        access: Access,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Value, EngineError> {
+        let confirmation = self
+            .confirmation
+            .filter(|_| access == Access::ConfirmedWrite);
+        match (&self.kind, confirmation) {
+            (Kind::Single { ways, .. }, None) => {
+                plain::single(&*ways.large(deadline).await?, &call.command, deadline).await
+            }
+            (Kind::Single { ways, .. }, Some(confirmation)) => {
+                let large = ways.large(deadline).await?;
+                let calls = std::slice::from_ref(call);
+                let mut answers = confirmed::single(&large, calls, confirmation, deadline).await;
+                answers.pop().unwrap_or(Err(EngineError::Unanswered))
+            }
+            (Kind::Cluster { ways, .. }, None) => {
+                plain::partition(&*ways.large(deadline).await?, call, deadline).await
+            }
+            (Kind::Cluster { ways, .. }, Some(confirmation)) => {
+                let large = ways.large(deadline).await?;
+                confirmed::routed(&large, call, confirmation, deadline).await
+            }
         }
     }
 
@@ -234,13 +434,14 @@ impl Link {
         &self,
         reads: &Reconnecting<Nodes>,
         calls: &[Call],
+        deadline: Instant,
     ) -> Vec<Result<Value, EngineError>> {
         let mut answers: Vec<Option<Value>> = vec![None; calls.len()];
-        if let Some(masters) = self.masters(reads).await {
+        if let Some(masters) = self.masters(reads, deadline).await {
             let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
             for (index, call) in calls.iter().enumerate() {
                 groups
-                    .entry(masters[call.partition])
+                    .entry(masters.numbers[call.partition])
                     .or_default()
                     .push(index);
             }
@@ -249,11 +450,13 @@ impl Link {
                 for index in &indices {
                     pipeline.add_command(calls[*index].command.clone());
                 }
-                let route = route(calls[indices[0]].partition);
-                let route = SingleNodeRoutingInfo::SpecificNode(route);
-                let (_, mut connection) = reads.get().await?;
-                let asked = connection.route_pipeline(pipeline, 0, indices.len(), route);
-                let values = asked.await.map_err(|error| EngineError::of(&error))?;
+                let partition = calls[indices[0]].partition;
+                let ask = async |mut connection: redis::cluster_async::ClusterConnection| {
+                    let to = SingleNodeRoutingInfo::SpecificNode(route(partition));
+                    let asked = connection.route_pipeline(pipeline.clone(), 0, indices.len(), to);
+                    asked.await
+                };
+                let values = reads.ask(partition, deadline, ask).await?;
                 Ok::<_, EngineError>((indices, values))
             });
             for (indices, values) in join_all(asked).await.into_iter().flatten() {
@@ -270,57 +473,87 @@ impl Link {
         let asked = calls.iter().zip(answers).map(|(call, answer)| async move {
             match answer {
                 Some(value) => Ok(value),
-                None => self.ask_once(Access::Read, call).await,
+                None => self.ask_once(Access::Read, call, deadline).await,
             }
         });
         join_all(asked).await
     }
 
-    /// For each partition the number of its master. `None` where that is not known.
-    async fn masters(&self, reads: &Reconnecting<Nodes>) -> Option<Arc<Vec<usize>>> {
+    /// Where the masters are. `None` where that is not known.
+    async fn masters(&self, reads: &Reconnecting<Nodes>, deadline: Instant) -> Option<Rc<Masters>> {
         if let Some(known) = self.masters.borrow().clone() {
             return Some(known);
         }
-        let (_, mut connection) = reads.get().await.ok()?;
-        let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-        let mut command = redis::cmd("CLUSTER");
-        command.arg("SLOTS");
-        let answer = connection.route_command(command, routing).await.ok()?;
-        let mut masters = vec![0; super::layout::PARTITIONS];
+        let ask = async |mut connection: redis::cluster_async::ClusterConnection| {
+            let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+            let mut command = redis::cmd("CLUSTER");
+            command.arg("SLOTS");
+            connection.route_command(command, routing).await
+        };
+        let answer = reads.ask(0, deadline, ask).await.ok()?;
+        let masters = Rc::new(Masters::read(&answer, reads.connector().hosts())?);
+        if let Kind::Cluster {
+            confirmed: Some(confirmed),
+            ..
+        } = &self.kind
+        {
+            confirmed.retain(&masters.hosts);
+        }
+        self.masters.replace(Some(masters.clone()));
+        Some(masters)
+    }
+}
+
+impl Masters {
+    /// Reads the answer to `CLUSTER SLOTS`, where a host without a name is one of those known.
+    fn read(answer: &Value, known: &[String]) -> Option<Self> {
+        let mut masters = Self {
+            numbers: vec![0; PARTITIONS],
+            hosts: Vec::new(),
+        };
         // [[first, last, [host, port, id], …], …]: two ranges may have one master.
-        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
         let Value::Array(ranges) = answer else {
             return None;
         };
-        for range in &ranges {
+        for range in ranges {
             let Value::Array(range) = range else {
                 return None;
             };
-            let [Value::Int(first), Value::Int(last), master, ..] = &range[..] else {
+            let [
+                Value::Int(first),
+                Value::Int(last),
+                Value::Array(master),
+                ..,
+            ] = &range[..]
+            else {
                 return None;
             };
-            let next = numbers.len() + 1;
-            let number = *numbers.entry(format!("{master:?}")).or_insert(next);
-            for (partition, master) in masters.iter_mut().enumerate() {
+            let [host, Value::Int(port), ..] = &master[..] else {
+                return None;
+            };
+            let host = match host {
+                Value::BulkString(host) if !host.is_empty() && host != b"?" => {
+                    String::from_utf8(host.clone()).ok()?
+                }
+                _ => known.first()?.clone(),
+            };
+            let host = (host, u16::try_from(*port).ok()?);
+            let number = masters.hosts.iter().position(|known| *known == host);
+            let number = number.unwrap_or_else(|| {
+                masters.hosts.push(host);
+                masters.hosts.len() - 1
+            });
+            for (partition, master) in masters.numbers.iter_mut().enumerate() {
                 if (*first..=*last).contains(&i64::from(slot(partition))) {
                     *master = number;
                 }
             }
         }
-        let masters = Arc::new(masters);
-        self.masters.replace(Some(masters.clone()));
-        Some(masters)
+        (!masters.hosts.is_empty()).then_some(masters)
     }
 
-    /// Gives a connection up that did not answer in time.
-    fn reconnect(&self, access: Access) {
-        match (&self.kind, self.confirmation(access)) {
-            (Kind::Single { master, .. }, None) => master.unanswered(),
-            (Kind::Single { confirmed, .. }, Some(_)) => confirmed.unanswered(),
-            (Kind::Cluster { reads, .. }, _) if access == Access::Read => reads.unanswered(),
-            (Kind::Cluster { writes, .. }, _) => writes.unanswered(),
-        }
-        self.masters.take();
+    fn host(&self, partition: usize) -> Host {
+        self.hosts[self.numbers[partition]].clone()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A partition's head and log, as the engine gives them.
 
 use super::{EngineError, Place};
+use crate::model::Key;
 use redis::Value;
 
 /// Where a log ends: the id of its last entry and the operation that wrote it.
@@ -75,8 +76,8 @@ impl Head {
 }
 
 impl Entry {
-    /// Reads the answer to `XRANGE` of a partition's log. A key of another partition, which only
-    /// somebody else's hand can have put there, changes nothing.
+    /// Reads the answer to `XRANGE` of a partition's log. A key of another partition, or none at all, which
+    /// only somebody else's hand can have put there, changes nothing.
     pub(super) fn read_all(value: Value, partition: usize) -> Result<Vec<Self>, EngineError> {
         let entries = array(value)?.into_iter();
         entries.map(|entry| Self::read(entry, partition)).collect()
@@ -88,7 +89,7 @@ impl Entry {
         fields.truncate(2);
         let [operation, step] = fixed(fields)?;
         let step = text(step)?;
-        let is_own = |key: &[u8]| Place::of(key).partition == partition;
+        let is_own = |key: &[u8]| is_key(key) && Place::of(key).partition == partition;
         let step = match step.split_first() {
             Some((b'+', key)) if is_own(key) => Some(Step::Add(key.into())),
             Some((b'-', key)) if is_own(key) => Some(Step::Remove(key.into())),
@@ -101,6 +102,12 @@ impl Entry {
         };
         Ok(Self { position, step })
     }
+}
+
+/// Whether bytes could be a key of ours, whatever the limit on its length is: every server may have another.
+pub(super) fn is_key(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes);
+    text.is_ok_and(|text| Key::parse(text.into(), usize::MAX).is_ok())
 }
 
 pub(super) fn array(value: Value) -> Result<Vec<Value>, EngineError> {

@@ -5,45 +5,56 @@
 //! index.
 //!
 //! # Layout
-//! - `client`: a thread's requests, for values and, in `client::partition`, for what an index needs
+//! - `client`: a thread's requests, for values and, in `client::partition`, for what an index needs;
+//!   `client::fitness`: whether an engine can be used as it is
 //! - `scripts`: what changes the engine's data, each in one step
 //! - `layout`: the names of the engine's keys, and how a value is written
 //! - `log`: heads and logs as they are read
 //! - `link`: who is asked, until when, and what may be sent again
 //! - `plain`: requests that the master alone answers
 //! - `confirmed`: writes that replicas must have before they are acknowledged
-//! - `connection`: connections, made again when they are lost
-//! - `call`: what is asked
-//! - `address`: the URL of a node, of Sentinels, of a cluster
-//! - `error`: what can go wrong, and what that means for a change
+//! - `redirect`: answers that name another node
+//! - `connection`: connections, made again when they are lost; `diagnosis`: why none can be made
+//! - `outage`: when the engine began to fail, and when that was over
+//! - `call`: what is asked; `commands`: which of the engine's commands that needs
+//! - `address`: the URL of a node, of Sentinels, of a cluster; `tls`: what we show to it
+//! - `error`: what can go wrong; `cause`: what the client's errors mean
 
 mod address;
 mod call;
+mod cause;
 mod client;
+mod commands;
 mod confirmed;
 mod connection;
+mod diagnosis;
 mod error;
 mod layout;
 mod link;
 mod log;
+mod outage;
 mod plain;
+mod redirect;
 mod scripts;
+mod tls;
 
 pub use address::{Address, AddressError, Credentials};
 pub use call::Confirmation;
-pub use client::{BucketKeys, Client, LOG_PAGE, Repair, Scanned, Span};
+pub use client::{BucketKeys, Client, Fitness, LOG_ENTRIES, LOG_PAGE, Repair, Scanned, Span};
 pub use connection::LinkSettings;
-pub use error::EngineError;
-pub use layout::{BUCKETS, PARTITIONS, Place};
+pub use error::{EngineError, Lack};
+pub use layout::{BLOB_HEAD_BYTES_MAX, BUCKETS, PARTITIONS, Place};
 pub use log::{Entry, Head, Position, Step};
+pub use tls::ClientCertificate;
 
 use crate::model::{ContentTypes, Revision};
 use layout::Layout;
 use link::Link;
+use outage::Outages;
 use redis::RedisError;
 use scripts::Scripts;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What is counted of the engine.
@@ -93,6 +104,9 @@ pub struct Engine {
     /// The last operation's number. It starts at random and never repeats.
     operations: AtomicU64,
     reconnects: Arc<AtomicU64>,
+    /// The longest value with its head that the masters take, as far as they say.
+    blob_bytes_max: AtomicUsize,
+    outages: Outages,
     observer: Arc<dyn Observer>,
 }
 
@@ -110,6 +124,7 @@ impl Engine {
             // The client's TLS takes its cryptography from the process. One that is there is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
+        let outages = Outages::new(settings.address.to_string());
         Ok(Self {
             settings,
             layout: Layout::new(namespace),
@@ -117,6 +132,8 @@ impl Engine {
             scripts: Scripts::new(),
             operations: AtomicU64::new(getrandom::u64()?),
             reconnects: Arc::default(),
+            blob_bytes_max: AtomicUsize::new(usize::MAX),
+            outages,
             observer,
         })
     }
@@ -129,6 +146,26 @@ impl Engine {
     /// How often a lost connection was made again.
     pub fn reconnects(&self) -> u64 {
         self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// Why it fails, if it does.
+    pub fn outage(&self) -> Option<EngineError> {
+        self.outages.cause()
+    }
+
+    /// Takes note that it fails, which was found otherwise than by a client's request.
+    pub fn failed(&self, error: EngineError) {
+        self.outages.failed(None, error);
+    }
+
+    /// Takes note of searches that were refused since it fails.
+    pub fn refused(&self, searches: usize, error: EngineError) {
+        self.outages.refused(searches, error);
+    }
+
+    fn observed(&self, operation: Operation, took: Duration, error: Option<EngineError>) {
+        self.outages.observed(operation, error);
+        self.observer.observed(operation, took, error);
     }
 
     /// Access for this thread.

@@ -3,77 +3,90 @@
 use super::call::Call;
 use super::connection::{Master, Nodes, Reconnecting};
 use super::error::EngineError;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo};
+use super::layout::slot;
+use super::redirect::Redirect;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, Pipeline, Value};
+use tokio::time::Instant;
 
 /// Asks a node's master.
 pub(super) async fn single(
     master: &Reconnecting<Master>,
     command: &Cmd,
+    deadline: Instant,
 ) -> Result<Value, EngineError> {
-    let (number, mut connection) = master.get().await?;
-    let answer = connection.send_packed_command(command).await;
-    let answer = answer.and_then(Value::extract_error);
-    master.checked(number, answer)
+    let ask = async |mut connection: redis::aio::MultiplexedConnection| {
+        let answer = connection.send_packed_command(command).await;
+        answer.and_then(Value::extract_error)
+    };
+    master.ask(0, deadline, ask).await
 }
 
 /// Asks a node's master for many things.
 pub(super) async fn pipelined(
     master: &Reconnecting<Master>,
-    calls: &[Call],
+    calls: &[&Call],
+    deadline: Instant,
 ) -> Vec<Result<Value, EngineError>> {
-    let asked = async {
-        let (number, mut connection) = master.get().await?;
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(call.command.clone());
-        }
+    let mut pipeline = Pipeline::with_capacity(calls.len());
+    for call in calls {
+        pipeline.add_command(call.command.clone());
+    }
+    let ask = async |mut connection: redis::aio::MultiplexedConnection| {
         let asked = connection.send_packed_commands(&pipeline, 0, calls.len());
-        master.checked(number, asked.await)
+        asked.await
     };
-    match asked.await {
-        Ok(values) => {
-            let of = |value: Value| {
-                value
-                    .extract_error()
-                    .map_err(|error| EngineError::of(&error))
-            };
-            values.into_iter().map(of).collect()
-        }
+    match master.ask(0, deadline, ask).await {
+        Ok(values) => values.into_iter().map(of_node).collect(),
         Err(error) => vec![Err(error); calls.len()],
     }
 }
 
-/// Asks the master of a slot.
+/// An answer of a pipeline to one node, or what it says went wrong.
+fn of_node(value: Value) -> Result<Value, EngineError> {
+    let value = value.extract_error();
+    value.map_err(|error| EngineError::of_node(&error))
+}
+
+/// Asks the master of a partition.
+pub(super) async fn partition(
+    nodes: &Reconnecting<Nodes>,
+    call: &Call,
+    deadline: Instant,
+) -> Result<Value, EngineError> {
+    let route = Route::new(slot(call.partition), SlotAddr::Master);
+    routed(nodes, route, call.partition, &call.command, deadline).await
+}
+
+/// Asks the master of a slot, of which a partition's is near.
 pub(super) async fn routed(
     nodes: &Reconnecting<Nodes>,
     route: Route,
+    partition: usize,
     command: &Cmd,
+    deadline: Instant,
 ) -> Result<Value, EngineError> {
-    let (number, mut connection) = nodes.get().await?;
-    let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(route));
-    let answer = connection.route_command(command.clone(), routing).await;
-    let error = match answer.and_then(Value::extract_error) {
-        Ok(value) => return Ok(value),
-        Err(error) => error,
-    };
-    // The slot is on its way and its new master has the keys: it answers if it is told that we
-    // were sent.
-    if error.code() == Some("ASK")
-        && let Some((node, _)) = error.redirect_node()
-        && let Some((host, port)) = node.rsplit_once(':')
-        && let Ok(port) = port.parse()
-    {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("ASKING").add_command(command.clone());
-        let host = host.to_owned();
-        let to = SingleNodeRoutingInfo::ByAddress { host, port };
-        let answer = connection.route_pipeline(pipeline, 1, 1, to).await;
-        let answer = answer.and_then(|mut values| match values.pop() {
+    let ask = async |mut connection: redis::cluster_async::ClusterConnection| {
+        let to = SingleNodeRoutingInfo::SpecificNode(route);
+        let routing = RoutingInfo::SingleNode(to);
+        let answer = connection.route_command(command.clone(), routing).await;
+        let error = match answer.and_then(Value::extract_error) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        // The slot is on its way and its new master has the keys: it answers if it is told that we
+        // were sent.
+        let Some(redirect) = Redirect::of(&error).filter(|redirect| redirect.is_ask) else {
+            return Err(error);
+        };
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(command.clone());
+        let hosts = nodes.connector().hosts();
+        let followed = redirect.follow(&mut connection, hosts, &commands, 1).await;
+        match followed?.pop() {
             Some(value) => value.extract_error(),
-            None => Ok(Value::Nil),
-        });
-        return nodes.checked(number, answer);
-    }
-    nodes.checked(number, Err(error))
+            None => Err(error),
+        }
+    };
+    nodes.ask(partition, deadline, ask).await
 }

@@ -53,10 +53,8 @@ impl Run<'_> {
         for argument in &self.arguments {
             command.arg(&argument[..]);
         }
-        Call {
-            partition: self.partition,
-            command,
-        }
+        let longest = self.arguments.iter().map(Vec::len).max();
+        Call::new(self.partition, command).with_longest(longest.unwrap_or(0))
     }
 }
 

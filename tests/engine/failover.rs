@@ -6,6 +6,7 @@ use crate::audit::{Loss, settle, until_more, write_during};
 use crate::redis::{Cluster, Redis, Sentinels, cli};
 use crate::server;
 use crate::support::{Server, until};
+use kvstore::valkey::Place;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -283,4 +284,39 @@ fn move_slots(cluster: &Cluster) {
         (!said.contains("ERR") && said.contains("Moving slot")).then_some(said)
     });
     assert!(moved.contains("Moving slot"));
+}
+
+/// Has a partition's slot moved from one master to another, and meanwhile does something: when all of its
+/// keys have moved, and the cluster does not know yet.
+pub fn until_slot_moves(cluster: &Cluster, place: Place, meanwhile: impl FnOnce()) {
+    let slot = (place.partition * 64).to_string();
+    let masters = cluster.masters();
+    let owner = |index: usize| {
+        let keys = cluster.nodes[index].run(&["cluster", "getkeysinslot", &slot, "1"]);
+        !keys.trim().is_empty()
+    };
+    let from = masters.iter().copied().find(|index| owner(*index)).unwrap();
+    let to = masters
+        .iter()
+        .copied()
+        .find(|index| *index != from)
+        .unwrap();
+    let (from, to) = (&cluster.nodes[from], &cluster.nodes[to]);
+    let id = |node: &Redis| node.run(&["cluster", "myid"]).trim().to_owned();
+    let (from_id, to_id) = (id(from), id(to));
+    to.run(&["cluster", "setslot", &slot, "importing", &from_id]);
+    from.run(&["cluster", "setslot", &slot, "migrating", &to_id]);
+    let keys = from.run(&["cluster", "getkeysinslot", &slot, "1000"]);
+    let port = to.port().to_string();
+    let mut migrate = vec!["migrate", "127.0.0.1", &port, "", "0", "5000", "keys"];
+    let keys: Vec<&str> = keys.lines().filter(|key| !key.is_empty()).collect();
+    assert!(!keys.is_empty(), "the slot has keys");
+    migrate.extend(&keys);
+    let said = from.run(&migrate);
+    assert!(said.contains("OK"), "{said}");
+    meanwhile();
+    for node in [to, from] {
+        node.run(&["cluster", "setslot", &slot, "node", &to_id]);
+    }
+    cluster.wait_whole();
 }

@@ -7,11 +7,15 @@ mod audit;
 mod divergence;
 mod failover;
 mod failure;
+mod hardened;
 mod link;
+mod outage;
 mod proxy;
 mod sharing;
 mod start;
 
+#[path = "../http/authority.rs"]
+mod authority;
 #[path = "../http/redis.rs"]
 mod redis;
 #[path = "../http/support.rs"]
@@ -22,6 +26,10 @@ mod support;
 mod engine {
     pub fn arguments() -> (Vec<String>, Option<tempfile::TempDir>) {
         (Vec::new(), None)
+    }
+
+    pub fn variables() -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 }
 

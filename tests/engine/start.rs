@@ -2,16 +2,37 @@
 
 use crate::redis::{Redis, Sentinels, free_port};
 use crate::server;
-use crate::support::{Server, kvstore, until};
-use std::process::Output;
+use crate::support::{DEADLINE, Server, kvstore, until};
+use std::io::Read;
+use std::process::Stdio;
+use std::time::Instant;
 
 /// Runs a server that should refuse to start.
-fn refused(arguments: &[&str]) -> String {
+pub fn refused(arguments: &[&str]) -> String {
+    refused_with(&[], arguments)
+}
+
+/// As [`refused`], with variables.
+pub fn refused_with(variables: &[(&str, String)], arguments: &[&str]) -> String {
     let mut command = kvstore();
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.args(["--listen", "127.0.0.1:0"]).args(arguments);
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let said = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(78), "{said}");
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if begun.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            break None;
+        }
+        std::thread::yield_now();
+    };
+    let mut said = String::new();
+    child.stderr.unwrap().read_to_string(&mut said).unwrap();
+    let code = status.and_then(|status| status.code());
+    assert_eq!(code, Some(78), "{arguments:?}: {said}");
     said
 }
 
@@ -130,63 +151,4 @@ fn what_was_stored_is_found_after_a_start() {
     assert_eq!(second.get("/search?prefix=").keys(), keys);
     assert_eq!(second.get("/get/00042").etag(), etag);
     assert!(second.log().contains("256 of 256 partitions"));
-}
-
-#[test]
-fn tls_trusts_what_it_is_told_to_and_nothing_else() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("tls");
-    std::fs::create_dir_all(&folder).unwrap();
-    let openssl = |arguments: &str| {
-        let mut command = std::process::Command::new("openssl");
-        command.current_dir(&folder).args(arguments.split(' '));
-        let output = command.output().expect("openssl is installed (make tools)");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    };
-    std::fs::write(
-        folder.join("names"),
-        "subjectAltName=DNS:localhost,IP:127.0.0.1",
-    )
-    .unwrap();
-    openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ca");
-    openssl("req -newkey rsa:2048 -nodes -keyout s.key -out s.csr -subj /CN=localhost");
-    openssl(
-        "x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out s.crt -days 2 -extfile names",
-    );
-    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    let port = free_port();
-    let files = [path("s.crt"), path("s.key"), path("ca.crt")];
-    let _redis = Redis::start(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-auth-clients",
-        "no",
-        "--tls-cert-file",
-        &files[0],
-        "--tls-key-file",
-        &files[1],
-        "--tls-ca-cert-file",
-        &files[2],
-    ]);
-    let url = format!("rediss://localhost:{port}");
-    let start = |trusted: Option<&str>| {
-        let mut command = kvstore();
-        command.envs(trusted.map(|file| ("SSL_CERT_FILE", file)));
-        command.args(["--listen", "127.0.0.1:0", "--engine", &url]);
-        Server::spawn(&mut command)
-    };
-    let trusting = start(Some(&files[2]));
-    until("the certificate is trusted", || {
-        (trusting.get("/readyz").status == 200).then_some(())
-    });
-    assert_eq!(trusting.put("/set/a", &[], b"1").status, 200);
-    let wary = start(None);
-    until("the certificate is not trusted", || {
-        wary.log().contains("cannot be used yet").then_some(())
-    });
-    wary.get("/get/a")
-        .assert_problem(503, "engine_unavailable", &["nothing was done"]);
 }

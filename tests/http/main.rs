@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod authority;
 mod bounds;
 mod buffers;
 mod bulk;

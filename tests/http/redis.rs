@@ -52,6 +52,13 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// The port where it speaks TLS, if it was told to.
+    pub fn tls_port(&self) -> Option<u16> {
+        let mut arguments = self.arguments.iter();
+        arguments.find(|argument| *argument == "--tls-port")?;
+        arguments.next()?.parse().ok()
+    }
+
     /// Runs a command and returns what `redis-cli` prints.
     pub fn run(&self, command: &[&str]) -> String {
         cli(self.port, command)
@@ -82,9 +89,16 @@ impl Redis {
             if self.child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
+            // It says nothing to strangers there, but listens once it is ready.
+            if let Some(port) = self.tls_port() {
+                return TcpStream::connect(("127.0.0.1", port)).ok().map(|_| true);
+            }
             TcpStream::connect(("127.0.0.1", self.port)).ok()?;
             let pong = self.run(&["ping"]);
-            (pong.contains("PONG") || pong.contains("NOAUTH") || pong.contains("unknown"))
+            let answers = ["PONG", "NOAUTH", "NOPERM", "unknown"];
+            answers
+                .iter()
+                .any(|answer| pong.contains(answer))
                 .then_some(true)
         })
     }
@@ -138,10 +152,13 @@ fn spawn(port: u16, folder: &Path, arguments: &[String]) -> Child {
     spawn_tied(command)
 }
 
+/// The server, or another one that is to be tried in its place (`KVSTORE_TEST_REDIS_SERVER`).
 fn server() -> Command {
+    let server = std::env::var("KVSTORE_TEST_REDIS_SERVER");
+    let server = server.unwrap_or_else(|_| "redis-server".into());
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "redis-server"])
+        .args(["--pdeathsig", "KILL", &server])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command

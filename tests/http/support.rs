@@ -18,6 +18,7 @@ pub const LINES: (&str, &str) = ("Content-Type", "application/x-ndjson");
 pub fn kvstore() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvstore"));
     command.env_clear().stdin(Stdio::null());
+    command.envs(crate::engine::variables());
     command
 }
 

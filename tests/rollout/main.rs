@@ -19,6 +19,10 @@ mod engine {
     pub fn arguments() -> (Vec<String>, Option<tempfile::TempDir>) {
         (Vec::new(), None)
     }
+
+    pub fn variables() -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 use clients::load_during;

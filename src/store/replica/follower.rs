@@ -15,21 +15,25 @@ use super::actor::{Applied, Apply, ReplicaActor, STEPS_MAX, Synced};
 use super::{ReplicaStatus, Rounds};
 use crate::keymap::Room;
 use crate::store::StoreError;
-use crate::valkey::{Client, EngineError, Entry, Head, LOG_PAGE, PARTITIONS, Position, Span, Step};
+use crate::valkey::{
+    Client, EngineError, Entry, Head, LOG_ENTRIES, LOG_PAGE, PARTITIONS, Position, Span, Step,
+};
 use actix::Addr;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use mend::Read;
+use mend::{FAILURE_PAUSE, Read};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-/// How long after a round the next begins at the latest, so that few changes gather.
+/// How long after a round the next begins at the latest, so that few changes gather: sooner, down to the
+/// least, while the log of a partition grows so fast that it might be cut before it was read.
 const ROUND_INTERVAL: Duration = Duration::from_millis(250);
+const ROUND_INTERVAL_LEAST: Duration = Duration::from_millis(8);
 
 /// Partitions whose logs are read at a time, which bounds the memory that this takes.
 const LOGS_MAX: usize = 32;
@@ -67,7 +71,13 @@ pub(in crate::store) struct Follower {
     unloaded: BTreeSet<usize>,
     readings: FuturesUnordered<LocalBoxFuture<'static, Read>>,
     being_read: BTreeSet<usize>,
+    /// Suspects that could not be read when that was last tried, since their master fails.
+    unreachable: BTreeSet<usize>,
+    /// Partitions in whose buckets somebody has put what is no key of theirs.
+    littered: BTreeSet<usize>,
     next_scrub: usize,
+    /// How long after a round the next begins.
+    round_interval: Duration,
 }
 
 /// What the index holds of a partition.
@@ -98,6 +108,9 @@ impl Follower {
             options,
             readings: FuturesUnordered::new(),
             being_read: BTreeSet::new(),
+            unreachable: BTreeSet::new(),
+            littered: BTreeSet::new(),
+            round_interval: ROUND_INTERVAL,
         }
     }
 
@@ -106,10 +119,11 @@ impl Follower {
         self.options
             .status
             .suspects(self.options.share, self.suspects.len());
-        self.options.status.opened().await;
+        self.wait_until_open().await;
         let mut next_round = Instant::now();
         let mut next_scrub = Instant::now() + self.options.scrub_interval;
         loop {
+            self.options.status.turned(self.options.share);
             self.begin_readings().await;
             let asked = !self.options.rounds.is_empty() && self.suspects.is_empty();
             // A timer is no way to begin at once: it goes off with the next tick of a millisecond.
@@ -119,10 +133,12 @@ impl Follower {
                 }
             };
             let rounds = self.options.rounds.clone();
+            // Until then no search is answered, and a master that hangs would hold up the readings.
+            let is_read = self.suspects.len() <= self.unreachable.len();
             tokio::select! {
-                () = begin => {
+                () = begin, if is_read => {
                     self.round_with_searches().await;
-                    next_round = Instant::now() + ROUND_INTERVAL;
+                    next_round = Instant::now() + self.round_interval;
                 }
                 Some(read) = self.readings.next(), if !self.readings.is_empty() => {
                     let mut done = vec![read];
@@ -149,6 +165,22 @@ impl Follower {
         }
     }
 
+    /// Waits until the engine is found to be one that can be used. Searches hear meanwhile why it is not.
+    async fn wait_until_open(&self) {
+        let opened = self.options.status.opened();
+        let mut opened = std::pin::pin!(opened);
+        loop {
+            tokio::select! {
+                () = &mut opened => return,
+                () = self.options.rounds.woken.notified() => {}
+                () = sleep(FAILURE_PAUSE) => {}
+            }
+            if let Some(cause) = self.options.client.outage() {
+                self.refuse(cause);
+            }
+        }
+    }
+
     /// A round, and what the searches that waited for it hear.
     async fn round_with_searches(&mut self) {
         let tickets = self.options.rounds.take();
@@ -160,7 +192,10 @@ impl Follower {
                 Ok(())
             }
             Ok(()) => return self.options.rounds.put_back(tickets),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.options.client.refused(tickets.len(), error);
+                Err(error)
+            }
         };
         for ticket in tickets {
             // Whoever asked may have gone away.
@@ -202,16 +237,23 @@ impl Follower {
                 self.suspects.insert(partition);
             }
         }
+        let mut longest = 0;
         for some in behind.chunks(LOGS_MAX) {
-            self.catch_up(some).await?;
+            longest = longest.max(self.catch_up(some).await?);
         }
+        self.round_interval = match longest > LOG_ENTRIES / 2 {
+            true => (self.round_interval / 2).max(ROUND_INTERVAL_LEAST),
+            false => (self.round_interval * 2).min(ROUND_INTERVAL),
+        };
         let keys = self.known.values().map(|known| known.head_keys).sum();
         self.options.actor.do_send(Synced { keys });
         failure.map_or(Ok(()), Err)
     }
 
-    /// Reads and applies the logs of partitions up to their heads.
-    async fn catch_up(&mut self, behind: &[(usize, Head)]) -> Result<(), EngineError> {
+    /// Reads and applies the logs of partitions up to their heads. How many entries the longest had.
+    async fn catch_up(&mut self, behind: &[(usize, Head)]) -> Result<usize, EngineError> {
+        let mut pages = 0;
+        let mut longest = 0;
         let mut behind: Vec<&(usize, Head)> = behind.iter().collect();
         while !behind.is_empty() {
             let mut spans = Vec::with_capacity(behind.len());
@@ -246,6 +288,7 @@ impl Follower {
                     }
                     Err(error) => return Err(error),
                 };
+                longest = longest.max(pages * LOG_PAGE + log.len());
                 match self.follow(partition, &head.1, log).await {
                     Ok(true) => {}
                     Ok(false) => unfinished.push(head),
@@ -256,8 +299,9 @@ impl Follower {
                 }
             }
             behind = unfinished;
+            pages += 1;
         }
-        Ok(())
+        Ok(longest)
     }
 
     /// Applies a piece of a log that should begin where the index is and lead to a head. Whether it

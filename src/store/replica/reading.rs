@@ -5,7 +5,7 @@
 //! is read at last: then the log has all changes since the first, and replaying it over the keys
 //! makes them what they are at the last head, whatever was read when.
 
-use crate::valkey::{BUCKETS, Client, EngineError, Entry, Head, Place, Position, Step};
+use crate::valkey::{BUCKETS, BucketKeys, Client, EngineError, Entry, Head, Place, Position, Step};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
@@ -24,6 +24,8 @@ pub(super) struct Reading {
     pub(super) keys: HashSet<Box<[u8]>>,
     /// The head at the beginning.
     pub(super) first: Head,
+    /// Fields that are no keys of theirs.
+    pub(super) left_out: usize,
     /// Where the log ended at each answer.
     seen: Vec<Position>,
 }
@@ -74,49 +76,58 @@ impl Reading {
         let (first, sizes) = client.sizes(partition, Instant::now() + patience).await?;
         let mut reading = Self {
             keys: HashSet::with_capacity(sizes.iter().sum()),
+            left_out: 0,
             seen: first.position.clone().into_iter().collect(),
             first,
         };
         for buckets in groups(&sizes) {
             if buckets.len() == 1 && sizes[buckets.start] > KEYS_MAX {
                 let bucket = buckets.start;
-                reading
-                    .scan(client, Place { partition, bucket }, patience)
-                    .await?;
-                continue;
+                let place = Place { partition, bucket };
+                if reading.scan(client, place, patience).await? {
+                    continue;
+                }
             }
             let deadline = Instant::now() + patience;
             let found = client.bucket_keys(partition, buckets, deadline).await?;
-            reading.saw(found.head);
-            let keys = found.keys.into_iter().map(Vec::into_boxed_slice);
-            reading.keys.extend(keys);
+            reading.left_out += found.left_out;
+            reading.take(found);
         }
         Ok(reading)
     }
 
-    /// Reads a large bucket step by step, from the beginning again if another server goes on.
+    /// Reads a large bucket step by step, from the beginning again if another server goes on. `false` where
+    /// that is not to be seen (an engine without `INFO`), so that it must be read at once.
     async fn scan(
         &mut self,
         client: &Client,
         place: Place,
         patience: Duration,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         for _ in 0..SCANS_MAX {
+            // A key may come twice, so that what is left out is counted of one walk only.
+            let mut left_out = 0;
             let mut run = None;
             let mut cursor = b"0".to_vec();
             loop {
                 let scanned = client
                     .scan(place, &cursor, Instant::now() + patience)
                     .await?;
-                self.saw(scanned.found.head);
+                if scanned.run.is_empty() {
+                    return Ok(false);
+                }
                 if run.get_or_insert_with(|| scanned.run.clone()) != &scanned.run {
+                    self.saw(scanned.found.head);
                     break;
                 }
-                let keys = scanned.found.keys.into_iter().map(Vec::into_boxed_slice);
-                self.keys.extend(keys);
+                left_out += scanned.found.left_out;
+                self.take(scanned.found);
                 match scanned.cursor {
                     Some(next) => cursor = next,
-                    None => return Ok(()),
+                    None => {
+                        self.left_out += left_out;
+                        return Ok(true);
+                    }
                 }
             }
         }
@@ -126,6 +137,12 @@ impl Reading {
     /// After a repair the log begins anew: what was read is what the head now stands for.
     pub(super) fn forget_heads(&mut self) {
         self.seen.clear();
+    }
+
+    fn take(&mut self, found: BucketKeys) {
+        self.saw(found.head);
+        let keys = found.keys.into_iter().map(Vec::into_boxed_slice);
+        self.keys.extend(keys);
     }
 
     fn saw(&mut self, head: Head) {

@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+/// For so long a partition is not doubted again. If its log and head are not what is wrong, reading them
+/// does not help, and what is found otherwise is looked at all the same.
+const DOUBT_PAUSE: Duration = Duration::from_secs(60);
+
 /// How far the shares are, shared by all threads.
 #[derive(Debug)]
 pub(in crate::store) struct ReplicaStatus {
@@ -16,8 +20,18 @@ pub(in crate::store) struct ReplicaStatus {
     is_foreign: AtomicBool,
     /// Partitions that were read at the start.
     loaded: AtomicUsize,
+    /// Partitions of each share that are not read yet, since their masters fail.
+    unreachable: Vec<AtomicUsize>,
+    /// When the engine was found to be usable, in milliseconds since `started`.
+    opened_ms: AtomicU64,
     /// When any partition last answered, in milliseconds since `started`.
     answered_ms: AtomicU64,
+    /// For each share, when its follower last went on.
+    turned_ms: Vec<AtomicU64>,
+    /// For each partition, when a change last made somebody doubt its log and head; 0 for never.
+    doubted_ms: Vec<AtomicU64>,
+    /// Whether a master may drop keys.
+    evicts: AtomicBool,
     /// For each share, when its last whole round began.
     synced_ms: Vec<AtomicU64>,
     reloads: AtomicU64,
@@ -39,6 +53,10 @@ pub struct ReplicaStats {
     pub partitions_behind: usize,
     /// Connections that were lost and made again.
     pub reconnects: u64,
+    /// Why the engine fails, if it does.
+    pub outage: Option<EngineError>,
+    /// Whether it may drop keys when it is full.
+    pub evicts: bool,
 }
 
 impl ReplicaStatus {
@@ -49,7 +67,12 @@ impl ReplicaStatus {
             has_opened: Notify::new(),
             is_foreign: AtomicBool::new(false),
             loaded: AtomicUsize::new(0),
+            unreachable: (0..shares).map(|_| AtomicUsize::new(0)).collect(),
+            opened_ms: AtomicU64::new(0),
             answered_ms: AtomicU64::new(0),
+            turned_ms: (0..shares).map(|_| AtomicU64::new(0)).collect(),
+            doubted_ms: (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect(),
+            evicts: AtomicBool::new(false),
             synced_ms: (0..shares).map(|_| AtomicU64::new(0)).collect(),
             reloads: AtomicU64::new(0),
             repairs: AtomicU64::new(0),
@@ -59,6 +82,11 @@ impl ReplicaStatus {
 
     /// Lets the shares begin.
     pub(in crate::store) fn open(&self) {
+        let now = self.now_ms();
+        self.opened_ms.store(now, Ordering::Relaxed);
+        for turned in &self.turned_ms {
+            turned.store(now, Ordering::Relaxed);
+        }
         self.opened.store(true, Ordering::Release);
         self.has_opened.notify_waiters();
     }
@@ -76,6 +104,27 @@ impl ReplicaStatus {
 
     pub(super) fn answered(&self) {
         self.answered_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// The follower of a share goes on.
+    pub(super) fn turned(&self, share: usize) {
+        self.turned_ms[share].store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// So many partitions of a share cannot be read at the start.
+    pub(super) fn unreachable(&self, share: usize, partitions: usize) {
+        self.unreachable[share].store(partitions, Ordering::Relaxed);
+    }
+
+    /// Takes note of whether a master may drop keys, and says when that changes.
+    pub(super) fn policy(&self, evicts: bool) {
+        if self.evicts.swap(evicts, Ordering::Relaxed) == evicts {
+            return;
+        }
+        match evicts {
+            true => log::error!("{}", crate::store::OpenError::Evicts),
+            false => log::warn!("the engine does not drop keys any more when it is full"),
+        }
     }
 
     pub(super) fn synced(&self, share: usize, began: Instant) {
@@ -117,31 +166,70 @@ impl ReplicaStatus {
         self.is_foreign.load(Ordering::Relaxed)
     }
 
-    /// Whether all partitions were read.
-    pub(in crate::store) fn is_loaded(&self) -> bool {
-        self.loaded.load(Ordering::Relaxed) >= PARTITIONS
+    /// Whether all partitions were read; or, after so long, all whose masters answer.
+    pub(in crate::store) fn is_loaded(&self, patience: Duration) -> bool {
+        let loaded = self.loaded.load(Ordering::Relaxed);
+        let unreachable = self.unreachable.iter();
+        let unreachable: usize = unreachable.map(|count| count.load(Ordering::Relaxed)).sum();
+        let is_patient = self.since(&self.opened_ms) <= patience;
+        loaded >= PARTITIONS || (!is_patient && loaded > 0 && loaded + unreachable >= PARTITIONS)
+    }
+
+    /// Whether the follower of a share has not gone on for so long.
+    pub(in crate::store) fn is_stuck(&self, patience: Duration) -> bool {
+        let mut turned = self.turned_ms.iter();
+        let is_open = self.opened.load(Ordering::Acquire);
+        is_open && turned.any(|at| self.since(at) > patience)
+    }
+
+    /// Whether a partition may be doubted now; then not again for a while.
+    pub(in crate::store) fn may_doubt(&self, partition: usize) -> bool {
+        let doubted = &self.doubted_ms[partition];
+        let is_fresh = doubted.load(Ordering::Relaxed) != 0 && self.since(doubted) < DOUBT_PAUSE;
+        if !is_fresh {
+            doubted.store(self.now_ms().max(1), Ordering::Relaxed);
+        }
+        !is_fresh
+    }
+
+    /// Whether a master may drop keys.
+    pub(in crate::store) fn evicts(&self) -> bool {
+        self.evicts.load(Ordering::Relaxed)
+    }
+
+    /// Partitions that the index does not hold as the engine does.
+    pub(in crate::store) fn behind(&self) -> usize {
+        let suspects = self.suspects.iter();
+        suspects.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     /// How long ago any partition answered.
     pub(in crate::store) fn silence(&self) -> Duration {
-        let answered = self.answered_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.now_ms().saturating_sub(answered))
+        self.since(&self.answered_ms)
     }
 
-    pub(in crate::store) fn stats(&self, reconnects: u64) -> ReplicaStats {
+    pub(in crate::store) fn stats(
+        &self,
+        reconnects: u64,
+        outage: Option<EngineError>,
+    ) -> ReplicaStats {
         let synced = self.synced_ms.iter().map(|at| at.load(Ordering::Relaxed));
         let oldest = synced.min().unwrap_or(0);
-        let suspects = self
-            .suspects
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed));
         ReplicaStats {
             lag: Duration::from_millis(self.now_ms().saturating_sub(oldest)),
             reloads: self.reloads.load(Ordering::Relaxed),
             repairs: self.repairs.load(Ordering::Relaxed),
-            partitions_behind: suspects.sum(),
+            partitions_behind: self.behind(),
             reconnects,
+            outage,
+            evicts: self.evicts(),
         }
+    }
+
+    /// How long ago a moment was, in milliseconds since `started`.
+    fn since(&self, moment_ms: &AtomicU64) -> Duration {
+        let moment = moment_ms.load(Ordering::Relaxed);
+        Duration::from_millis(self.now_ms().saturating_sub(moment))
     }
 
     fn now_ms(&self) -> u64 {

@@ -3,7 +3,7 @@
 use super::Client;
 use crate::valkey::call::{Access, Call};
 use crate::valkey::layout::{BUCKETS, Place};
-use crate::valkey::log::{Entry, Head, array, fixed, number, text};
+use crate::valkey::log::{Entry, Head, array, fixed, is_key, number, text};
 use crate::valkey::scripts::{Run, Script};
 use crate::valkey::{EngineError, Operation};
 use redis::{Value as Reply, cmd};
@@ -14,13 +14,16 @@ use tokio::time::Instant;
 pub const LOG_PAGE: usize = 500;
 
 /// The keys of some buckets, and the head of their partition at the same moment. What somebody put
-/// into a bucket that is not its own is left out: no request for it would find it there.
+/// into a bucket that is not its own, or that is no key, is left out: no request for it would find it
+/// there.
 #[derive(Debug)]
 pub struct BucketKeys {
     /// The head.
     pub head: Head,
     /// The keys.
     pub keys: Vec<Vec<u8>>,
+    /// How many fields were left out.
+    pub left_out: usize,
 }
 
 /// One step of reading a large bucket.
@@ -28,7 +31,7 @@ pub struct BucketKeys {
 pub struct Scanned {
     /// Keys, and the head.
     pub found: BucketKeys,
-    /// Which server said so.
+    /// Which server said so; empty where it does not say.
     pub run: Vec<u8>,
     /// Where to go on; `None` at the end.
     pub cursor: Option<Vec<u8>>,
@@ -73,10 +76,7 @@ impl Client {
             names.for_each(|name| {
                 command.arg(name);
             });
-            let call = Call {
-                partition: *partition,
-                command,
-            };
+            let call = Call::new(*partition, command);
             let asked = async { array(self.link.ask(Access::Read, &call, deadline).await?) };
             return match self.observed(Operation::Sync, asked).await {
                 Ok(answers) => answers.into_iter().map(Head::read).collect(),
@@ -86,10 +86,7 @@ impl Client {
         let call = |(partition, name): (&usize, String)| {
             let mut command = cmd("GET");
             command.arg(name);
-            Call {
-                partition: *partition,
-                command,
-            }
+            Call::new(*partition, command)
         };
         let calls: Vec<Call> = partitions.iter().zip(names).map(call).collect();
         let answers = self.ask_many(Operation::Sync, &calls, deadline).await;
@@ -108,10 +105,7 @@ impl Client {
             command.arg(self.engine.layout.log(span.partition));
             command.arg(&span.from[..]).arg(&span.to[..]);
             command.arg("COUNT").arg(LOG_PAGE);
-            Call {
-                partition: span.partition,
-                command,
-            }
+            Call::new(span.partition, command)
         };
         let calls: Vec<Call> = spans.iter().map(call).collect();
         let answers = self.ask_many(Operation::Sync, &calls, deadline).await;
@@ -148,14 +142,15 @@ impl Client {
     ) -> Result<BucketKeys, EngineError> {
         let run = self.bucket_run(&self.engine.scripts.keys, partition, buckets.clone());
         let [head, lists] = fixed(array(self.reload(&run, deadline).await?)?)?;
-        let mut keys = Vec::new();
-        for (bucket, list) in buckets.zip(array(lists)?) {
-            keys.extend(own_keys(list, Place { partition, bucket })?);
-        }
-        Ok(BucketKeys {
+        let mut found = BucketKeys {
             head: Head::read(head)?,
-            keys,
-        })
+            keys: Vec::new(),
+            left_out: 0,
+        };
+        for (bucket, list) in buckets.zip(array(lists)?) {
+            found.add(list, Place { partition, bucket })?;
+        }
+        Ok(found)
     }
 
     /// Some keys of a large bucket, from a cursor on that an earlier call gave, or `0`.
@@ -173,11 +168,14 @@ impl Client {
         run.arguments.push(cursor.into());
         let [head, server, cursor, keys] = fixed(array(self.reload(&run, deadline).await?)?)?;
         let cursor = text(cursor)?;
+        let mut found = BucketKeys {
+            head: Head::read(head)?,
+            keys: Vec::new(),
+            left_out: 0,
+        };
+        found.add(keys, place)?;
         Ok(Scanned {
-            found: BucketKeys {
-                head: Head::read(head)?,
-                keys: own_keys(keys, place)?,
-            },
+            found,
             run: text(server)?,
             cursor: Some(cursor).filter(|cursor| cursor != b"0"),
         })
@@ -205,6 +203,11 @@ impl Client {
         };
         let [head, log] = fixed(array(self.reload(&run, deadline).await?)?)?;
         Ok((Head::read(head)?, Entry::read_all(log, partition)?))
+    }
+
+    /// The partitions whose master is this one's, as far as is known.
+    pub async fn of_same_master(&self, partition: usize, deadline: Instant) -> Vec<usize> {
+        self.link.of_same_master(partition, deadline).await
     }
 
     /// Makes a head true again. `false` where it has moved on.
@@ -286,20 +289,23 @@ impl Client {
         let begun = Instant::now();
         let answers = self.link.ask_many(Access::Read, calls, deadline).await;
         let error = answers.iter().find_map(|answer| answer.as_ref().err());
-        let observer = &self.engine.observer;
-        observer.observed(operation, begun.elapsed(), error.copied());
+        self.engine
+            .observed(operation, begun.elapsed(), error.copied());
         answers
     }
 }
 
-/// The keys of a list that belong to this place.
-fn own_keys(list: Reply, place: Place) -> Result<Vec<Vec<u8>>, EngineError> {
-    let mut keys = Vec::new();
-    for key in array(list)? {
-        let key = text(key)?;
-        if Place::of(&key) == place {
-            keys.push(key);
+impl BucketKeys {
+    /// Adds the keys of a list that belong to a place.
+    fn add(&mut self, list: Reply, place: Place) -> Result<(), EngineError> {
+        for key in array(list)? {
+            let key = text(key)?;
+            if is_key(&key) && Place::of(&key) == place {
+                self.keys.push(key);
+            } else {
+                self.left_out += 1;
+            }
         }
+        Ok(())
     }
-    Ok(keys)
 }

@@ -19,7 +19,7 @@ const READINGS_MAX: usize = 4;
 const ENDS_MAX: usize = 8;
 
 /// How long to wait after a failure.
-const FAILURE_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Keys that a walk over the index takes at a time.
 const WALK_KEYS: usize = 512;
@@ -31,16 +31,24 @@ impl Follower {
     /// Begins to read suspect partitions, as many as may be read at a time.
     pub(super) async fn begin_readings(&mut self) {
         let free = READINGS_MAX.saturating_sub(self.readings.len());
-        let next = self.suspects.difference(&self.being_read).take(free);
-        let next: Vec<usize> = next.copied().collect();
+        let waiting = self.suspects.difference(&self.being_read);
+        // Those of a master that fails come last, and one at a time, or they would keep the others waiting.
+        let is_unreachable = |partition: &&usize| self.unreachable.contains(partition);
+        let (failed, others): (Vec<usize>, Vec<usize>) = waiting.partition(is_unreachable);
+        let tries = self.unreachable.intersection(&self.being_read).count();
+        let failed = failed.into_iter().take(1_usize.saturating_sub(tries));
+        let next: Vec<usize> = others.into_iter().chain(failed).take(free).collect();
         if next.is_empty() {
             return;
         }
-        let checked = self.options.client.check_layout(self.deadline()).await;
-        self.options.status.layout(checked);
-        if checked.is_err() {
-            tokio::time::sleep(FAILURE_PAUSE).await;
-            return;
+        // While a master fails, which may be the layout's, the scrub looks at it.
+        if self.options.client.outage().is_none() {
+            let checked = self.options.client.check_layout(self.deadline()).await;
+            self.options.status.layout(checked);
+            if checked == Err(EngineError::Layout) {
+                tokio::time::sleep(FAILURE_PAUSE).await;
+                return;
+            }
         }
         for partition in next {
             if !self.unloaded.contains(&partition) {
@@ -54,9 +62,10 @@ impl Follower {
     /// Begins to compare the next partition with the engine.
     pub(super) async fn scrub(&mut self) {
         if self.options.share == 0 {
-            self.options
-                .status
-                .layout(self.options.client.check_layout(self.deadline()).await);
+            let client = &self.options.client;
+            let checked = client.check_layout(self.deadline()).await;
+            self.options.status.layout(checked);
+            self.options.status.policy(client.evicts().await);
         }
         let partition = self.next_scrub;
         if self.suspects.is_empty() && !self.being_read.contains(&partition) {
@@ -92,11 +101,21 @@ impl Follower {
             };
             match ended {
                 Ok(Some(keys)) => {
+                    if self.unreachable.contains(&partition) {
+                        self.unreachable.clear();
+                    }
                     sets.insert(partition, keys);
                 }
                 Ok(None) => {}
                 Err(error) => {
                     log::debug!("partition {partition} could not be read: {error}");
+                    if !error.is_of_data() && self.unreachable.insert(partition) {
+                        let client = &self.options.client;
+                        let others = client.of_same_master(partition, self.deadline()).await;
+                        let others = others.into_iter();
+                        let others = others.filter(|other| self.suspects.contains(other));
+                        self.unreachable.extend(others);
+                    }
                     // A scrub that fails is tried again in its turn.
                     if self.suspects.contains(&partition) {
                         self.refuse(error);
@@ -109,11 +128,17 @@ impl Follower {
             log::error!("the index could not take in what was read; it is read again");
             self.suspects.extend(sets.keys());
         }
+        let unloaded = self.unreachable.intersection(&self.unloaded).count();
+        self.options
+            .status
+            .unreachable(self.options.share, unloaded);
     }
 
     /// Tells the searches that wait why they wait in vain.
-    fn refuse(&self, error: EngineError) {
-        for ticket in self.options.rounds.take() {
+    pub(super) fn refuse(&self, error: EngineError) {
+        let tickets = self.options.rounds.take();
+        self.options.client.refused(tickets.len(), error);
+        for ticket in tickets {
             // As above.
             let _ = ticket.send(Err(error));
         }
@@ -174,6 +199,7 @@ impl Follower {
                     }
                 }
                 Replayed::Whole { mend: None } => {
+                    self.littered(partition, reading.left_out);
                     return Ok(Some(self.compare(partition, reading, head, entries).await));
                 }
             }
@@ -183,6 +209,21 @@ impl Follower {
             self.read(partition);
         }
         Ok(None)
+    }
+
+    /// Takes note of fields of a partition's buckets that are no keys of theirs, and are left out.
+    fn littered(&mut self, partition: usize, fields: usize) {
+        if fields == 0 {
+            self.littered.remove(&partition);
+            return;
+        }
+        self.options.status.repaired();
+        if self.littered.insert(partition) {
+            log::warn!(
+                "partition {partition} holds {fields} fields that are no keys of its buckets, which somebody \
+                 else has put there; they are left out"
+            );
+        }
     }
 
     /// Brings the index of a partition that is not suspect up to the head as its log says, so that
