@@ -24,7 +24,7 @@ run: ## Serve on 127.0.0.1:8000
 
 test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets
-	for engine in durable node sentinel cluster; do \
+	for engine in durable node hardened sentinel cluster; do \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http || exit 1; \
 	done
 	@$(MAKE) --no-print-directory test-deploy test-image

@@ -125,6 +125,8 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Engine errors", "What the engine did not do, by why, and connections made again.", "reqps",
               {"{{kind}}": rate("kvstore_engine_errors_total", "kind"),
                "reconnects": f"sum(rate(kvstore_engine_reconnects_total{{{POD}}}[$__rate_interval]))"}),
+        Panel("Engine outage", "Servers to which the engine fails, and those that see it set to drop keys. The errors say why.", "short",
+              {"fails": f"sum(kvstore_engine_outage{{{POD}}})", "drops keys": f"sum(kvstore_engine_evicts{{{POD}}})"}),
         Panel("Index lag", "Time since each server's index was last brought up to date with the engine.", "s",
               {"{{pod}}": f"kvstore_engine_index_lag_seconds{{{POD}}}"}),
         Panel("Partitions behind", "Partitions of 256 that a server's index does not hold as the engine does.", "short",

@@ -27,7 +27,7 @@ const GATHERED_KEYS: usize = if cfg!(test) { 64 } else { 1 << 20 };
 
 /// Records are gathered up to so many bytes of all shards, and then applied in the order of their keys: one
 /// key's way through a tree is then nearly the next one's, and memory that was just read is read again.
-const GATHERED_BYTES: usize = if cfg!(test) { 16 << 10 } else { 128 << 20 };
+const GATHERED_BYTES: usize = if cfg!(test) { 16 << 10 } else { 32 << 20 };
 
 /// Of each shard so many, however many there are.
 const GATHERED_BYTES_MIN: usize = GATHERED_BYTES / 128;
@@ -338,7 +338,9 @@ impl Gathered {
                 lasts[pair[0] as usize] = false;
             }
         }
-        let mut records: Vec<Option<Record>> = self.records.drain(..).map(Some).collect();
+        // In the same memory.
+        let records = std::mem::take(&mut self.records).into_iter();
+        let mut records: Vec<Option<Record>> = records.map(Some).collect();
         for at in order {
             let record = records[at as usize].take();
             if let Some(record) = record.filter(|_| lasts[at as usize]) {

@@ -179,6 +179,7 @@ impl Code {
             | EngineError::Loading
             | EngineError::Moving
             | EngineError::Behind
+            | EngineError::Queued
             | EngineError::Unscripted
             | EngineError::Other => Self::EngineUnavailable,
             EngineError::Unanswered => Self::Timeout,

@@ -22,6 +22,9 @@ use tokio::time::Instant;
 /// About how many entries a log keeps. A replica that fell behind by more reads the partition anew.
 pub const LOG_ENTRIES: usize = 2000;
 
+/// How often it is asked whether something was too long for it.
+const TOLD_TRIES: usize = 6;
+
 /// A thread's access to the engine.
 #[derive(Debug)]
 pub struct Client {
@@ -77,8 +80,9 @@ impl Client {
         let (run, change) = self.change_run(mutation);
         let asked = async {
             self.fits(&run)?;
-            let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
-            change.changed(&answer)
+            let begun = Instant::now();
+            let answer = self.run(Access::ConfirmedWrite, &run, deadline).await;
+            change.changed(&self.told(&run, answer, begun, deadline).await?)
         };
         self.observed(change.operation, asked).await
     }
@@ -93,12 +97,11 @@ impl Client {
             .iter()
             .map(|mutation| self.change_run(mutation))
             .collect();
-        let fits = |(run, _): &&(Run<'_>, ChangeRun)| self.fits(run).is_ok();
-        let calls: Vec<Call> = runs
-            .iter()
-            .filter(fits)
-            .map(|(run, _)| run.by_hash())
-            .collect();
+        // Asked once: the bound may change meanwhile.
+        let fit: Vec<Result<(), EngineError>> =
+            runs.iter().map(|(run, _)| self.fits(run)).collect();
+        let fitting = runs.iter().zip(&fit).filter(|(_, fits)| fits.is_ok());
+        let calls: Vec<Call> = fitting.map(|((run, _), _)| run.by_hash()).collect();
         let begun = Instant::now();
         let answers = self
             .link
@@ -106,16 +109,15 @@ impl Client {
             .await;
         let mut answers = answers.into_iter();
         let mut changed = Vec::with_capacity(runs.len());
-        for (run, change) in &runs {
-            let asked = self.fits(run);
-            let answer =
-                asked.and_then(|()| answers.next().unwrap_or(Err(EngineError::Unanswered)));
+        for ((run, change), fits) in runs.iter().zip(fit) {
+            let answer = fits.and_then(|()| answers.next().unwrap_or(Err(EngineError::Unanswered)));
             let answer = match answer {
                 Err(error) if error.passes() || error == EngineError::Unscripted => {
                     self.run(Access::ConfirmedWrite, run, deadline).await
                 }
                 answer => answer,
             };
+            let answer = self.told(run, answer, begun, deadline).await;
             let answer = answer.and_then(|answer| change.changed(&answer));
             let error = answer.as_ref().err().copied();
             self.engine
@@ -123,6 +125,40 @@ impl Client {
             changed.push(answer);
         }
         changed
+    }
+
+    /// An answer to a change; where a long one has none, whether that is since the engine takes nothing as
+    /// long. It says so as it ends the connection, which may be lost on the way, so that it is asked again
+    /// with something as long that changes nothing.
+    async fn told(
+        &self,
+        run: &Run<'_>,
+        answer: Result<Reply, EngineError>,
+        begun: Instant,
+        deadline: Instant,
+    ) -> Result<Reply, EngineError> {
+        // One that only takes its time is not asked for more.
+        if begun.elapsed() >= self.engine.settings.response_timeout {
+            return answer;
+        }
+        let longest = run.arguments.iter().max_by_key(|argument| argument.len());
+        let Some(longest) = longest.filter(|_| answer == Err(EngineError::Unanswered)) else {
+            return answer;
+        };
+        let mut command = cmd("HEXISTS");
+        command.arg(&run.keys[0]).arg(&longest[..]);
+        let call = Call::new(run.partition, command).with_longest(longest.len());
+        if !call.is_large {
+            return answer;
+        }
+        for _ in 0..TOLD_TRIES {
+            match self.link.ask(Access::Write, &call, deadline).await {
+                Err(EngineError::TooLarge) => return Err(EngineError::TooLarge),
+                Err(EngineError::Unanswered) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        answer
     }
 
     /// Whether the engine takes arguments as long as a change's.

@@ -115,7 +115,7 @@ pub(super) async fn single(
     let commands = confirmation.after(calls.iter().map(|call| &call.command));
     let ask = async |mut connection: redis::aio::MultiplexedConnection| {
         let asked = connection.send_packed_commands(&commands, 0, calls.len() + 1);
-        asked.await
+        asked.await.inspect(|answers| master.heed(answers))
     };
     match master.ask(0, deadline, ask).await {
         Ok(values) => {
@@ -141,6 +141,7 @@ pub(super) async fn routed(
     let ask = async |mut connection: ClusterConnection| {
         let to = SingleNodeRoutingInfo::SpecificNode(route);
         let asked = connection.route_pipeline(commands.clone(), 0, 2, to).await;
+        let asked = asked.map_err(|error| nodes.sent(error));
         let error = match asked.and_then(|values| confirmation.check_one(values)) {
             Ok(answer) => return Ok(answer),
             Err(error) => error,

@@ -14,7 +14,9 @@ use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, TlsMode, cmd};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, RetryMethod, TlsMode, Value, cmd,
+};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -297,9 +299,37 @@ impl<C: Connect> Reconnecting<C> {
         }
     }
 
-    /// Has a cluster's slots looked up anew, where an answer says that they have moved.
+    /// Has a cluster's slots looked up anew, or a master, where an answer says that it is another.
     pub(super) fn moved(&self) {
         self.unanswered(self.made.get());
+    }
+
+    /// Gives the connection up where one of a pipeline's answers shows that it is of no use.
+    pub(super) fn heed(&self, answers: &[Value]) {
+        let is_of_no_use = |answer: &Value| match answer {
+            Value::ServerError(error) => matches!(error.code(), "READONLY" | "NOAUTH"),
+            _ => false,
+        };
+        if answers.iter().any(is_of_no_use) {
+            self.moved();
+        }
+    }
+
+    /// What an error of what was sent means where it may not be sent twice. The client also gives what is
+    /// under way the error of something else, a look at the slots: that proves nothing.
+    pub(super) fn sent(&self, error: RedisError) -> RedisError {
+        let is_own = matches!(
+            error.retry_method(),
+            RetryMethod::MovedRedirect
+                | RetryMethod::AskRedirect
+                | RetryMethod::WaitAndRetry
+                | RetryMethod::RefreshSlotsAndRetry
+                | RetryMethod::ReconnectFromInitialConnections
+        );
+        match self.care == Care::Reads || is_own {
+            true => error,
+            false => io::Error::from(io::ErrorKind::BrokenPipe).into(),
+        }
     }
 
     /// Gives a cluster's client up that was not answered: it goes on asking a node that hangs and

@@ -66,11 +66,15 @@ impl Diagnosis {
         if !says_little(known) {
             return known;
         }
+        let mut said = None;
         if self.is_cluster {
             for client in &self.clients {
                 match self.ask(client).await {
                     Err(error) if !says_little(error) => return error,
-                    Err(_) | Ok(()) => {}
+                    Err(error) => {
+                        said.get_or_insert(error);
+                    }
+                    Ok(()) => {}
                 }
             }
         }
@@ -81,7 +85,7 @@ impl Diagnosis {
                 }
             }
         }
-        known
+        said.unwrap_or(known)
     }
 
     /// Whether a node can be connected to, and is one of a cluster.

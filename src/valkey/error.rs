@@ -156,6 +156,12 @@ pub enum EngineError {
          nothing was done: raise that, or store less under a key"
     )]
     TooLarge,
+    /// Others are before it.
+    #[error(
+        "values over 1 MiB go to the engine one at a time, and others were before this one; nothing was \
+         done, try again after a pause"
+    )]
+    Queued,
     /// Something of another type is where our data should be.
     #[error(
         "something else is where the engine should hold our data (a key of another type, or a \
@@ -218,7 +224,7 @@ impl fmt::Display for Lack {
 
 impl EngineError {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Unreachable,
         Self::Unresolved,
         Self::Untrusted,
@@ -244,6 +250,7 @@ impl EngineError {
         Self::Lacking(Lack::SOMETHING),
         Self::Old,
         Self::TooLarge,
+        Self::Queued,
         Self::Foreign,
         Self::Newer,
         Self::Layout,
@@ -280,6 +287,7 @@ impl EngineError {
             Self::Lacking(_) => "lacking",
             Self::Old => "old",
             Self::TooLarge => "too_large",
+            Self::Queued => "queued",
             Self::Foreign => "foreign",
             Self::Newer => "newer",
             Self::Layout => "layout",
@@ -324,7 +332,10 @@ impl EngineError {
 
     /// Whether it is the engine that fails, rather than one request.
     pub(super) fn is_outage(self) -> bool {
-        let is_of_request = matches!(self, Self::TooLarge | Self::Behind | Self::Unscripted);
+        let is_of_request = matches!(
+            self,
+            Self::TooLarge | Self::Queued | Self::Behind | Self::Unscripted
+        );
         !is_of_request && !self.is_of_data()
     }
 

@@ -102,9 +102,9 @@ impl Layout {
         self.name(partition, "h")
     }
 
-    /// Names of a bucket, a log and a head that hold nothing, to try on what may be done with them.
-    pub fn scratch(&self, partition: usize) -> [String; 3] {
-        ["try:v", "try:l", "try:h"].map(|part| self.name(partition, part))
+    /// Names of a bucket, a log and a head that nobody else has, to try on what may be done with them.
+    pub fn scratch(&self, partition: usize, operation: Revision) -> [String; 3] {
+        ["v", "l", "h"].map(|part| self.name(partition, &format!("try:{operation}:{part}")))
     }
 
     fn name(&self, partition: usize, part: &str) -> String {

@@ -112,8 +112,7 @@ impl<C: Connect> Ways<C> {
         deadline: Instant,
     ) -> Result<MutexGuard<'_, Box<Reconnecting<C>>>, EngineError> {
         let turn = timeout_at(deadline, self.large.lock()).await;
-        // Nothing was sent.
-        turn.map_err(|_| EngineError::Unreachable)
+        turn.map_err(|_| EngineError::Queued)
     }
 }
 
@@ -220,7 +219,7 @@ impl Link {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            if let EngineError::Unanswered | EngineError::Unreachable | EngineError::Moving = error
+            if error.is_outage() && !matches!(error, EngineError::Unreplicated | EngineError::Full)
             {
                 self.masters.take();
             }

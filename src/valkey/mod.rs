@@ -155,7 +155,7 @@ impl Engine {
 
     /// Takes note that it fails, which was found otherwise than by a client's request.
     pub fn failed(&self, error: EngineError) {
-        self.outages.failed(None, error);
+        self.outages.failed(None, Duration::ZERO, error);
     }
 
     /// Takes note of searches that were refused since it fails.
@@ -164,7 +164,7 @@ impl Engine {
     }
 
     fn observed(&self, operation: Operation, took: Duration, error: Option<EngineError>) {
-        self.outages.observed(operation, error);
+        self.outages.observed(operation, took, error);
         self.observer.observed(operation, took, error);
     }
 

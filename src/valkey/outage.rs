@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// It is over once it is used again and nothing has failed for so long.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// As long where only changes failed, and nobody has made one since.
+const QUIET_OF_CHANGES: Duration = Duration::from_secs(60);
+
 /// Watches what comes of requests.
 #[derive(Debug)]
 pub(super) struct Outages {
@@ -25,8 +28,13 @@ struct Outage {
     cause: EngineError,
     begun: Instant,
     last: Instant,
-    /// Whether changes failed for a reason that reads do not have, and none went well since.
-    is_of_changes: bool,
+    /// How long nothing may fail before it is over: longer where failures take long, and so are rare.
+    quiet: Duration,
+    /// Changes that failed for a reason that reads do not have, and did not go well since.
+    sets: bool,
+    deletes: bool,
+    /// Whether it was said that it goes on.
+    is_said: bool,
     /// Clients' requests that failed, by why.
     refused: BTreeMap<&'static str, u64>,
 }
@@ -40,17 +48,22 @@ impl Outages {
         }
     }
 
-    /// Takes note of what came of a request.
-    pub(super) fn observed(&self, operation: Operation, error: Option<EngineError>) {
+    /// Takes note of what came of a request, after how long.
+    pub(super) fn observed(
+        &self,
+        operation: Operation,
+        took: Duration,
+        error: Option<EngineError>,
+    ) {
         match error {
-            Some(error) if error.is_outage() => self.failed(Some(operation), error),
+            Some(error) if error.is_outage() => self.failed(Some(operation), took, error),
             None if self.is_open.load(Ordering::Relaxed) => self.went_well(operation),
             None | Some(_) => {}
         }
     }
 
     /// Takes note of a failure: of a request, or of what we asked for ourselves.
-    pub(super) fn failed(&self, operation: Option<Operation>, error: EngineError) {
+    pub(super) fn failed(&self, operation: Option<Operation>, took: Duration, error: EngineError) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let outage = now.get_or_insert_with(|| {
             log::warn!("the engine at {} fails: {error}", self.address);
@@ -59,16 +72,24 @@ impl Outages {
                 cause: error,
                 begun: Instant::now(),
                 last: Instant::now(),
-                is_of_changes: false,
+                quiet: QUIET,
+                sets: false,
+                deletes: false,
+                is_said: false,
                 refused: BTreeMap::new(),
             }
         });
-        if error.stays() && !outage.cause.stays() {
+        if error.stays() && !outage.cause.stays() && !outage.is_said {
             log::warn!("the engine at {} goes on failing: {error}", self.address);
+            outage.is_said = true;
         }
         outage.cause = error;
         outage.last = Instant::now();
-        outage.is_of_changes |= error.is_of_changes();
+        outage.quiet = outage.quiet.max(took * 2 + QUIET);
+        if error.is_of_changes() {
+            outage.sets |= matches!(operation, None | Some(Operation::Set));
+            outage.deletes |= operation == Some(Operation::Delete);
+        }
         if let Some(Operation::Get | Operation::Set | Operation::Delete) = operation {
             *outage.refused.entry(error.label()).or_default() += 1;
         }
@@ -98,10 +119,16 @@ impl Outages {
         let Some(outage) = now.as_mut() else {
             return;
         };
-        if matches!(operation, Operation::Set | Operation::Delete) {
-            outage.is_of_changes = false;
+        match operation {
+            Operation::Set => outage.sets = false,
+            Operation::Delete => outage.deletes = false,
+            Operation::Get | Operation::Sync | Operation::Reload => {}
         }
-        if outage.is_of_changes || outage.last.elapsed() < QUIET {
+        let quiet = match outage.sets || outage.deletes {
+            true => QUIET_OF_CHANGES,
+            false => outage.quiet,
+        };
+        if outage.last.elapsed() < quiet {
             return;
         }
         let refused: u64 = outage.refused.values().sum();

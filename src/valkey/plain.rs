@@ -34,7 +34,7 @@ pub(super) async fn pipelined(
     }
     let ask = async |mut connection: redis::aio::MultiplexedConnection| {
         let asked = connection.send_packed_commands(&pipeline, 0, calls.len());
-        asked.await
+        asked.await.inspect(|answers| master.heed(answers))
     };
     match master.ask(0, deadline, ask).await {
         Ok(values) => values.into_iter().map(of_node).collect(),
@@ -70,6 +70,7 @@ pub(super) async fn routed(
         let to = SingleNodeRoutingInfo::SpecificNode(route);
         let routing = RoutingInfo::SingleNode(to);
         let answer = connection.route_command(command.clone(), routing).await;
+        let answer = answer.map_err(|error| nodes.sent(error));
         let error = match answer.and_then(Value::extract_error) {
             Ok(value) => return Ok(value),
             Err(error) => error,

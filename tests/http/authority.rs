@@ -17,7 +17,7 @@ impl Authority {
         let names = format!("subjectAltName={name}");
         std::fs::write(authority.path("names"), names).unwrap();
         authority.openssl(
-            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ca",
+            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=authority-of-the-engine",
         );
         for who in ["server", "client"] {
             authority.openssl(&format!(

@@ -71,8 +71,11 @@ pub(in crate::store) struct Follower {
     unloaded: BTreeSet<usize>,
     readings: FuturesUnordered<LocalBoxFuture<'static, Read>>,
     being_read: BTreeSet<usize>,
-    /// Suspects that could not be read when that was last tried, since their master fails.
+    /// Suspects that could not be read when that was last tried: their master fails, or what is there is no
+    /// data of ours.
     unreachable: BTreeSet<usize>,
+    /// The last of them that was tried again.
+    tried: usize,
     /// Partitions in whose buckets somebody has put what is no key of theirs.
     littered: BTreeSet<usize>,
     next_scrub: usize,
@@ -109,6 +112,7 @@ impl Follower {
             readings: FuturesUnordered::new(),
             being_read: BTreeSet::new(),
             unreachable: BTreeSet::new(),
+            tried: 0,
             littered: BTreeSet::new(),
             round_interval: ROUND_INTERVAL,
         }
@@ -134,7 +138,8 @@ impl Follower {
             };
             let rounds = self.options.rounds.clone();
             // Until then no search is answered, and a master that hangs would hold up the readings.
-            let is_read = self.suspects.len() <= self.unreachable.len();
+            let is_read =
+                self.options.status.is_foreign() || self.suspects.is_subset(&self.unreachable);
             tokio::select! {
                 () = begin, if is_read => {
                     self.round_with_searches().await;

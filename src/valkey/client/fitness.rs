@@ -137,10 +137,15 @@ impl Client {
         answering
     }
 
+    fn scratch(&self, partition: usize) -> [String; 3] {
+        let operation = self.engine.next_operation();
+        self.engine.layout.scratch(partition, operation)
+    }
+
     /// Whether all may be done that every server needs: each command by itself, so that what lacks has a
     /// name, and then the scripts, on keys that nobody has.
     async fn check_reads(&self, partition: usize, deadline: Instant) -> Result<(), EngineError> {
-        let [bucket, log, head] = self.engine.layout.scratch(partition);
+        let [bucket, log, head] = self.scratch(partition);
         let mut commands = vec![
             command(&["HGET", &bucket, "f"]),
             command(&["HMGET", &bucket, "f"]),
@@ -186,7 +191,7 @@ impl Client {
 
     /// Whether all may be done that a change needs, as [`Client::check_reads`] does.
     async fn check_changes(&self, partition: usize, deadline: Instant) -> Result<(), EngineError> {
-        let [bucket, log, head] = self.engine.layout.scratch(partition);
+        let [bucket, log, head] = self.scratch(partition);
         let clear = command(&["DEL", &bucket, &log, &head]);
         for asked in [
             clear.clone(),

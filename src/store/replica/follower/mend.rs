@@ -32,12 +32,14 @@ impl Follower {
     pub(super) async fn begin_readings(&mut self) {
         let free = READINGS_MAX.saturating_sub(self.readings.len());
         let waiting = self.suspects.difference(&self.being_read);
-        // Those of a master that fails come last, and one at a time, or they would keep the others waiting.
+        // Those that cannot be read come last, one at a time and in turn, or they would keep the others
+        // waiting.
         let is_unreachable = |partition: &&usize| self.unreachable.contains(partition);
         let (failed, others): (Vec<usize>, Vec<usize>) = waiting.partition(is_unreachable);
-        let tries = self.unreachable.intersection(&self.being_read).count();
-        let failed = failed.into_iter().take(1_usize.saturating_sub(tries));
-        let next: Vec<usize> = others.into_iter().chain(failed).take(free).collect();
+        let is_trying = self.unreachable.intersection(&self.being_read).count() > 0;
+        let later = failed.iter().find(|partition| **partition > self.tried);
+        let again = later.or(failed.first()).copied().filter(|_| !is_trying);
+        let next: Vec<usize> = others.into_iter().chain(again).take(free).collect();
         if next.is_empty() {
             return;
         }
@@ -50,6 +52,7 @@ impl Follower {
                 return;
             }
         }
+        self.tried = again.unwrap_or(self.tried);
         for partition in next {
             if !self.unloaded.contains(&partition) {
                 self.options.status.reloaded();
@@ -101,17 +104,19 @@ impl Follower {
             };
             match ended {
                 Ok(Some(keys)) => {
-                    if self.unreachable.contains(&partition) {
-                        self.unreachable.clear();
+                    if self.unreachable.remove(&partition) {
+                        for other in self.of_same_master(partition).await {
+                            self.unreachable.remove(&other);
+                        }
                     }
                     sets.insert(partition, keys);
                 }
                 Ok(None) => {}
                 Err(error) => {
                     log::debug!("partition {partition} could not be read: {error}");
-                    if !error.is_of_data() && self.unreachable.insert(partition) {
-                        let client = &self.options.client;
-                        let others = client.of_same_master(partition, self.deadline()).await;
+                    let is_suspect = self.suspects.contains(&partition);
+                    if is_suspect && self.unreachable.insert(partition) && !error.is_of_data() {
+                        let others = self.of_same_master(partition).await;
                         let others = others.into_iter();
                         let others = others.filter(|other| self.suspects.contains(other));
                         self.unreachable.extend(others);
@@ -132,6 +137,11 @@ impl Follower {
         self.options
             .status
             .unreachable(self.options.share, unloaded);
+    }
+
+    async fn of_same_master(&self, partition: usize) -> Vec<usize> {
+        let client = &self.options.client;
+        client.of_same_master(partition, self.deadline()).await
     }
 
     /// Tells the searches that wait why they wait in vain.
