@@ -20,7 +20,7 @@ pub(super) const CHANGES: [&str; 9] = [
 ];
 
 /// What it needs where the setting says so: of a cluster, of a database, of replicas.
-pub(super) const SOMETIMES: [&str; 3] = ["CLUSTER", "SELECT", "WAIT"];
+pub(super) const SOMETIMES: [&str; 4] = ["CLUSTER", "ASKING", "SELECT", "WAIT"];
 
 /// What it uses where it may.
 pub(super) const OPTIONAL: [&str; 3] = ["PING", "INFO", "CONFIG"];

@@ -362,7 +362,7 @@ fn a_place_is_taken_until_the_engine_has_answered_whoever_has_gone() {
     let mut gone = on_it.connect();
     gone.send("GET", "/get/a", &[], b"");
     until("its place is taken", || {
-        (on_it.get("/get/a").status == 503).then_some(())
+        (metric(&on_it, "kvstore_messages_in_flight") == 1.0).then_some(())
     });
     drop(gone);
     for _ in 0..20 {
