@@ -14,12 +14,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Frames that wait for a shard's thread.
 const FRAMES_WAITING: usize = 64;
 
-/// Fewer revisions than these are given between two starts.
+/// Fewer revisions than these are given between two starts, and not found again at the second.
 const REVISIONS_A_START: u64 = 1 << 32;
+
+/// As the place of a start among all of a directory, in a revision: a start's own are above those of all
+/// before it, whatever of these is still known.
+const START_BITS: u32 = 40;
 
 /// So many new keys are gathered in a tree and then made a segment at once, which is far less work than to
 /// go through all merges on the way.
@@ -73,7 +78,7 @@ pub struct Loaded {
 pub struct LoadedShard {
     /// Keys and values.
     pub map: KeyMap,
-    /// The revision after which those of new changes come; `None` where there never was one.
+    /// The revision after which those of new changes come; `None` where there is no directory.
     pub last_revision: Option<u64>,
     /// The files of its checkpoint, and from where on the log is needed with it.
     pub checkpoint: (Previous, Position),
@@ -144,9 +149,10 @@ impl Directory {
         let starts = recovered.start.saturating_sub(recovered.first_start) + 1;
         let skipped = REVISIONS_A_START.wrapping_mul(starts);
         let mut shards = shards;
-        for shard in shards.iter_mut().flatten() {
-            let last = shard.last_revision;
-            shard.last_revision = last.map(|last| last.wrapping_add(skipped));
+        for (number, shard) in (0_u32..).zip(shards.iter_mut().flatten()) {
+            let known = shard.last_revision.map(|last| last.wrapping_add(skipped));
+            let own = self.revisions_of(number, recovered.start);
+            shard.last_revision = Some(known.map_or(own, |known| known.max(own)));
         }
         let shards = shards.map_err(|position| LoadError::Records {
             directory: log.clone(),
@@ -165,6 +171,14 @@ impl Directory {
             log_bytes: recovered.bytes,
             torn_bytes: recovered.torn_bytes,
         })
+    }
+
+    /// Before which revisions those of a start are: where the directory's begin for a shard, which nobody
+    /// guesses, and so much for each start. Numbers last for four million of them.
+    fn revisions_of(&self, shard: u32, start: u64) -> u64 {
+        let name = [&self.layout().store[..], &shard.to_le_bytes()].concat();
+        let begin = xxh3_64(&name) >> 2;
+        begin.wrapping_add(start << START_BITS)
     }
 
     /// Loads the checkpoints of all shards, as many at a time as there are cores.
