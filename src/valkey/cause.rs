@@ -105,7 +105,7 @@ impl EngineError {
             Self::Lacking(lack(words))
         } else if has("compiling script") || has("shebang") {
             Self::Old
-        } else if has("invalid bulk length") {
+        } else if has("invalid bulk length") || has("bit offset") {
             Self::TooLarge
         } else if has("OOM command not allowed") {
             Self::Full

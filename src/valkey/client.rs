@@ -16,14 +16,10 @@ use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, 
 use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// About how many entries a log keeps. A replica that fell behind by more reads the partition anew.
 pub const LOG_ENTRIES: usize = 2000;
-
-/// How often it is asked whether something was too long for it.
-const TOLD_TRIES: usize = 6;
 
 /// A thread's access to the engine.
 #[derive(Debug)]
@@ -79,10 +75,9 @@ impl Client {
     ) -> Result<Changed, EngineError> {
         let (run, change) = self.change_run(mutation);
         let asked = async {
-            self.fits(&run)?;
-            let begun = Instant::now();
-            let answer = self.run(Access::ConfirmedWrite, &run, deadline).await;
-            change.changed(&self.told(&run, answer, begun, deadline).await?)
+            Box::pin(self.fits(&run, deadline)).await?;
+            let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
+            change.changed(&answer)
         };
         self.observed(change.operation, asked).await
     }
@@ -97,9 +92,10 @@ impl Client {
             .iter()
             .map(|mutation| self.change_run(mutation))
             .collect();
-        // Asked once: the bound may change meanwhile.
-        let fit: Vec<Result<(), EngineError>> =
-            runs.iter().map(|(run, _)| self.fits(run)).collect();
+        let mut fit: Vec<Result<(), EngineError>> = Vec::with_capacity(runs.len());
+        for (run, _) in &runs {
+            fit.push(self.fits(run, deadline).await);
+        }
         let fitting = runs.iter().zip(&fit).filter(|(_, fits)| fits.is_ok());
         let calls: Vec<Call> = fitting.map(|((run, _), _)| run.by_hash()).collect();
         let begun = Instant::now();
@@ -117,7 +113,6 @@ impl Client {
                 }
                 answer => answer,
             };
-            let answer = self.told(run, answer, begun, deadline).await;
             let answer = answer.and_then(|answer| change.changed(&answer));
             let error = answer.as_ref().err().copied();
             self.engine
@@ -127,46 +122,22 @@ impl Client {
         changed
     }
 
-    /// An answer to a change; where a long one has none, whether that is since the engine takes nothing as
-    /// long. It says so as it ends the connection, which may be lost on the way, so that it is asked again
-    /// with something as long that changes nothing.
-    async fn told(
-        &self,
-        run: &Run<'_>,
-        answer: Result<Reply, EngineError>,
-        begun: Instant,
-        deadline: Instant,
-    ) -> Result<Reply, EngineError> {
-        // One that only takes its time is not asked for more.
-        if begun.elapsed() >= self.engine.settings.response_timeout {
-            return answer;
-        }
-        let longest = run.arguments.iter().max_by_key(|argument| argument.len());
-        let Some(longest) = longest.filter(|_| answer == Err(EngineError::Unanswered)) else {
-            return answer;
-        };
-        let mut command = cmd("HEXISTS");
-        command.arg(&run.keys[0]).arg(&longest[..]);
-        let call = Call::new(run.partition, command).with_longest(longest.len());
+    /// Whether the engine takes arguments as long as a change's. It would end the connection that one comes
+    /// on which is too long, so that it is asked before: it bounds the number of a bit (`GETBIT`) as it bounds
+    /// an argument (`proto-max-bulk-len`). Where we may not ask, it is tried.
+    async fn fits(&self, run: &Run<'_>, deadline: Instant) -> Result<(), EngineError> {
+        let call = run.by_hash();
         if !call.is_large {
-            return answer;
+            return Ok(());
         }
-        for _ in 0..TOLD_TRIES {
-            match self.link.ask(Access::Write, &call, deadline).await {
-                Err(EngineError::TooLarge) => return Err(EngineError::TooLarge),
-                Err(EngineError::Unanswered) => {}
-                Ok(_) | Err(_) => break,
-            }
-        }
-        answer
-    }
-
-    /// Whether the engine takes arguments as long as a change's.
-    fn fits(&self, run: &Run<'_>) -> Result<(), EngineError> {
         let longest = run.arguments.iter().map(Vec::len).max().unwrap_or(0);
-        match longest <= self.engine.blob_bytes_max.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err(EngineError::TooLarge),
+        let mut command = cmd("GETBIT");
+        command.arg(self.engine.layout.head(run.partition));
+        command.arg(8 * longest.saturating_sub(1));
+        let call = Call::new(run.partition, command);
+        match self.link.ask(Access::Read, &call, deadline).await {
+            Err(EngineError::TooLarge) => Err(EngineError::TooLarge),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

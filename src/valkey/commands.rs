@@ -23,7 +23,7 @@ pub(super) const CHANGES: [&str; 9] = [
 pub(super) const SOMETIMES: [&str; 4] = ["CLUSTER", "ASKING", "SELECT", "WAIT"];
 
 /// What it uses where it may.
-pub(super) const OPTIONAL: [&str; 3] = ["PING", "INFO", "CONFIG"];
+pub(super) const OPTIONAL: [&str; 3] = ["PING", "INFO", "GETBIT"];
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {

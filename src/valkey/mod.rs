@@ -54,7 +54,7 @@ use outage::Outages;
 use redis::RedisError;
 use scripts::Scripts;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What is counted of the engine.
@@ -104,8 +104,6 @@ pub struct Engine {
     /// The last operation's number. It starts at random and never repeats.
     operations: AtomicU64,
     reconnects: Arc<AtomicU64>,
-    /// The longest value with its head that the masters take, as far as they say.
-    blob_bytes_max: AtomicUsize,
     outages: Outages,
     observer: Arc<dyn Observer>,
 }
@@ -132,7 +130,6 @@ impl Engine {
             scripts: Scripts::new(),
             operations: AtomicU64::new(getrandom::u64()?),
             reconnects: Arc::default(),
-            blob_bytes_max: AtomicUsize::new(usize::MAX),
             outages,
             observer,
         })

@@ -65,20 +65,22 @@ impl Outages {
     /// Takes note of a failure: of a request, or of what we asked for ourselves.
     pub(super) fn failed(&self, operation: Option<Operation>, took: Duration, error: EngineError) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let outage = now.get_or_insert_with(|| {
-            log::warn!("the engine at {} fails: {error}", self.address);
-            self.is_open.store(true, Ordering::Relaxed);
-            Outage {
-                cause: error,
-                begun: Instant::now(),
-                last: Instant::now(),
-                quiet: QUIET,
-                sets: false,
-                deletes: false,
-                is_said: false,
-                refused: BTreeMap::new(),
-            }
+        let is_new = now.is_none();
+        let outage = now.get_or_insert_with(|| Outage {
+            cause: error,
+            begun: Instant::now(),
+            last: Instant::now(),
+            quiet: QUIET,
+            sets: false,
+            deletes: false,
+            is_said: false,
+            refused: BTreeMap::new(),
         });
+        if is_new {
+            // Whoever reads the log finds it so.
+            self.is_open.store(true, Ordering::Relaxed);
+            log::warn!("the engine at {} fails: {error}", self.address);
+        }
         if error.stays() && !outage.cause.stays() && !outage.is_said {
             log::warn!("the engine at {} goes on failing: {error}", self.address);
             outage.is_said = true;

@@ -89,7 +89,7 @@ fn the_documented_permissions_do_and_each_that_lacks_is_named() {
     let refused_set = on_reading.put("/set/a", &[], b"1");
     refused_set.assert_problem(503, "engine_denied", &["permission", "nothing was done"]);
     // Without these nothing is missed.
-    let optional = with_user_lacking(&["info", "config|get", "ping", "cluster", "select", "wait"]);
+    let optional = with_user_lacking(&["info", "getbit", "ping", "cluster", "select", "wait"]);
     let on_optional = server(&user_url(&optional), &[]);
     on_optional.fill(["a"]);
     assert_eq!(on_optional.get("/search?prefix=").keys(), ["a"]);
@@ -270,53 +270,58 @@ fn a_cause_that_may_pass_is_said_while_it_is_waited_for() {
 
 #[test]
 fn a_value_that_the_engine_refuses_is_refused_in_words_and_harms_nobody() {
-    let user = documented().join(" ").replace(" +config|get", "");
-    for told in [true, false] {
+    let limits = [
+        "--value-bytes-max",
+        "4000000",
+        "--body-bytes-max",
+        "8000000",
+        "--line-bytes-max",
+        "8000000",
+    ];
+    let large = vec![b'v'; 1_500_000];
+    let line =
+        |key: &str, value: &str| serde_json::json!({"key": key, "value": value}).to_string() + "\n";
+    let text = "v".repeat(1_500_000);
+    let body = line("first", "1") + &line("large", &text) + &line("last", "1");
+    // By a user who may ask how much it takes, and by one who may not.
+    for may_ask in [true, false] {
+        let user = documented().join(" ");
+        let user = match may_ask {
+            true => user,
+            false => user.replace(" +getbit", ""),
+        };
         let mut words = vec!["--proto-max-bulk-len", "1mb", "--user"];
         words.extend(user.split(' '));
         let redis = Redis::start(&words);
-        let url = if told { redis.url() } else { user_url(&redis) };
-        let limits = [
-            "--value-bytes-max",
-            "4000000",
-            "--body-bytes-max",
-            "8000000",
-        ];
-        let on_it = server(
-            &url,
-            &[&limits[..], &["--line-bytes-max", "8000000"]].concat(),
-        );
-        let large = vec![b'v'; 1_500_000];
-        let line = |key: &str, value: &str| {
-            serde_json::json!({"key": key, "value": value}).to_string() + "\n"
-        };
+        let on_it = server(&user_url(&redis), &limits);
         let mut others = on_it.connect();
         for number in 0..10 {
             let refused = on_it.put("/set/large", &[], &large);
-            refused.assert_problem(413, "value_too_large", &["proto-max-bulk-len"]);
+            if may_ask {
+                let says = ["proto-max-bulk-len", "nothing was done"];
+                refused.assert_problem(413, "value_too_large", &says);
+            }
+            assert!(matches!(refused.status, 413 | 504), "{}", refused.text());
             let other = others.request("PUT", &format!("/set/{number}"), &[], b"1");
             assert_eq!(other.status, 200, "{}", other.text());
         }
-        let body = line("first", "1") + &line("large", &"v".repeat(1_500_000)) + &line("last", "1");
         let bulk = on_it.bulk(&body);
-        assert_eq!(
-            (bulk.status, &bulk.json()["line"]),
-            (413, &2.into()),
-            "{}",
-            bulk.text()
-        );
+        assert!(matches!(bulk.status, 413 | 504), "{}", bulk.text());
+        assert_eq!(bulk.json()["line"], 2);
+        assert!(!may_ask || bulk.status == 413, "{}", bulk.text());
         assert_eq!(on_it.get("/get/large").status, 404);
         assert_eq!(on_it.get("/get/first").status, 200);
-        // What is longer than a mebibyte and allowed is stored, though it has its own connection.
-        redis.run(&["config", "set", "proto-max-bulk-len", "4000100"]);
-        if !told {
-            assert_eq!(on_it.put("/set/large", &[], &large).status, 200);
-            assert_eq!(on_it.get("/get/large").body.len(), large.len());
-        }
-        until(
-            "the engine is asked again how long a value it takes",
-            || (on_it.put("/set/large", &[], &large).status == 200).then_some(()),
-        );
+        // What is longer than a mebibyte and allowed is stored, with its head to the byte.
+        let exactly = 1_500_000 + 10;
+        redis.run(&["config", "set", "proto-max-bulk-len", &exactly.to_string()]);
+        let stored = on_it.put("/set/large", &[], &large);
+        assert_eq!(stored.status, 200, "{}", stored.text());
+        assert_eq!(on_it.get("/get/large").body.len(), large.len());
+        let longer = [&large[..], b"v"].concat();
+        let refused = on_it.put("/set/large", &[], &longer);
+        assert!(matches!(refused.status, 413 | 504), "{}", refused.text());
+        assert!(!may_ask || refused.status == 413, "{}", refused.text());
+        assert_eq!(on_it.bulk(&body).status, 200);
     }
     let said = refused(&["--engine", "redis://h", "--value-bytes-max", "536870912"]);
     assert!(said.contains("value_bytes_max"), "{said}");

@@ -8,7 +8,6 @@ use crate::valkey::layout::{BUCKETS, PARTITIONS, VERSION};
 use crate::valkey::log::{array, text, text_or_nil};
 use crate::valkey::scripts::{Run, Script};
 use redis::{Cmd, Value as Reply, cmd};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -91,15 +90,9 @@ impl Client {
         }
     }
 
-    /// Whether a master may drop keys to make room, of those that say; and how long a value they take.
+    /// Whether a master may drop keys to make room, of those that say.
     pub async fn evicts(&self) -> bool {
         let deadline = Instant::now() + PATIENCE;
-        let mut command = cmd("CONFIG");
-        command.arg("GET").arg("proto-max-bulk-len");
-        let answers = self.link.ask_masters(&command, deadline).await;
-        let bound = answers.into_iter().flatten().filter_map(bulk_bytes_max);
-        let bound = bound.min().unwrap_or(usize::MAX);
-        self.engine.blob_bytes_max.store(bound, Ordering::Relaxed);
         let mut command = cmd("INFO");
         command.arg("memory");
         let answers = self.link.ask_masters(&command, deadline).await;
@@ -242,16 +235,6 @@ fn command(words: &[&str]) -> Cmd {
     let mut command = Cmd::new();
     command.arg(words);
     command
-}
-
-/// The bound in an answer to `CONFIG GET proto-max-bulk-len`: a name and a number.
-fn bulk_bytes_max(answer: Reply) -> Option<usize> {
-    let last = match answer {
-        Reply::Array(mut pair) => pair.pop()?,
-        Reply::Map(mut pairs) => pairs.pop()?.1,
-        _ => return None,
-    };
-    String::from_utf8(text(last).ok()?).ok()?.parse().ok()
 }
 
 fn text_or_verbatim(reply: Reply) -> Option<String> {
