@@ -30,9 +30,14 @@ impl Call {
 
     /// The same command, whose longest argument has so many bytes.
     pub fn with_longest(mut self, bytes: usize) -> Self {
-        self.is_large = bytes > ALWAYS_TAKEN_BYTES;
+        self.is_large = is_large(bytes);
         self
     }
+}
+
+/// Whether an engine may refuse an argument of so many bytes.
+pub fn is_large(bytes: usize) -> bool {
+    bytes > ALWAYS_TAKEN_BYTES
 }
 
 /// Whether a request may be sent again where it is not known whether it ran.

@@ -6,7 +6,7 @@ mod partition;
 pub use fitness::Fitness;
 pub use partition::{BucketKeys, LOG_PAGE, Repair, Scanned, Span};
 
-use super::call::{Access, Call};
+use super::call::{Access, Call, is_large};
 use super::layout::{self, Place};
 use super::link::Link;
 use super::log::{number, text_or_nil};
@@ -75,7 +75,9 @@ impl Client {
     ) -> Result<Changed, EngineError> {
         let (run, change) = self.change_run(mutation);
         let asked = async {
-            Box::pin(self.fits(&run, deadline)).await?;
+            if is_large(run.longest()) {
+                Box::pin(self.fits(&run, deadline)).await?;
+            }
             let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
             change.changed(&answer)
         };
@@ -126,14 +128,13 @@ impl Client {
     /// on which is too long, so that it is asked before: it bounds the number of a bit (`GETBIT`) as it bounds
     /// an argument (`proto-max-bulk-len`). Where we may not ask, it is tried.
     async fn fits(&self, run: &Run<'_>, deadline: Instant) -> Result<(), EngineError> {
-        let call = run.by_hash();
-        if !call.is_large {
+        let longest = run.longest();
+        if !is_large(longest) {
             return Ok(());
         }
-        let longest = run.arguments.iter().map(Vec::len).max().unwrap_or(0);
         let mut command = cmd("GETBIT");
         command.arg(self.engine.layout.head(run.partition));
-        command.arg(8 * longest.saturating_sub(1));
+        command.arg(8 * (longest - 1));
         let call = Call::new(run.partition, command);
         match self.link.ask(Access::Read, &call, deadline).await {
             Err(EngineError::TooLarge) => Err(EngineError::TooLarge),

@@ -53,8 +53,12 @@ impl Run<'_> {
         for argument in &self.arguments {
             command.arg(&argument[..]);
         }
-        let longest = self.arguments.iter().map(Vec::len).max();
-        Call::new(self.partition, command).with_longest(longest.unwrap_or(0))
+        Call::new(self.partition, command).with_longest(self.longest())
+    }
+
+    /// The bytes of its longest argument.
+    pub(super) fn longest(&self) -> usize {
+        self.arguments.iter().map(Vec::len).max().unwrap_or(0)
     }
 }
 
