@@ -6,6 +6,8 @@
 //! {"key": "a", "content_type": "text/plain", "base64": "..."}
 //! ```
 //!
+//! A line of a bulk body may have the condition of its change too: `"if_match"`, `"if_none_match"`.
+//!
 //! A field of a value is added here: to [`Entry`], to `Members` and to [`Entry::line`].
 
 use crate::model::{ContentType, ContentTypeError, ContentTypes, Key, KeyError};
@@ -27,6 +29,9 @@ pub(crate) struct Entry {
     pub(crate) key: Key,
     pub(crate) content_type: ContentType,
     pub(crate) body: Bytes,
+    /// The condition of a line, as it stands.
+    pub(crate) if_match: Option<String>,
+    pub(crate) if_none_match: Option<String>,
 }
 
 /// Which members an object may have.
@@ -34,7 +39,7 @@ pub(crate) struct Entry {
 pub(crate) enum Form {
     /// `key` and `value`.
     Body,
-    /// `key` and `value`, or `key`, `content_type` and `base64`.
+    /// `key` and `value`, or `key`, `content_type` and `base64`; and `if_match` and `if_none_match`.
     Line,
 }
 
@@ -105,6 +110,10 @@ impl Entry {
             EntryError::NotOfForm(detail)
         };
         let key = members.key.ok_or_else(misfit)?;
+        if form == Form::Body && (members.if_match.is_some() || members.if_none_match.is_some()) {
+            let detail = "a condition of one key stands in the headers If-Match and If-None-Match";
+            return Err(EntryError::NotOfForm(detail.into()));
+        }
         let (content_type, body) = match (members.value, members.content_type, members.base64, form)
         {
             (Some(value), None, None, _) => {
@@ -129,6 +138,8 @@ impl Entry {
             key,
             content_type,
             body,
+            if_match: members.if_match.map(Cow::into_owned),
+            if_none_match: members.if_none_match.map(Cow::into_owned),
         })
     }
 
@@ -193,6 +204,8 @@ struct Members<'a> {
     value: Option<&'a RawValue>,
     content_type: Option<Cow<'a, str>>,
     base64: Option<Cow<'a, str>>,
+    if_match: Option<Cow<'a, str>>,
+    if_none_match: Option<Cow<'a, str>>,
 }
 
 /// Text that is borrowed where it holds no escapes.
@@ -222,6 +235,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "value" => put(&mut members.value, map.next_value()?),
                 "content_type" => put(&mut members.content_type, map.next_value::<Text<'_>>()?.0),
                 "base64" => put(&mut members.base64, map.next_value::<Text<'_>>()?.0),
+                "if_match" => put(&mut members.if_match, map.next_value::<Text<'_>>()?.0),
+                "if_none_match" => put(&mut members.if_none_match, map.next_value::<Text<'_>>()?.0),
                 unknown => return Err(A::Error::custom(format!("there is no member {unknown:?}"))),
             };
             if repeated {

@@ -99,6 +99,8 @@ pub struct Problem {
     pub created: u64,
     /// Keys that it changed.
     pub updated: u64,
+    /// Lines whose condition did not hold.
+    pub unmet: u64,
 }
 
 /// A server to speak to.

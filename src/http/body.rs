@@ -3,7 +3,7 @@
 use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{Limits, State};
+use super::{Limits, State, conditions};
 use crate::entry::{Bounds, Entry, EntryError, Form};
 use crate::model::{ContentType, Mutation};
 use actix_web::HttpRequest;
@@ -73,7 +73,18 @@ pub(super) fn entry(text: &[u8], form: Form, state: &State) -> Result<Mutation, 
             key,
             content_type,
             body,
-        }) => Ok(Mutation::set(key, content_type, body)),
+            if_match,
+            if_none_match,
+        }) => {
+            let mutation = Mutation::set(key, content_type, body);
+            if (&if_match, &if_none_match) == (&None, &None) {
+                return Ok(mutation);
+            }
+            let condition = conditions::of_line(if_match.as_deref(), if_none_match.as_deref());
+            let condition =
+                condition.map_err(|detail| Problem::new(Code::InvalidCondition, detail))?;
+            Ok(mutation.only(condition))
+        }
         Err(EntryError::Key(error)) => Err(error.into()),
         Err(EntryError::ContentType(error)) => Err(error.into()),
         Err(EntryError::ValueTooLarge) => Err(Bound::value(limits).exceeded("the value")),

@@ -9,12 +9,16 @@ use super::body::{self, begin_bulk, next_chunk};
 use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
 use super::problem::{Code, Problem, Progress};
 use crate::entry::{self, Form};
+use crate::model::Condition;
 use crate::store::{Batch, BatchChanged};
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Buf, BytesMut};
 use memchr::memchr;
 use serde_json::json;
+
+/// So many lines whose condition did not hold are named.
+const UNMET_LINES_MAX: usize = 100;
 
 /// Changes are sent once their values take so many bytes.
 const PENDING_BYTES_MAX: usize = 64 * 1024;
@@ -32,9 +36,17 @@ pub(super) async fn handle(
     taken?;
     settled.map_err(|error| bulk.fail(Problem::in_bulk(error), bulk.lines))?;
     let Progress {
-        created, updated, ..
+        created,
+        updated,
+        unmet,
+        ..
     } = bulk.progress;
-    Ok(HttpResponse::Ok().json(json!({"created": created, "updated": updated})))
+    let mut answer = json!({"created": created, "updated": updated});
+    if let Some(unmet) = unmet {
+        answer["unmet"] = unmet.into();
+        answer["unmet_lines"] = bulk.unmet_lines.into();
+    }
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 /// Takes all lines of a body in.
@@ -76,6 +88,8 @@ struct Bulk<'a> {
     /// Changes to make, each with its line.
     pending: Batch,
     progress: Progress,
+    /// The first lines whose condition did not hold.
+    unmet_lines: Vec<u64>,
     /// What the body takes of the budget.
     charge: Charge,
 }
@@ -87,6 +101,7 @@ impl<'a> Bulk<'a> {
             lines: 0,
             pending: state.store.batch(),
             progress: Progress::default(),
+            unmet_lines: Vec::new(),
             charge,
         }
     }
@@ -128,6 +143,9 @@ impl<'a> Bulk<'a> {
         };
         match parsed {
             Ok(mutation) => {
+                if mutation.condition != Condition::Always {
+                    self.progress.unmet.get_or_insert(0);
+                }
                 self.pending.push(self.lines, mutation);
                 if self.pending.is_full(PENDING_BYTES_MAX) {
                     self.flush().await?;
@@ -144,9 +162,19 @@ impl<'a> Bulk<'a> {
 
     /// Makes what is pending and counts what was done.
     async fn flush(&mut self) -> Result<(), Problem> {
-        let BatchChanged { counts, failure } = self.pending.make().await;
+        let BatchChanged {
+            counts,
+            unmet,
+            failure,
+        } = self.pending.make().await;
         self.progress.created += counts.created;
         self.progress.updated += counts.updated;
+        if counts.unmet > 0 {
+            *self.progress.unmet.get_or_insert(0) += counts.unmet;
+            self.state.metrics.unmet(counts.unmet);
+            let room = UNMET_LINES_MAX.saturating_sub(self.unmet_lines.len());
+            self.unmet_lines.extend(unmet.iter().take(room));
+        }
         match failure {
             Some((line, error)) => Err(self.fail(Problem::in_bulk(error), line)),
             None => Ok(()),

@@ -35,7 +35,7 @@ impl EntityTags {
     }
 
     /// Reads `*` or `#entity-tag`, in which elements may be empty.
-    fn parse(mut text: &[u8]) -> Result<Self, Malformed> {
+    pub(super) fn parse(mut text: &[u8]) -> Result<Self, Malformed> {
         if text.trim_ascii() == b"*" {
             return Ok(Self::Any);
         }

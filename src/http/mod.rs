@@ -17,6 +17,7 @@
 mod body;
 mod buffers;
 mod bulk;
+mod conditions;
 mod connection;
 mod delete;
 mod entity_tags;

@@ -5,7 +5,9 @@ use crate::model::{ContentTypeError, KeyError};
 use crate::store::{EngineError, StoreError};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, ETAG, HeaderValue, RETRY_AFTER,
+};
 use serde::Serialize;
 
 /// How long a client is told to wait before it tries again, in seconds.
@@ -201,7 +203,15 @@ impl Code {
 pub(super) struct Problem {
     code: Code,
     detail: String,
+    /// What few problems have. Boxed, since every result of a handler is as large as a problem.
+    more: Option<Box<More>>,
+}
+
+/// What an answer says besides what is wrong.
+#[derive(Clone, Debug, Default)]
+struct More {
     allow: Option<String>,
+    etag: Option<HeaderValue>,
     progress: Option<Progress>,
 }
 
@@ -215,6 +225,9 @@ pub(super) struct Progress {
     pub(super) created: u64,
     /// Changes of a key that there was.
     pub(super) updated: u64,
+    /// Lines whose condition did not hold, where one had a condition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unmet: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -233,8 +246,7 @@ impl Problem {
         Self {
             code,
             detail: detail.into(),
-            allow: None,
-            progress: None,
+            more: None,
         }
     }
 
@@ -269,10 +281,9 @@ impl Problem {
         if !others.is_empty() {
             detail += &format!(", and {method} is taken by {others}");
         }
-        Self {
-            allow: Some(allow),
-            ..Self::new(Code::MethodNotAllowed, detail)
-        }
+        let mut problem = Self::new(Code::MethodNotAllowed, detail);
+        problem.more().allow = Some(allow);
+        problem
     }
 
     /// The actors did not answer a scrape.
@@ -286,12 +297,20 @@ impl Problem {
         &self.detail
     }
 
+    /// Says which value there is.
+    pub(super) fn with_etag(mut self, etag: HeaderValue) -> Self {
+        self.more().etag = Some(etag);
+        self
+    }
+
     /// Says of a bulk body how far it came.
-    pub(super) fn with_progress(self, progress: Progress) -> Self {
-        Self {
-            progress: Some(progress),
-            ..self
-        }
+    pub(super) fn with_progress(mut self, progress: Progress) -> Self {
+        self.more().progress = Some(progress);
+        self
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// What ended a bulk body early. Its lines go to several shards at once, of which each goes on until
@@ -314,13 +333,18 @@ impl Problem {
 
     pub(super) fn into_response(self) -> HttpResponse {
         let (code, status, title) = self.code.row();
+        let More {
+            allow,
+            etag,
+            progress,
+        } = self.more.map(|more| *more).unwrap_or_default();
         let body = ProblemResponse {
             r#type: format!("urn:kvstore:problem:{code}"),
             title,
             status: status.as_u16(),
             detail: &self.detail,
             code,
-            progress: self.progress,
+            progress,
         };
         let body = serde_json::to_vec(&body).expect("strings and numbers are JSON");
         let mut response = HttpResponse::build(status);
@@ -330,7 +354,10 @@ impl Problem {
         if self.code == Code::UnsupportedEncoding {
             response.insert_header((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
-        if let Some(allow) = self.allow {
+        if let Some(etag) = etag {
+            response.insert_header((ETAG, etag));
+        }
+        if let Some(allow) = allow {
             response.insert_header((ALLOW, allow));
         }
         if matches!(

@@ -3,7 +3,7 @@
 use super::body::{self, Body, Bound};
 use super::get::entity_tag;
 use super::problem::{Code, Problem};
-use super::{State, bulk, parameters, path_key, unsupported};
+use super::{State, bulk, conditions, parameters, path_key, unsupported};
 use crate::entry::Form;
 use crate::model::{Changed, ContentType, Key, Mutation};
 use actix_web::dev::Payload;
@@ -30,16 +30,22 @@ pub(super) async fn post(
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
-    unsupported::in_change(request)?;
+    let has_conditions = unsupported::in_change(request)?;
     match body_form(request, state)? {
         BodyForm::Json => {
+            let condition = conditions::of(request, has_conditions)?;
             let bound = Bound::body(&state.limits);
             let Body { bytes, mut charge } = body::read(request, payload, bound, 2, state).await?;
             let mutation = body::entry(&bytes, Form::Body, state)?;
             // The body may be a slice of a larger read buffer; the value is a copy by now.
             charge.shrink_to(bytes.len());
             drop(bytes);
-            apply(mutation, None, state).await
+            apply(mutation.only(condition), None, state).await
+        }
+        BodyForm::Lines if has_conditions => {
+            let detail = "a bulk body's conditions stand in its lines, as \"if_match\" and \
+                          \"if_none_match\"; nothing was done";
+            Err(Problem::new(Code::UnsupportedCondition, detail))
         }
         BodyForm::Lines => bulk::handle(request, payload, state).await,
     }
@@ -52,7 +58,8 @@ pub(super) async fn put(
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
-    unsupported::in_change(request)?;
+    let has_conditions = unsupported::in_change(request)?;
+    let condition = conditions::of(request, has_conditions)?;
     let key = path_key(request, "/set/", &state.limits)?;
     let content_type = body::content_type(request, state)?.unwrap_or(ContentType::OCTET_STREAM);
     let bound = Bound::value(&state.limits);
@@ -60,7 +67,7 @@ pub(super) async fn put(
     // A copy of the right size, so that the store does not hold on to read buffers.
     let value = Bytes::copy_from_slice(&bytes);
     drop(bytes);
-    let mutation = Mutation::set(key, content_type.clone(), value);
+    let mutation = Mutation::set(key, content_type.clone(), value).only(condition);
     let response = apply(mutation, Some(content_type), state).await;
     drop(charge);
     response
@@ -123,6 +130,9 @@ async fn apply(
 ) -> Result<HttpResponse, Problem> {
     let key: Key = mutation.key.clone();
     let changed = state.store.change(mutation).await?;
+    if let Changed::Unmet(present) = changed {
+        return Err(conditions::unmet(state, present));
+    }
     let mut response = HttpResponse::Ok();
     if let Some(revision) = changed.revision() {
         response.insert_header((ETAG, entity_tag(revision)));

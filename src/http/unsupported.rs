@@ -5,20 +5,22 @@ use super::problem::{Code, Problem};
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 
-/// Refuses what no change does: conditions, a method that is another one, a body that is encoded or a
-/// part only, and expectations.
+/// Refuses what no change does: conditions by dates, a method that is another one, a body that is encoded
+/// or a part only, and expectations. Whether there are conditions by entity tags.
 ///
 /// # Errors
 /// Where the request has a header for one of these; it is named.
-pub(super) fn in_change(request: &HttpRequest) -> Result<(), Problem> {
+pub(super) fn in_change(request: &HttpRequest) -> Result<bool, Problem> {
+    let mut has_conditions = false;
     // One pass, since looking each of them up would cost a set two in a hundred.
     for (name, value) in request.headers() {
         let name = name.as_str();
         match name {
-            "if-match" | "if-none-match" | "if-modified-since" | "if-unmodified-since" => {
+            "if-match" | "if-none-match" => has_conditions = true,
+            "if-modified-since" | "if-unmodified-since" => {
                 let detail = format!(
-                    "changes take no conditions, and there is the header {name}; nothing was done, \
-                     leave it out if the change is to be made whatever the key names"
+                    "values have entity tags and no dates, and there is the header {name}; nothing was \
+                     done, use If-Match or If-None-Match"
                 );
                 return Err(Problem::new(Code::UnsupportedCondition, detail));
             }
@@ -41,7 +43,7 @@ pub(super) fn in_change(request: &HttpRequest) -> Result<(), Problem> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(has_conditions)
 }
 
 /// Refuses an expectation of a read.

@@ -19,6 +19,7 @@ struct State {
     sent: u64,
     created: u64,
     updated: u64,
+    unmet: u64,
 }
 
 impl Progress {
@@ -32,6 +33,7 @@ impl Progress {
             sent: 0,
             created: 0,
             updated: 0,
+            unmet: 0,
         })))
     }
 
@@ -76,10 +78,11 @@ impl Progress {
     pub fn summary(&self) -> String {
         let state = self.state();
         format!(
-            "{} lines: {} keys created, {} updated, in {:.1} s",
+            "{} lines: {} keys created, {} updated{}, in {:.1} s",
             state.lines,
             state.created,
             state.updated,
+            state.unmet(),
             state.begun.elapsed().as_secs_f64()
         )
     }
@@ -141,16 +144,26 @@ impl State {
     fn count(&mut self, answer: &Problem) {
         self.created += answer.created;
         self.updated += answer.updated;
+        self.unmet += answer.unmet;
     }
 
     fn applied(&self) -> String {
         self.bar.abandon();
         format!(
-            "{} lines were applied ({} keys created, {} updated)",
-            self.created + self.updated,
+            "{} lines were applied ({} keys created, {} updated{})",
+            self.created + self.updated + self.unmet,
             self.created,
-            self.updated
+            self.updated,
+            self.unmet()
         )
+    }
+
+    /// How many lines had a condition that did not hold, where one had.
+    fn unmet(&self) -> String {
+        match self.unmet {
+            0 => String::new(),
+            unmet => format!(", {unmet} whose condition did not hold"),
+        }
     }
 
     /// How to go on from a line, where that is not the first.

@@ -2,8 +2,8 @@
 
 use super::table::Sampled;
 use super::table::Value::Gauge;
-use super::{counter_by_reason, gauge};
-use prometheus::{Error, IntCounterVec, IntGauge, Registry};
+use super::{counter_by_reason, gauge, options, registered};
+use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, Registry};
 
 /// Why a request came to no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,8 @@ pub(super) struct ServerEvents {
     pub(super) connections: IntGauge,
     requests_refused: IntCounterVec,
     connections_cut: IntCounterVec,
+    /// Changes whose condition did not hold.
+    pub(super) conditions_unmet: IntCounter,
 }
 
 impl ServerEvents {
@@ -126,6 +128,14 @@ impl ServerEvents {
                 "Connections cut since nothing came (idle), nothing was read (stalled), or a body went \
                  on that was refused (refused)",
                 Cut::ALL.map(Cut::label),
+            )?,
+            conditions_unmet: registered(
+                registry,
+                IntCounter::with_opts(options(
+                    "conditions_unmet_total",
+                    "Changes that were not made, since their If-Match, If-None-Match, if_match or \
+                     if_none_match did not hold",
+                )),
             )?,
         })
     }

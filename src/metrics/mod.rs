@@ -137,6 +137,11 @@ impl Metrics {
         self.events.cut(cut);
     }
 
+    /// Counts changes whose condition did not hold.
+    pub fn unmet(&self, changes: u64) {
+        self.events.conditions_unmet.inc_by(changes);
+    }
+
     /// Counts a request that was refused before routing.
     pub fn refused(&self, refusal: Refusal) {
         self.events.refused(refusal);

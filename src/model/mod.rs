@@ -13,6 +13,6 @@ mod value;
 pub use content_type::{ContentType, ContentTypeError, ContentTypes};
 pub use key::{Key, KeyError};
 pub use key_list::KeyList;
-pub use mutation::{Change, Changed, Condition, Expiry, Mutation};
+pub use mutation::{Change, Changed, Condition, Expiry, Mutation, Preconditions, Revisions};
 pub use query::{Filter, Query};
 pub use value::{Revision, Value};

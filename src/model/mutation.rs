@@ -31,10 +31,30 @@ pub enum Change {
 }
 
 /// What must hold for a change to be made. A change without a condition is always made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Nothing.
     Always,
+    /// Something. Boxed, since most changes have none.
+    If(Box<Preconditions>),
+}
+
+/// The preconditions of RFC 9110, 13.1, of what a key names: both hold, those that there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preconditions {
+    /// It names a value of one of these.
+    pub if_match: Option<Revisions>,
+    /// It names no value of these.
+    pub if_none_match: Option<Revisions>,
+}
+
+/// Which values a precondition is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revisions {
+    /// Any value.
+    Any,
+    /// Those of these revisions.
+    Of(Vec<Revision>),
 }
 
 /// How long a value is to live.
@@ -55,6 +75,36 @@ pub enum Changed {
     Deleted(Revision),
     /// A key was to be removed that named nothing.
     Absent,
+    /// Its condition did not hold, so that nothing was changed. What the key names, if anything.
+    Unmet(Option<Revision>),
+}
+
+impl Condition {
+    /// Whether it holds of a key that names a value of this revision, or none.
+    pub fn holds(&self, present: Option<Revision>) -> bool {
+        let Self::If(preconditions) = self else {
+            return true;
+        };
+        let Preconditions {
+            if_match,
+            if_none_match,
+        } = &**preconditions;
+        if_match.as_ref().is_none_or(|wanted| wanted.has(present))
+            && !if_none_match
+                .as_ref()
+                .is_some_and(|other| other.has(present))
+    }
+}
+
+impl Revisions {
+    /// Whether a value of this revision is among them.
+    fn has(&self, present: Option<Revision>) -> bool {
+        match (self, present) {
+            (_, None) => false,
+            (Self::Any, Some(_)) => true,
+            (Self::Of(revisions), Some(present)) => revisions.contains(&present),
+        }
+    }
 }
 
 impl Changed {
@@ -64,7 +114,7 @@ impl Changed {
             Self::Created(revision) | Self::Updated(revision) | Self::Deleted(revision) => {
                 Some(revision)
             }
-            Self::Absent => None,
+            Self::Absent | Self::Unmet(_) => None,
         }
     }
 }
@@ -86,6 +136,11 @@ impl Mutation {
             condition: Condition::Always,
             expires_at: Expiry::Never,
         }
+    }
+
+    /// The same, to be made only if a condition holds.
+    pub fn only(self, condition: Condition) -> Self {
+        Self { condition, ..self }
     }
 
     /// A removal.

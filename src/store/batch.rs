@@ -23,6 +23,8 @@ pub struct Batch {
 pub struct BatchChanged {
     /// What became of the changes that were made.
     pub counts: ChangeCounts,
+    /// The numbers of those that were not made since their condition did not hold, in order.
+    pub unmet: Vec<u64>,
     /// The lowest number of a change that was not made, and why. Of those after it some may be made.
     pub failure: Option<(u64, StoreError)>,
 }
@@ -67,6 +69,7 @@ impl Batch {
             let stopped = match answer {
                 Ok(many) => {
                     batch.counts += many.counts;
+                    batch.unmet.extend(many.unmet.iter().map(|at| numbers[*at]));
                     many.stopped
                 }
                 Err(error) => Some(Stopped { at: 0, error }),
@@ -82,6 +85,7 @@ impl Batch {
                 }
             }
         }
+        batch.unmet.sort_unstable();
         batch
     }
 }

@@ -102,6 +102,8 @@ pub(super) enum Total {
 pub(super) struct ManyChanged {
     /// What became of the changes that were made.
     pub(super) counts: ChangeCounts,
+    /// Which were not made since their condition did not hold, from 0 on.
+    pub(super) unmet: Vec<usize>,
     /// What ended it early.
     pub(super) stopped: Option<Stopped>,
 }
@@ -117,16 +119,29 @@ pub struct ChangeCounts {
     pub deleted: u64,
     /// Removals of a key that named nothing.
     pub absent: u64,
+    /// Changes whose condition did not hold.
+    pub unmet: u64,
+}
+
+impl ManyChanged {
+    /// Takes in what became of a change.
+    pub(super) fn add(&mut self, at: usize, changed: Changed) {
+        self.counts.add(changed);
+        if let Changed::Unmet(_) = changed {
+            self.unmet.push(at);
+        }
+    }
 }
 
 impl ChangeCounts {
     /// Counts one more.
-    pub(super) fn add(&mut self, changed: Changed) {
+    fn add(&mut self, changed: Changed) {
         let count = match changed {
             Changed::Created(_) => &mut self.created,
             Changed::Updated(_) => &mut self.updated,
             Changed::Deleted(_) => &mut self.deleted,
             Changed::Absent => &mut self.absent,
+            Changed::Unmet(_) => &mut self.unmet,
         };
         *count += 1;
     }
@@ -138,6 +153,7 @@ impl std::ops::AddAssign for ChangeCounts {
         self.updated += other.updated;
         self.deleted += other.deleted;
         self.absent += other.absent;
+        self.unmet += other.unmet;
     }
 }
 

@@ -232,7 +232,7 @@ impl Remote {
             };
             for (index, answer) in answers.into_iter().enumerate() {
                 match answer {
-                    Ok(changed) => many.counts.add(changed),
+                    Ok(changed) => many.add(begun + index, changed),
                     Err(error) => {
                         self.doubt(Place::of(some[index].key.as_bytes()).partition, error);
                         let (at, error) = (begun + index, StoreError::Engine(error));

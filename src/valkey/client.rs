@@ -12,7 +12,7 @@ use super::link::Link;
 use super::log::{number, text_or_nil};
 use super::scripts::Run;
 use super::{Engine, EngineError, Operation};
-use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
+use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Revisions, Value};
 use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
@@ -147,7 +147,7 @@ impl Client {
         let Mutation {
             key,
             change,
-            condition: Condition::Always,
+            condition,
             expires_at: Expiry::Never,
         } = mutation;
         let place = Place::of(key.as_bytes());
@@ -156,7 +156,7 @@ impl Client {
         let log_entries = || LOG_ENTRIES.to_string().into();
         let key = key.as_bytes().into();
         let scripts = &self.engine.scripts;
-        let (script, operation, arguments) = match change {
+        let (script, operation, mut arguments) = match change {
             Change::Set { content_type, body } => {
                 let blob = layout::encode(content_type, revision, body);
                 let arguments = vec![key, blob, number(), log_entries()];
@@ -167,6 +167,10 @@ impl Client {
                 (&scripts.delete, Operation::Delete, arguments)
             }
         };
+        if let Condition::If(preconditions) = condition {
+            arguments.push(revisions(preconditions.if_match.as_ref()));
+            arguments.push(revisions(preconditions.if_none_match.as_ref()));
+        }
         let run = Run {
             script,
             partition: place.partition,
@@ -229,6 +233,16 @@ struct ChangeRun {
 impl ChangeRun {
     /// What became of the change.
     fn changed(self, answer: &Reply) -> Result<Changed, EngineError> {
+        if let Reply::BulkString(present) = answer {
+            let present = match &present[..] {
+                [] => None,
+                present => {
+                    let revision = present.try_into().map_err(|_| EngineError::Foreign)?;
+                    Some(Revision(u64::from_be_bytes(revision)))
+                }
+            };
+            return Ok(Changed::Unmet(present));
+        }
         let has_changed_keys = number(answer)? == 1;
         Ok(match (self.is_removal, has_changed_keys) {
             (false, true) => Changed::Created(self.revision),
@@ -236,5 +250,21 @@ impl ChangeRun {
             (true, true) => Changed::Deleted(self.revision),
             (true, false) => Changed::Absent,
         })
+    }
+}
+
+/// Which values a precondition is about, as the scripts take it. One that names none of ours is about a
+/// revision that none has, of fewer bytes.
+fn revisions(revisions: Option<&Revisions>) -> Vec<u8> {
+    match revisions {
+        None => Vec::new(),
+        Some(Revisions::Any) => b"*".into(),
+        Some(Revisions::Of(revisions)) if revisions.is_empty() => b"-".into(),
+        Some(Revisions::Of(revisions)) => {
+            let bytes = revisions
+                .iter()
+                .flat_map(|revision| revision.0.to_be_bytes());
+            bytes.collect()
+        }
     }
 }

@@ -7,6 +7,7 @@ mod bounds;
 mod buffers;
 mod bulk;
 mod command;
+mod conditions;
 mod durable;
 mod engine;
 mod errors;

@@ -8,10 +8,6 @@ fn what_a_change_does_not_heed_is_refused() {
     assert_eq!(server.put("/set/k", &[], b"1").status, 200);
     let tag = server.get("/get/k").etag();
     for header in [
-        ("If-Match", tag.as_str()),
-        ("If-Match", "*"),
-        ("If-None-Match", "*"),
-        ("if-none-match", "\"x\""),
         ("If-Unmodified-Since", "Sat, 29 Oct 1994 19:43:31 GMT"),
         ("If-Modified-Since", "Sat, 29 Oct 1994 19:43:31 GMT"),
     ] {

@@ -148,7 +148,7 @@ impl Share {
         let mut many = ManyChanged::default();
         for (at, mutation) in mutations.into_iter().enumerate() {
             match self.change(mutation) {
-                Ok(changed) => many.counts.add(changed),
+                Ok(changed) => many.add(at, changed),
                 Err(error) => {
                     many.stopped = Some(Stopped { at, error });
                     break;
@@ -239,7 +239,7 @@ impl Share {
         let Mutation {
             key,
             change,
-            condition: Condition::Always,
+            condition,
             expires_at: Expiry::Never,
         } = mutation;
         let revision = Revision(self.last_revision.wrapping_add(1));
@@ -254,11 +254,15 @@ impl Share {
             None => None,
         };
         let was_there = self.map.change(&key, |present| {
+            let present_revision = || present.as_ref().map(|present| present.head().revision);
+            if condition != Condition::Always && !condition.holds(present_revision()) {
+                return Err(NotMade::Unmet(present_revision()));
+            }
             let Change::Set { content_type, body } = change else {
                 if let (Some(records), Some(_)) = (records, present) {
                     records.write_removed(&key, revision);
                 }
-                return Ok::<_, StoreError>(Decision::Remove);
+                return Ok(Decision::Remove);
             };
             check_room(shared, &key, body.len(), || {
                 present.map(|present| present.head().body_bytes)
@@ -272,7 +276,12 @@ impl Share {
                 records.write_set(&key, &value);
             }
             Ok(Decision::Set(value))
-        })?;
+        });
+        let was_there = match was_there {
+            Ok(was_there) => was_there,
+            Err(NotMade::Unmet(present)) => return Ok(Changed::Unmet(present)),
+            Err(NotMade::Failed(error)) => return Err(error),
+        };
         let changed = match (is_removal, was_there) {
             (false, false) => Changed::Created(revision),
             (false, true) => Changed::Updated(revision),
@@ -292,6 +301,19 @@ impl Share {
             0 => Fit::Now,
             bytes => self.shared.fit(bytes),
         }
+    }
+}
+
+/// Why a change is not made.
+enum NotMade {
+    /// Its condition does not hold. What the key names, if anything.
+    Unmet(Option<Revision>),
+    Failed(StoreError),
+}
+
+impl From<StoreError> for NotMade {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
     }
 }
 

@@ -152,7 +152,7 @@ impl Unsynced {
         match changed {
             Changed::Created(_) | Changed::Deleted(_) => self.open.moved.push(key.clone()),
             Changed::Updated(_) => {}
-            Changed::Absent => return,
+            Changed::Absent | Changed::Unmet(_) => return,
         }
         let hash = xxh3_64(key.as_bytes());
         self.last.insert(hash, self.number);
