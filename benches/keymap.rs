@@ -24,6 +24,7 @@ fn value() -> Value {
         content_type: ContentType::JSON,
         body: "12345678901234567890123456789012".into(),
         revision: Revision(1),
+        expires_at: None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use actix::{Arbiter, System};
 use criterion::{Criterion, criterion_group, criterion_main};
+use kvstore::clock::Clock;
 use kvstore::lifecycle::{Lifecycle, Stage};
 use kvstore::model::{ContentType, Key, Mutation};
 use kvstore::store::{Store, StoreOptions};
@@ -23,6 +24,7 @@ fn store(lifecycle: Arc<Lifecycle>) -> Store {
         hash_key: [1, 2],
         remote: None,
         durable: None,
+        clock: Clock::running(),
     };
     Store::new(options, lifecycle).expect("the system gives threads")
 }

@@ -6,11 +6,14 @@
 //! {"key": "a", "content_type": "text/plain", "base64": "..."}
 //! ```
 //!
-//! A line of a bulk body may have the condition of its change too: `"if_match"`, `"if_none_match"`.
+//! Either may say when the value ends: `"ttl_ms"`, or `"expires_at"`. A line of a bulk body may have the
+//! condition of its change too: `"if_match"`, `"if_none_match"`.
 //!
 //! A field of a value is added here: to [`Entry`], to `Members` and to [`Entry::line`].
 
-use crate::model::{ContentType, ContentTypeError, ContentTypes, Key, KeyError};
+use crate::model::{
+    ContentType, ContentTypeError, ContentTypes, DeadlineError, Key, KeyError, Lifetime,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -29,6 +32,7 @@ pub(crate) struct Entry {
     pub(crate) key: Key,
     pub(crate) content_type: ContentType,
     pub(crate) body: Bytes,
+    pub(crate) lifetime: Lifetime,
     /// The condition of a line, as it stands.
     pub(crate) if_match: Option<String>,
     pub(crate) if_none_match: Option<String>,
@@ -37,9 +41,10 @@ pub(crate) struct Entry {
 /// Which members an object may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// `key` and `value`.
+    /// `key` and `value`, and `ttl_ms` or `expires_at`.
     Body,
-    /// `key` and `value`, or `key`, `content_type` and `base64`; and `if_match` and `if_none_match`.
+    /// `key` and `value`, or `key`, `content_type` and `base64`; `ttl_ms` or `expires_at`; and `if_match` and
+    /// `if_none_match`.
     Line,
 }
 
@@ -65,6 +70,9 @@ pub(crate) enum EntryError {
     /// The content type is none.
     #[error(transparent)]
     ContentType(#[from] ContentTypeError),
+    /// What says when the value ends says no such thing.
+    #[error(transparent)]
+    Deadline(#[from] DeadlineError),
     /// The value is over its bound.
     #[error("the value is too large")]
     ValueTooLarge,
@@ -130,6 +138,7 @@ impl Entry {
             }
             _ => return Err(misfit()),
         };
+        let lifetime = lifetime(members.ttl_ms, members.expires_at)?;
         let key = Key::parse(key, bounds.key_bytes_max)?;
         if body.len() > bounds.value_bytes_max {
             return Err(EntryError::ValueTooLarge);
@@ -138,6 +147,7 @@ impl Entry {
             key,
             content_type,
             body,
+            lifetime,
             if_match: members.if_match.map(Cow::into_owned),
             if_none_match: members.if_none_match.map(Cow::into_owned),
         })
@@ -159,6 +169,23 @@ impl Entry {
             }),
         };
         line.expect("strings and JSON are JSON")
+    }
+}
+
+/// What members say of when a value ends. Where it is said to be `null` it does not.
+///
+/// # Errors
+/// Where one is of another form, or both are there.
+pub(crate) fn lifetime(
+    ttl_ms: Option<&RawValue>,
+    expires_at: Option<&RawValue>,
+) -> Result<Lifetime, DeadlineError> {
+    let moment =
+        expires_at.map(|moment| serde_json::from_str::<Option<Cow<'_, str>>>(moment.get()));
+    let moment = moment.transpose().map_err(|_| DeadlineError::Moment)?;
+    match (ttl_ms, moment) {
+        (Some(_), Some(_)) => Err(DeadlineError::Both),
+        (ttl_ms, moment) => Lifetime::parse(ttl_ms.map(RawValue::get), moment.flatten().as_deref()),
     }
 }
 
@@ -204,6 +231,8 @@ struct Members<'a> {
     value: Option<&'a RawValue>,
     content_type: Option<Cow<'a, str>>,
     base64: Option<Cow<'a, str>>,
+    ttl_ms: Option<&'a RawValue>,
+    expires_at: Option<&'a RawValue>,
     if_match: Option<Cow<'a, str>>,
     if_none_match: Option<Cow<'a, str>>,
 }
@@ -235,6 +264,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 "value" => put(&mut members.value, map.next_value()?),
                 "content_type" => put(&mut members.content_type, map.next_value::<Text<'_>>()?.0),
                 "base64" => put(&mut members.base64, map.next_value::<Text<'_>>()?.0),
+                "ttl_ms" => put(&mut members.ttl_ms, map.next_value()?),
+                "expires_at" => put(&mut members.expires_at, map.next_value()?),
                 "if_match" => put(&mut members.if_match, map.next_value::<Text<'_>>()?.0),
                 "if_none_match" => put(&mut members.if_none_match, map.next_value::<Text<'_>>()?.0),
                 unknown => return Err(A::Error::custom(format!("there is no member {unknown:?}"))),

@@ -11,6 +11,7 @@
 //! - [`server`]: the server as a value: bound, run, stopped without dropping a request
 //! - [`http`]: a file for each route, and what happens around every request
 //! - [`model`]: keys, values, queries and changes, valid by construction
+//! - [`clock`]: what time it is, for what has a deadline
 //! - `entry`: the JSON object in which a key and its value travel
 //! - [`store`]: the handle, its messages, and the actors that own the keys
 //! - [`keymap`]: the ordered map that is searched from both ends of its keys
@@ -27,6 +28,7 @@
 
 pub mod check;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod durable;
 mod entry;

@@ -393,6 +393,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
         hash_key: [random()?, random()?],
         remote,
         durable,
+        clock: crate::clock::Clock::running(),
     };
     Ok(State {
         store: Store::new(options, lifecycle.clone())?,

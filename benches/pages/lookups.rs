@@ -33,6 +33,7 @@ pub fn value(body: &'static str) -> Value {
         content_type: ContentType::JSON,
         body: bytes::Bytes::from_static(body.as_bytes()),
         revision: Revision(1),
+        expires_at: None,
     }
 }
 

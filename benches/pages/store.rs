@@ -3,6 +3,7 @@
 use crate::PAGE;
 use crate::rivals::Answer;
 use actix::{Arbiter, System, SystemRunner};
+use kvstore::clock::Clock;
 use kvstore::lifecycle::{Lifecycle, Stage};
 use kvstore::model::{ContentType, Filter, Key, Mutation, Query};
 use kvstore::store::{Store, StoreOptions};
@@ -30,6 +31,7 @@ impl Hosted {
             hash_key: [1, 2],
             remote: None,
             durable: None,
+            clock: Clock::running(),
         };
         let system = System::new();
         let store = Store::new(options, lifecycle.clone()).expect("the system gives threads");

@@ -67,6 +67,8 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Searches", "Searches a second, and streams that broke off before their last key.", "reqps",
               {"searches": f"sum(rate(kvstore_http_requests_total{{{POD}, endpoint=\"/search\"}}[$__rate_interval]))",
                "broken off": f"sum(rate(kvstore_searches_aborted_total{{{POD}}}[$__rate_interval]))"}),
+        Panel("Conditions", "Changes a second that were not made since their condition did not hold: clients that lose a race and try again.", "reqps",
+              {"unmet": f"sum(rate(kvstore_conditions_unmet_total{{{POD}}}[$__rate_interval]))"}),
     ],
     "Saturation": [
         Panel("In flight", "Requests that are not wholly answered, and messages that wait for a shard or the engine.", "short",
@@ -83,6 +85,10 @@ ROWS: dict[str, list[Panel]] = {
     ],
     "Keys and memory": [
         Panel("Keys", "Keys of each server.", "short", {"{{pod}}": f"kvstore_keys{{{POD}}}"}),
+        Panel("Values that end", "Keys whose value ends, those taken out a second since it had, and how long the oldest of those waits that were not.", "short",
+              {"with a deadline {{pod}}": f"kvstore_deadlines{{{POD}}}",
+               "taken out a second": f"sum(rate(kvstore_expired_keys_total{{{POD}}}[$__rate_interval]))",
+               "lag, seconds {{pod}}": f"kvstore_expiry_lag_seconds{{{POD}}}"}),
         Panel("Memory", "What keys, values and index take, and the bound past which sets get 507.", "bytes",
               {"{{pod}}": f"kvstore_store_bytes{{{POD}}}", "bound": f"min(kvstore_store_bytes_max{{{POD}}})"}),
         Panel("Index by part", "What the key index is made of.", "bytes",

@@ -295,11 +295,7 @@ fn apply(
     for Work { position, content } in works {
         for record in Records::new(&content, content_types) {
             let record = record.map_err(|_| position)?;
-            let revision = match &record.state {
-                State::Set(value) => value.revision,
-                State::Removed(revision) => *revision,
-            };
-            highest = highest.max(Some(revision.0));
+            highest = highest.max(Some(record.state.revision().0));
             gathered.add(record);
         }
         if gathered.is_full() {
@@ -332,7 +328,7 @@ impl Gathered {
     fn add(&mut self, record: Record) {
         let body = match &record.state {
             State::Set(value) => value.body.len(),
-            State::Removed(_) => 0,
+            State::Removed(_) | State::Expired(_) => 0,
         };
         self.bytes += size_of::<Record>() + record.key.as_bytes().len() + body;
         self.records.push(record);

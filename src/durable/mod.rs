@@ -43,7 +43,7 @@ pub use inspection::Inspection;
 pub use layout::{Directory, DirectoryError, Layout, Purpose};
 pub use loading::{LoadError, Loaded, LoadedShard, Progress};
 pub use log::{Append, Listener, Log, LogCounts, LogError, LogOptions, LogRoom, Sync};
-pub use record::{NoRecord, Record, Records, State, write_removed, write_set};
+pub use record::{NoRecord, Record, Records, State, write_expired, write_removed, write_set};
 pub use recovery::{Found, Recovered, recover, trim};
 
 /// A place in the log: how many records are before it.

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! offset  bytes
-//!      0      1  kind: 1 the key names a value, 2 it names nothing
+//!      0      1  kind: 1 the key names a value, 2 it names nothing, 3 it names a value that ends, 4 it
+//!                names nothing since its value ended
 //!      1      2  length of the key, in bytes
 //!      3      8  revision
 //!     11      n  the key
-//!            then, where it names a value:
+//!            then, where its value ends:
+//!            8  the deadline, in milliseconds since the Unix epoch
+//!            and where it names a value:
 //!            1  length of the content type; 0 for application/json
 //!            n  the content type
 //!            4  length of the body
@@ -16,7 +19,7 @@
 //! All numbers are little-endian. What is in a record is checked again by what its frame's checksum does
 //! not cover: a reader takes no length on trust.
 
-use crate::model::{ContentType, ContentTypes, Key, Revision, Value};
+use crate::model::{ContentType, ContentTypes, Deadline, Key, Revision, Value};
 use bytes::Bytes;
 
 /// The key names a value.
@@ -24,6 +27,12 @@ const SET: u8 = 1;
 
 /// The key names nothing any more.
 const REMOVED: u8 = 2;
+
+/// The key names a value that ends.
+const SET_ENDING: u8 = 3;
+
+/// The key names nothing any more, since its value ended.
+const EXPIRED: u8 = 4;
 
 /// The longest key that a record holds, in bytes.
 const KEY_BYTES_MAX: usize = u16::MAX as usize;
@@ -44,6 +53,18 @@ pub enum State {
     Set(Value),
     /// Nothing, since the change of this number.
     Removed(Revision),
+    /// The same, since its value ended.
+    Expired(Revision),
+}
+
+impl State {
+    /// The number of the change.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Self::Set(value) => value.revision,
+            Self::Removed(revision) | Self::Expired(revision) => *revision,
+        }
+    }
 }
 
 /// Bytes that are no record.
@@ -53,7 +74,13 @@ pub struct NoRecord(pub usize);
 
 /// Appends the record of a key that names a value.
 pub fn write_set(key: &Key, value: &Value, to: &mut Vec<u8>) {
-    write_head(SET, key, value.revision, to);
+    match value.expires_at {
+        None => write_head(SET, key.as_bytes(), value.revision, to),
+        Some(deadline) => {
+            write_head(SET_ENDING, key.as_bytes(), value.revision, to);
+            to.extend_from_slice(&deadline.as_millis().to_le_bytes());
+        }
+    }
     // Exactly: `application/ld+json` is JSON as well.
     let content_type = match value.content_type == ContentType::JSON {
         true => "",
@@ -69,15 +96,20 @@ pub fn write_set(key: &Key, value: &Value, to: &mut Vec<u8>) {
 
 /// Appends the record of a key that names nothing any more.
 pub fn write_removed(key: &Key, revision: Revision, to: &mut Vec<u8>) {
-    write_head(REMOVED, key, revision, to);
+    write_head(REMOVED, key.as_bytes(), revision, to);
 }
 
-fn write_head(kind: u8, key: &Key, revision: Revision, to: &mut Vec<u8>) {
-    let len = u16::try_from(key.as_bytes().len()).expect("a key has 32 KiB at the most");
+/// Appends the record of a key that names nothing since its value ended.
+pub fn write_expired(key: &[u8], revision: Revision, to: &mut Vec<u8>) {
+    write_head(EXPIRED, key, revision, to);
+}
+
+fn write_head(kind: u8, key: &[u8], revision: Revision, to: &mut Vec<u8>) {
+    let len = u16::try_from(key.len()).expect("a key has 32 KiB at the most");
     to.push(kind);
     to.extend_from_slice(&len.to_le_bytes());
     to.extend_from_slice(&revision.0.to_le_bytes());
-    to.extend_from_slice(key.as_bytes());
+    to.extend_from_slice(key);
 }
 
 /// The records that some bytes hold, one after the other.
@@ -115,14 +147,19 @@ impl<'a> Records<'a> {
         let key = std::str::from_utf8(self.take(len)?).ok()?;
         let key = Key::parse(key.into(), KEY_BYTES_MAX).ok()?;
         let state = match kind {
-            SET => State::Set(self.value(revision)?),
+            SET => State::Set(self.value(revision, None)?),
+            SET_ENDING => {
+                let deadline = Deadline::from_millis(u64::from_le_bytes(self.array()?));
+                State::Set(self.value(revision, Some(deadline))?)
+            }
             REMOVED => State::Removed(revision),
+            EXPIRED => State::Expired(revision),
             _ => return None,
         };
         Some(Record { key, state })
     }
 
-    fn value(&mut self, revision: Revision) -> Option<Value> {
+    fn value(&mut self, revision: Revision, expires_at: Option<Deadline>) -> Option<Value> {
         let [len] = self.array()?;
         let content_type = match len {
             0 => ContentType::JSON,
@@ -137,6 +174,7 @@ impl<'a> Records<'a> {
             content_type,
             body,
             revision,
+            expires_at,
         })
     }
 }
@@ -171,16 +209,20 @@ mod tests {
         ];
         let body = prop::collection::vec(any::<u8>(), 0..400);
         let key = prop_oneof!["\\PC{1,40}", Just("k".repeat(KEY_BYTES_MAX))];
-        (key, content_type, body, any::<u64>(), any::<bool>()).prop_map(
-            |(key, content_type, body, revision, is_set)| {
+        let expires_at = prop::option::of((0_u64..1 << 47).prop_map(Deadline::from_millis));
+        let of_value = (content_type, body, expires_at);
+        (key, of_value, any::<u64>(), 0..4).prop_map(
+            |(key, (content_type, body, expires_at), revision, kind)| {
                 let revision = Revision(revision);
-                let state = match is_set {
-                    true => State::Set(Value {
+                let state = match kind {
+                    0 | 1 => State::Set(Value {
                         content_type: ContentTypes::default().parse(&content_type).unwrap(),
                         body: body.into(),
                         revision,
+                        expires_at,
                     }),
-                    false => State::Removed(revision),
+                    2 => State::Removed(revision),
+                    _ => State::Expired(revision),
                 };
                 let key = Key::parse(key.into(), KEY_BYTES_MAX).unwrap();
                 Record { key, state }
@@ -194,6 +236,7 @@ mod tests {
             match state {
                 State::Set(value) => write_set(key, value, &mut bytes),
                 State::Removed(revision) => write_removed(key, *revision, &mut bytes),
+                State::Expired(revision) => write_expired(key.as_bytes(), *revision, &mut bytes),
             }
         }
         bytes

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::problem::{Code, Problem};
 use super::{Limits, State, conditions};
 use crate::entry::{Bounds, Entry, EntryError, Form};
-use crate::model::{ContentType, Mutation};
+use crate::model::{ContentType, Lifetime, Mutation};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -73,10 +73,17 @@ pub(super) fn entry(text: &[u8], form: Form, state: &State) -> Result<Mutation, 
             key,
             content_type,
             body,
+            lifetime,
             if_match,
             if_none_match,
         }) => {
             let mutation = Mutation::set(key, content_type, body);
+            let mutation = match lifetime {
+                Lifetime::Endless => mutation,
+                Lifetime::Until(_) | Lifetime::Millis(_) => {
+                    mutation.until(lifetime.ends(state.store.now()))
+                }
+            };
             if (&if_match, &if_none_match) == (&None, &None) {
                 return Ok(mutation);
             }
@@ -91,7 +98,7 @@ pub(super) fn entry(text: &[u8], form: Form, state: &State) -> Result<Mutation, 
         Err(error @ EntryError::NotJson(_)) => {
             Err(Problem::new(Code::InvalidJson, error.to_string()))
         }
-        Err(error @ EntryError::NotOfForm(_)) => {
+        Err(error @ (EntryError::NotOfForm(_) | EntryError::Deadline(_))) => {
             Err(Problem::new(Code::InvalidBody, error.to_string()))
         }
     }

@@ -15,7 +15,7 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         .change(Mutation::delete(key).only(condition))
         .await?
     {
-        Changed::Deleted(_) | Changed::Created(_) | Changed::Updated(_) => {
+        Changed::Deleted(_) | Changed::Created(_) | Changed::Updated(_) | Changed::Kept(_) => {
             Ok(HttpResponse::NoContent().finish())
         }
         Changed::Unmet(present) => Err(conditions::unmet(state, present)),

@@ -6,8 +6,8 @@ use super::problem::{Code, Problem};
 use super::{State, parameters, path_key};
 use crate::model::{Key, Revision, Value};
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH,
-    IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_MATCH, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -15,6 +15,8 @@ use actix_web::{HttpRequest, HttpResponse};
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const X_EXPIRES_AT: HeaderName = HeaderName::from_static("x-expires-at");
+
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 
 pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
@@ -43,6 +45,9 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         .insert_header((X_CONTENT_TYPE_OPTIONS, NOSNIFF));
     if !value.content_type.is_json() {
         response.insert_header((CONTENT_SECURITY_POLICY, SANDBOX));
+    }
+    if let Some(deadline) = value.expires_at {
+        response.insert_header((X_EXPIRES_AT, deadline.to_string()));
     }
     if let Some(charge) = fetched {
         return Ok(response.body(Held::new(value.body, charge)));

@@ -21,6 +21,7 @@ mod conditions;
 mod connection;
 mod delete;
 mod entity_tags;
+mod expire;
 mod framing;
 mod gate;
 mod get;

@@ -1,7 +1,7 @@
 //! Errors as clients see them: RFC 9457 problem details, from one table.
 
 use super::percent::DecodeError;
-use crate::model::{ContentTypeError, KeyError};
+use crate::model::{ContentTypeError, DeadlineError, KeyError};
 use crate::store::{EngineError, StoreError};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -24,6 +24,7 @@ pub(super) enum Code {
     InvalidJson,
     InvalidContentType,
     InvalidLimit,
+    InvalidDeadline,
     UnknownParameter,
     RepeatedParameter,
     MissingFilter,
@@ -78,6 +79,7 @@ impl Code {
                 "Invalid content type",
             ),
             Self::InvalidLimit => ("invalid_limit", S::BAD_REQUEST, "Invalid limit"),
+            Self::InvalidDeadline => ("invalid_deadline", S::BAD_REQUEST, "Invalid deadline"),
             Self::UnknownParameter => ("unknown_parameter", S::BAD_REQUEST, "Unknown parameter"),
             Self::RepeatedParameter => ("repeated_parameter", S::BAD_REQUEST, "Repeated parameter"),
             Self::MissingFilter => ("missing_filter", S::BAD_REQUEST, "Filter missing"),
@@ -388,6 +390,12 @@ impl From<StoreError> for Problem {
             StoreError::Panicked => Code::Internal,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<DeadlineError> for Problem {
+    fn from(error: DeadlineError) -> Self {
+        Self::new(Code::InvalidDeadline, error.to_string())
     }
 }
 

@@ -4,7 +4,7 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{State, delete, get, health, metrics, search, set, unsupported};
+use super::{State, delete, expire, get, health, metrics, search, set, unsupported};
 use crate::metrics::Refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
@@ -45,6 +45,7 @@ enum Handler {
     Set,
     Put,
     Delete,
+    Expire,
     Search,
     Metrics,
     Livez,
@@ -53,11 +54,12 @@ enum Handler {
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 
-static ROUTES: [Route; 9] = [
+static ROUTES: [Route; 10] = [
     Route::new("/get", Shape::Keyed, READS, Handler::Get),
     Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
     Route::new("/set", Shape::Keyed, &[Method::PUT], Handler::Put),
     Route::new("/delete", Shape::Keyed, &[Method::DELETE], Handler::Delete),
+    Route::new("/expire", Shape::Keyed, &[Method::POST], Handler::Expire),
     Route::new("/search", Shape::Exact, READS, Handler::Search),
     Route::new("/metrics", Shape::Exact, READS, Handler::Metrics),
     Route::new("/livez", Shape::Exact, READS, Handler::Livez),
@@ -83,7 +85,7 @@ impl Route {
     /// Whether its requests have bodies.
     fn takes_body(&self) -> bool {
         match self.handler {
-            Handler::Set | Handler::Put => true,
+            Handler::Set | Handler::Put | Handler::Expire => true,
             Handler::Get
             | Handler::Delete
             | Handler::Search
@@ -140,7 +142,12 @@ pub(super) fn is_health(path: &str) -> bool {
     let route = ROUTES.iter().find(|route| route.takes(path));
     route.is_some_and(|route| match route.handler {
         Handler::Metrics | Handler::Livez | Handler::Readyz => true,
-        Handler::Get | Handler::Set | Handler::Put | Handler::Delete | Handler::Search => false,
+        Handler::Get
+        | Handler::Set
+        | Handler::Put
+        | Handler::Delete
+        | Handler::Expire
+        | Handler::Search => false,
     })
 }
 
@@ -269,6 +276,7 @@ async fn dispatch(
         Handler::Set => Box::pin(set::post(request, payload, state)).await,
         Handler::Put => Box::pin(set::put(request, payload, state)).await,
         Handler::Delete => Box::pin(delete::handle(request, state)).await,
+        Handler::Expire => Box::pin(expire::handle(request, payload, state)).await,
         Handler::Search => Box::pin(search::handle(request, state)).await,
         Handler::Metrics => Box::pin(metrics::handle(request, state)).await,
         Handler::Livez => health::livez(request, state),

@@ -5,7 +5,7 @@ use super::get::entity_tag;
 use super::problem::{Code, Problem};
 use super::{State, bulk, conditions, parameters, path_key, unsupported};
 use crate::entry::Form;
-use crate::model::{Changed, ContentType, Key, Mutation};
+use crate::model::{Changed, ContentType, Key, Lifetime, Mutation};
 use actix_web::dev::Payload;
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
@@ -57,7 +57,8 @@ pub(super) async fn put(
     payload: Payload,
     state: &State,
 ) -> Result<HttpResponse, Problem> {
-    let [] = parameters::parse(request, [])?;
+    let [ttl_ms, expires_at] = parameters::parse(request, ["ttl_ms", "expires_at"])?;
+    let lifetime = Lifetime::parse(ttl_ms.as_deref(), expires_at.as_deref())?;
     let has_conditions = unsupported::in_change(request)?;
     let condition = conditions::of(request, has_conditions)?;
     let key = path_key(request, "/set/", &state.limits)?;
@@ -67,19 +68,25 @@ pub(super) async fn put(
     // A copy of the right size, so that the store does not hold on to read buffers.
     let value = Bytes::copy_from_slice(&bytes);
     drop(bytes);
-    let mutation = Mutation::set(key, content_type.clone(), value).only(condition);
+    let expires_at = lifetime.ends(state.store.now());
+    let mutation = Mutation::set(key, content_type.clone(), value);
+    let mutation = mutation.only(condition).until(expires_at);
     let response = apply(mutation, Some(content_type), state).await;
     drop(charge);
     response
 }
 
 /// What the body of a `POST` is.
-enum BodyForm {
+pub(super) enum BodyForm {
     Json,
     Lines,
 }
 
-fn body_form(request: &HttpRequest, state: &State) -> Result<BodyForm, Problem> {
+/// What a request says that its body is.
+///
+/// # Errors
+/// Where it is neither, or nothing is said.
+pub(super) fn body_form(request: &HttpRequest, state: &State) -> Result<BodyForm, Problem> {
     let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
     let content_type = match body::content_type(request, state) {
         Ok(Some(content_type)) => content_type,

@@ -75,6 +75,14 @@ pub struct Spot {
     part: Part,
 }
 
+impl Spot {
+    /// That of the key at a rank of the segment of a number.
+    pub(super) fn in_segment(slot: u32, at: usize, rank: u32) -> Self {
+        let part = Part::Segment(at, rank);
+        Self { slot, part }
+    }
+}
+
 /// The part of an index that a key is in.
 #[derive(Clone, Copy, Debug)]
 enum Part {
@@ -236,6 +244,13 @@ impl KeyIndex {
                 self.merging_bytes += note_in_journal(&mut self.jobs, live.merge, key);
             }
         }
+    }
+
+    /// The keys that are in no segment yet, and their slots. A frozen tree may give dead ones too.
+    pub(super) fn tree_slots(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        let frozen = self.frozen.iter().map(|frozen| &*frozen.keys);
+        let trees = std::iter::once(&self.fresh.keys).chain(frozen);
+        trees.flatten().map(|(key, slot)| (&**key, *slot))
     }
 
     /// How many keys match. O(log n) for each segment, exact, and without walking the matches.

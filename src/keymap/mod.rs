@@ -19,6 +19,7 @@
 //! - `live`: a segment in use, with its dead keys
 //! - `tree`: keys that are in no segment yet
 //! - `bloom`: which keys are surely not in a tree; `hash`: of a key
+//! - `expiry`: keys whose values have ended
 //! - `image`: what a map gives to a checkpoint, and is made of again
 //! - `scratch`: arrays of numbers; `seen`: sets of them; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
@@ -33,6 +34,7 @@ mod blocks;
 mod bloom;
 mod dead;
 mod descending;
+mod expiry;
 mod fsst;
 mod hash;
 mod image;
@@ -57,16 +59,18 @@ mod tests;
 mod tree;
 
 pub use ahead::{AHEAD_MAX, LookAhead};
+pub use expiry::Expired;
+pub use hash::KeyHash;
 pub use image::{Flaw, Image, Loader, SegmentImage, StoredSegment};
 pub use index::{Finish, IndexStats, KeyIndex, Room, Spot};
 pub use job::{Job, Outcome, Retired};
 pub use page::Page;
 pub use policy::Lane;
 pub use segment::{OpenError, PartBytes, SEGMENT_PARTS};
-pub use slab::{Head, Need, RANGE_SLOTS, SlotValue, SlotValues};
+pub use slab::{End, Head, Need, RANGE_SLOTS, SlotValue, SlotValues};
 
-use crate::model::{Filter, Key, Value};
-use slab::Slab;
+use crate::model::{Deadline, Filter, Key, Value};
+use slab::{Slab, Stored};
 use std::convert::Infallible;
 
 /// An ordered map from keys to values.
@@ -88,6 +92,11 @@ impl Present<'_> {
     pub fn head(&self) -> Head {
         self.values.head(self.slot)
     }
+
+    /// The value. A body over 255 bytes is shared, not copied.
+    pub fn value(&self) -> Value {
+        self.values.get(self.slot)
+    }
 }
 
 /// What is to become of a key.
@@ -95,6 +104,8 @@ impl Present<'_> {
 pub enum Decision {
     /// It names this value.
     Set(Value),
+    /// It names the value that it names, if any, which ends at this time, if ever.
+    Keep(Option<Deadline>),
     /// It names nothing.
     Remove,
 }
@@ -138,13 +149,25 @@ impl KeyMap {
             slot: spot.slot,
         });
         match decide(present)? {
-            Decision::Set(value) => match spot {
-                Some(spot) => self.values.replace(spot.slot, value),
-                None => {
-                    let slot = self.values.insert(value);
-                    self.index.insert(key.as_bytes(), slot);
+            Decision::Set(value) => {
+                let stored = self.stored(key, value);
+                match spot {
+                    Some(spot) => self.values.replace(spot.slot, stored),
+                    None => {
+                        let slot = self.values.insert(stored);
+                        self.index.insert(key.as_bytes(), slot);
+                    }
                 }
-            },
+            }
+            Decision::Keep(expires_at) => {
+                if let Some(spot) = spot {
+                    let end = expires_at.map(|deadline| End {
+                        deadline,
+                        hash: self.index.hash(key.as_bytes()),
+                    });
+                    self.values.set_end(spot.slot, end);
+                }
+            }
             Decision::Remove => {
                 if let Some(spot) = spot {
                     self.index.remove_at(spot, key.as_bytes());
@@ -165,6 +188,15 @@ impl KeyMap {
     pub fn delete(&mut self, key: &Key) -> bool {
         let Ok(was_there) = self.change(key, |_| Ok::<_, Infallible>(Decision::Remove));
         was_there
+    }
+
+    /// A value with what it is kept with.
+    fn stored(&self, key: &Key, value: Value) -> Stored {
+        let hash = match value.expires_at {
+            None => KeyHash::default(),
+            Some(_) => self.index.hash(key.as_bytes()),
+        };
+        Stored { value, hash }
     }
 
     /// Where a key is; its value is read meanwhile, so that the cache misses overlap.

@@ -34,6 +34,11 @@ impl Seen {
         word.is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
+    /// Bytes of memory.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.words)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.len

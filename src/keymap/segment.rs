@@ -16,7 +16,7 @@ pub use stored::{OpenError, SEGMENT_PARTS};
 use super::blocks::{BLOCK_KEYS, Blocks, KeyBuffer, Walk};
 use super::dead::{DeadBits, Grave};
 use super::fsst::SymbolTable;
-use super::hash::Seed;
+use super::hash::{KeyHash, Seed};
 use super::matrix::WaveletMatrix;
 use super::packed::Packed;
 use super::part::{Part, PartError, PartKind};
@@ -114,6 +114,18 @@ impl Segment {
         self.by_hash.find(hash, |rank| {
             ahead(self.slots.get(rank));
             self.is_at(rank, key).then_some(rank)
+        })
+    }
+
+    /// The rank that leads to a slot, of those that `is_meant` says may be it. `hash` is of its key.
+    pub(super) fn find_slot(
+        &self,
+        slot: u32,
+        hash: KeyHash,
+        is_meant: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        self.by_hash.find_at(hash.hash(), |rank| {
+            (self.slots.get(rank) == slot && is_meant(rank)).then_some(rank)
         })
     }
 

@@ -1,37 +1,41 @@
 //! Values by slot number.
 //!
 //! A slot leads to a record of eight bytes more than the body: which content type, how long, and
-//! which revision. Bodies over 255 bytes are shared with their readers, and so are the few values that
-//! a record has no room for. Growth never copies what is there.
+//! which revision; twelve more where the value ends. Bodies over 255 bytes are shared with their readers,
+//! and so are the few values that a record has no room for. Growth never copies what is there.
+//!
+//! Which slots' values end when is in a schedule, with an entry of twelve bytes for each.
 
 mod bodies;
 mod changes;
 mod chunks;
 mod compaction;
+mod ends;
 mod image;
 mod large;
 mod numbers;
 mod places;
+mod record;
 mod regions;
+mod schedule;
 mod types;
 
-use crate::model::{ContentType, Revision, Value};
+use super::hash::KeyHash;
+use crate::model::{ContentType, Deadline, Revision, Value};
 use bytes::Bytes;
 pub(super) use changes::Changes;
 pub use changes::RANGE_SLOTS;
-use chunks::{Chunks, GRAIN, Handle};
+use chunks::{Chunks, Handle};
 pub use compaction::Need;
 use compaction::Pass;
+pub(super) use ends::Due;
 pub use image::{SlotValue, SlotValues};
 use large::LargeValues;
 use places::Places;
-use types::Types;
-
-/// The bytes of a record before the body: type, length, and six of the revision.
-const HEAD_BYTES: usize = 8;
-
-/// The revisions that a record can hold, counted from the slab's first.
-const REVISIONS: u64 = 1 << 48;
+pub use record::End;
+use record::{REVISIONS, RecordHead, grains};
+use schedule::Schedule;
+use types::{Span, Types};
 
 /// The bit of a slot's place that says that its value is a large one.
 const LARGE: u32 = 1 << 31;
@@ -49,6 +53,8 @@ pub struct Head {
     pub revision: Revision,
     /// How long its body is.
     pub body_bytes: usize,
+    /// When it ends, if ever.
+    pub expires_at: Option<Deadline>,
 }
 
 /// A growing list of values whose free slots are used again, the lowest first.
@@ -63,9 +69,20 @@ pub(super) struct Slab {
     first_revision: u64,
     types: Types,
     changes: Changes,
+    /// When the values end that do, at the latest.
+    schedule: Schedule,
+    /// How many do.
+    ending: usize,
     pass: Option<Pass>,
     /// What of records could not be had back when it was tried last, in bytes.
     stuck_bytes: usize,
+}
+
+/// A value, and where it ends, its key's hash.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) value: Value,
+    pub(super) hash: KeyHash,
 }
 
 /// A value whose parts are elsewhere.
@@ -74,14 +91,31 @@ struct Borrowed<'a> {
     content_type: &'a ContentType,
     body: &'a [u8],
     revision: Revision,
+    end: Option<End>,
 }
 
-impl<'a> From<&'a Value> for Borrowed<'a> {
-    fn from(value: &'a Value) -> Self {
-        Self {
-            content_type: &value.content_type,
-            body: &value.body,
-            revision: value.revision,
+/// A value that has no key, as in tests, or lasts.
+impl From<Value> for Stored {
+    fn from(value: Value) -> Self {
+        let hash = KeyHash::default();
+        Self { value, hash }
+    }
+}
+
+impl Stored {
+    /// When it ends, if ever.
+    fn end(&self) -> Option<End> {
+        let hash = self.hash;
+        let deadline = self.value.expires_at?;
+        Some(End { deadline, hash })
+    }
+
+    fn borrowed(&self) -> Borrowed<'_> {
+        Borrowed {
+            content_type: &self.value.content_type,
+            body: &self.value.body,
+            revision: self.value.revision,
+            end: self.end(),
         }
     }
 }
@@ -92,21 +126,36 @@ impl Slab {
         debug_assert!(self.is_used(slot), "a live key's slot holds its value");
         let place = self.places.get(slot);
         if place & LARGE != 0 {
-            return self.large.get(place & !LARGE).clone();
+            return self.large.get(place & !LARGE);
         }
-        let record = self.records.get(place);
-        let [content_type, len, revision @ ..] = head(record);
-        let body = &record[HEAD_BYTES..HEAD_BYTES + usize::from(len)];
+        let found = self.look_at(place);
         Value {
-            content_type: self.types.get(content_type).clone(),
-            body: Bytes::copy_from_slice(body),
-            revision: self.revision(revision),
+            content_type: found.content_type.clone(),
+            body: Bytes::copy_from_slice(found.body),
+            revision: found.revision,
+            expires_at: found.end.map(|end| end.deadline),
         }
     }
 
-    fn revision(&self, [a, b, c, d, e, f]: [u8; 6]) -> Revision {
-        let offset = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        Revision(self.first_revision.wrapping_add(offset))
+    /// The value of a record.
+    fn look_at(&self, place: Handle) -> Borrowed<'_> {
+        let record = self.records.get(place);
+        let head = RecordHead::read(record);
+        let named = self.types.get(head.number);
+        Borrowed {
+            content_type: &named.content_type,
+            body: head.body(record, named.span),
+            revision: Revision(self.first_revision.wrapping_add(head.offset)),
+            end: record::end_of(record, &self.types),
+        }
+    }
+
+    /// The value of a place in use.
+    fn look(&self, place: u32) -> Borrowed<'_> {
+        match place & LARGE {
+            0 => self.look_at(place),
+            _ => self.large.look(place & !LARGE),
+        }
     }
 
     /// How many values there are.
@@ -121,18 +170,11 @@ impl Slab {
 
     /// What is known of the value of a slot that holds one, without its body.
     pub(super) fn head(&self, slot: u32) -> Head {
-        let place = self.places.get(slot);
-        if place & LARGE != 0 {
-            let value = self.large.get(place & !LARGE);
-            return Head {
-                revision: value.revision,
-                body_bytes: value.body.len(),
-            };
-        }
-        let [_, len, revision @ ..] = head(self.records.get(place));
+        let found = self.look(self.places.get(slot));
         Head {
-            revision: self.revision(revision),
-            body_bytes: usize::from(len),
+            revision: found.revision,
+            body_bytes: found.body.len(),
+            expires_at: found.end.map(|end| end.deadline),
         }
     }
 
@@ -154,35 +196,42 @@ impl Slab {
     ///
     /// # Panics
     /// Where there is none, and nothing has changed then.
-    pub(super) fn insert(&mut self, value: Value) -> u32 {
+    pub(super) fn insert(&mut self, stored: impl Into<Stored>) -> u32 {
+        let stored = stored.into();
         let slot = self.places.next_slot();
         let slot = slot.expect("a key map holds fewer than 2^32 - 1 values");
         if self.len == 0 {
-            self.first_revision = value.revision.0;
+            self.first_revision = stored.value.revision.0;
         }
-        let place = self.store(value);
+        let end = stored.end();
+        let place = self.store(stored);
         self.places.fill(slot, place);
         self.len += 1;
+        self.plan(slot, None, end);
         self.changes.note(slot);
         slot
     }
 
     /// Puts a value in the place of another.
-    pub(super) fn replace(&mut self, slot: u32, value: Value) {
+    pub(super) fn replace(&mut self, slot: u32, stored: impl Into<Stored>) {
+        let stored = stored.into();
         self.changes.note(slot);
         let place = self.places.get(slot);
-        if place & LARGE == 0 && self.overwrite(place, &value) {
-            return;
+        let ends = (self.end_at(place), stored.end());
+        if place & LARGE != 0 || !self.overwrite(place, &stored.borrowed()) {
+            // The new one first: were there a panic, the old one is still there.
+            let place = self.store(stored);
+            let old = self.places.replace(slot, place);
+            self.discard(old);
         }
-        // The new one first: were there a panic, the old one is still there.
-        let place = self.store(value);
-        let old = self.places.replace(slot, place);
-        self.discard(old);
+        self.plan(slot, ends.0, ends.1);
     }
 
     /// Takes the value out of a slot.
     pub(super) fn remove(&mut self, slot: u32) {
         self.changes.note(slot);
+        let end = self.end_at(self.places.get(slot));
+        self.plan(slot, end, None);
         let old = self.places.free(slot);
         self.discard(old);
         self.len -= 1;
@@ -202,68 +251,73 @@ impl Slab {
 
     /// Bytes of memory; those of large values are estimated.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.places.memory_bytes() + self.records.memory_bytes() + self.large.memory_bytes()
+        let values = self.records.memory_bytes() + self.large.memory_bytes();
+        self.places.memory_bytes() + values + self.schedule.heap_bytes()
     }
 
     /// Keeps a value, and returns where.
-    fn store(&mut self, value: Value) -> u32 {
-        match self.store_record(&Borrowed::from(&value)) {
+    fn store(&mut self, stored: Stored) -> u32 {
+        match self.store_record(&stored.borrowed()) {
             Some(place) => place,
-            None => self.store_large(value),
+            None => self.store_large(stored),
         }
     }
 
-    fn store_large(&mut self, value: Value) -> u32 {
-        self.large.insert(value, NOWHERE & !LARGE) | LARGE
+    fn store_large(&mut self, stored: Stored) -> u32 {
+        self.large.insert(stored, NOWHERE & !LARGE) | LARGE
     }
 
     /// Keeps a value as a record; `None` where it is too large or too strange for one, or there are as
     /// many as can be.
     fn store_record(&mut self, value: &Borrowed<'_>) -> Option<Handle> {
         let (len, offset) = self.measure(value)?;
-        let number = self.types.hold(value.content_type)?;
-        let Some(place) = self.records.allocate(grains_for(usize::from(len))) else {
+        let span = value.span();
+        let number = self.types.hold(value.content_type, span)?;
+        let head = RecordHead {
+            number,
+            len,
+            offset,
+        };
+        let Some(place) = self.records.allocate(head.grains(span)) else {
             self.types.release(number);
             return None;
         };
-        write(
-            self.records.get_mut(place),
-            head_of(number, len, offset),
-            value.body,
-        );
+        head.write(value.end, value.body, self.records.get_mut(place));
         Some(place)
     }
 
     /// Writes a value over a record of the same size; `false` where that cannot be.
-    fn overwrite(&mut self, place: Handle, value: &Value) -> bool {
-        let [old, old_len, ..] = head(self.records.get(place));
-        let Some((len, offset)) = self.measure(&value.into()) else {
+    fn overwrite(&mut self, place: Handle, value: &Borrowed<'_>) -> bool {
+        let old = RecordHead::read(self.records.get(place));
+        let Some((len, offset)) = self.measure(value) else {
             return false;
         };
-        if grains_for(usize::from(len)) != grains_for(usize::from(old_len)) {
+        let (named, span) = (self.types.get(old.number), value.span());
+        if grains(len.into(), span) != old.grains(named.span) {
             return false;
         }
-        let number = if *self.types.get(old) == value.content_type {
-            old
+        let number = if named.span == span && named.content_type == *value.content_type {
+            old.number
         } else {
-            let Some(number) = self.types.hold(&value.content_type) else {
+            let Some(number) = self.types.hold(value.content_type, span) else {
                 return false;
             };
-            self.types.release(old);
+            self.types.release(old.number);
             number
         };
-        write(
-            self.records.get_mut(place),
-            head_of(number, len, offset),
-            &value.body,
-        );
+        let head = RecordHead {
+            number,
+            len,
+            offset,
+        };
+        head.write(value.end, value.body, self.records.get_mut(place));
         true
     }
 
     fn discard(&mut self, place: u32) {
         if place & LARGE == 0 {
-            let [number, ..] = head(self.records.get(place));
-            self.types.release(number);
+            let head = RecordHead::read(self.records.get(place));
+            self.types.release(head.number);
             self.records.free(place);
         } else {
             self.large.remove(place & !LARGE);
@@ -278,23 +332,13 @@ impl Slab {
     }
 }
 
-/// How many grains the record of a body takes.
-fn grains_for(body_bytes: usize) -> usize {
-    (HEAD_BYTES + body_bytes).div_ceil(GRAIN)
-}
-
-fn head(record: &[u8]) -> [u8; HEAD_BYTES] {
-    *record.first_chunk().expect("a record begins with a head")
-}
-
-fn head_of(number: u8, len: u8, offset: u64) -> [u8; HEAD_BYTES] {
-    let [a, b, c, d, e, f, _, _] = offset.to_le_bytes();
-    [number, len, a, b, c, d, e, f]
-}
-
-fn write(record: &mut [u8], head: [u8; HEAD_BYTES], body: &[u8]) {
-    record[..HEAD_BYTES].copy_from_slice(&head);
-    record[HEAD_BYTES..HEAD_BYTES + body.len()].copy_from_slice(body);
+impl Borrowed<'_> {
+    fn span(&self) -> Span {
+        match self.end {
+            None => Span::Lasting,
+            Some(_) => Span::Ending,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -277,6 +277,29 @@ impl Table {
     }
 }
 
+impl Table {
+    /// As [`find`](Self::find), by a hash of which the lower half may not be known but for what tells groups
+    /// and marks: `look` says which of the ranks it is.
+    pub(super) fn find_at<T>(
+        &self,
+        hash: u64,
+        mut look: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
+        let layout = self.layout;
+        let mut group = layout.first_group(hash);
+        loop {
+            let fingerprints = layout.head(&self.entries, group);
+            let found = Equal::to(fingerprint(hash), fingerprints).find_map(|entry| {
+                look(layout.entry(&self.entries, group, entry) & layout.rank_mask)
+            });
+            if found.is_some() || fingerprints[ENTRIES] & mark(hash) == 0 {
+                return found;
+            }
+            group = layout.next(group);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::hash::Seed;

@@ -1,6 +1,7 @@
 //! The key map against a `BTreeMap`, with jobs landing at arbitrary moments.
 
 mod costs;
+mod expiry;
 mod histories;
 
 use super::*;
@@ -18,6 +19,7 @@ fn value(number: u64) -> Value {
         content_type: ContentType::JSON,
         body: number.to_string().repeat(number as usize % 120).into(),
         revision: Revision(number),
+        expires_at: None,
     }
 }
 

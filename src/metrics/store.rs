@@ -11,6 +11,21 @@ pub(super) const STORE: &[Sampled<StoreStats>] = &[
         value: Gauge(|stats| stats.counted.keys as f64),
     },
     Sampled {
+        name: "deadlines",
+        help: "Keys whose value ends; of an engine outside of this process nobody counts them",
+        value: Gauge(|stats| stats.counted.ending as f64),
+    },
+    Sampled {
+        name: "expired_keys_total",
+        help: "Keys that this process took out since their value had ended",
+        value: Counter(|stats| stats.counted.expired as f64),
+    },
+    Sampled {
+        name: "expiry_lag_seconds",
+        help: "How long ago the value ended that did so first of those still in searches and totals",
+        value: Gauge(|stats| stats.counted.expiry_lag.as_secs_f64()),
+    },
+    Sampled {
         name: "store_bytes",
         help: "Memory that keys, values and their index take, in bytes",
         value: Gauge(|stats| stats.bytes as f64),

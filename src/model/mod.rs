@@ -4,6 +4,7 @@
 //! here knows HTTP, actors or the key map.
 
 mod content_type;
+mod deadline;
 mod key;
 mod key_list;
 mod mutation;
@@ -11,8 +12,9 @@ mod query;
 mod value;
 
 pub use content_type::{ContentType, ContentTypeError, ContentTypes};
+pub use deadline::{Deadline, DeadlineError, Lifetime};
 pub use key::{Key, KeyError};
 pub use key_list::KeyList;
-pub use mutation::{Change, Changed, Condition, Expiry, Mutation, Preconditions, Revisions};
+pub use mutation::{Change, Changed, Condition, Mutation, Preconditions, Revisions};
 pub use query::{Filter, Query};
 pub use value::{Revision, Value};

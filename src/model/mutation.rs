@@ -1,6 +1,6 @@
 //! A change of one key.
 
-use super::{ContentType, Key, Revision};
+use super::{ContentType, Deadline, Key, Revision};
 use bytes::Bytes;
 
 /// One change of one key. Every way to change the store is a list of these.
@@ -12,8 +12,8 @@ pub struct Mutation {
     pub change: Change,
     /// What must hold for the change to be made.
     pub condition: Condition,
-    /// How long the value is to live.
-    pub expires_at: Expiry,
+    /// When the value ends that the key names then, if ever.
+    pub expires_at: Option<Deadline>,
 }
 
 /// What becomes of a key.
@@ -28,6 +28,8 @@ pub enum Change {
     },
     /// It names nothing any more.
     Delete,
+    /// It names what it names; only when that ends is another.
+    Expire,
 }
 
 /// What must hold for a change to be made. A change without a condition is always made.
@@ -57,13 +59,6 @@ pub enum Revisions {
     Of(Vec<Revision>),
 }
 
-/// How long a value is to live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    /// Until it is changed or deleted.
-    Never,
-}
-
 /// What became of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
@@ -73,7 +68,9 @@ pub enum Changed {
     Updated(Revision),
     /// The key named a value before, and names nothing now.
     Deleted(Revision),
-    /// A key was to be removed that named nothing.
+    /// The key names the same value as before, which ends at another time.
+    Kept(Revision),
+    /// A key was to be removed, or its value to end, that named nothing.
     Absent,
     /// Its condition did not hold, so that nothing was changed. What the key names, if anything.
     Unmet(Option<Revision>),
@@ -108,12 +105,13 @@ impl Revisions {
 }
 
 impl Changed {
-    /// The number of the change, where one was made.
+    /// The number of the change, or that of the value that was kept.
     pub fn revision(self) -> Option<Revision> {
         match self {
-            Self::Created(revision) | Self::Updated(revision) | Self::Deleted(revision) => {
-                Some(revision)
-            }
+            Self::Created(revision)
+            | Self::Updated(revision)
+            | Self::Deleted(revision)
+            | Self::Kept(revision) => Some(revision),
             Self::Absent | Self::Unmet(_) => None,
         }
     }
@@ -124,7 +122,7 @@ impl Mutation {
     pub fn body_bytes(&self) -> usize {
         match &self.change {
             Change::Set { body, .. } => body.len(),
-            Change::Delete => 0,
+            Change::Delete | Change::Expire => 0,
         }
     }
 
@@ -134,7 +132,7 @@ impl Mutation {
             key,
             change: Change::Set { content_type, body },
             condition: Condition::Always,
-            expires_at: Expiry::Never,
+            expires_at: None,
         }
     }
 
@@ -143,13 +141,28 @@ impl Mutation {
         Self { condition, ..self }
     }
 
+    /// The same, of a value that ends.
+    pub fn until(self, expires_at: Option<Deadline>) -> Self {
+        Self { expires_at, ..self }
+    }
+
+    /// A change of when a value ends; never, where that is nothing.
+    pub fn expire(key: Key, expires_at: Option<Deadline>) -> Self {
+        Self {
+            key,
+            change: Change::Expire,
+            condition: Condition::Always,
+            expires_at,
+        }
+    }
+
     /// A removal.
     pub fn delete(key: Key) -> Self {
         Self {
             key,
             change: Change::Delete,
             condition: Condition::Always,
-            expires_at: Expiry::Never,
+            expires_at: None,
         }
     }
 }

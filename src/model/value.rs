@@ -1,6 +1,6 @@
 //! What a key names.
 
-use super::ContentType;
+use super::{ContentType, Deadline};
 use bytes::Bytes;
 use std::fmt;
 
@@ -13,6 +13,16 @@ pub struct Value {
     pub body: Bytes,
     /// Which change made this value.
     pub revision: Revision,
+    /// When it ends, if ever.
+    pub expires_at: Option<Deadline>,
+}
+
+impl Value {
+    /// Whether it is still there at a moment.
+    pub fn is_there(&self, now: Deadline) -> bool {
+        self.expires_at
+            .is_none_or(|deadline| !deadline.is_past(now))
+    }
 }
 
 /// The number of a change. It never repeats for a key: not after the key is deleted and made

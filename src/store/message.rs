@@ -8,6 +8,7 @@ use actix::Message;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A message that was let in, with the permit that it gives back once it was handled. The permit
@@ -119,6 +120,8 @@ pub struct ChangeCounts {
     pub deleted: u64,
     /// Removals of a key that named nothing.
     pub absent: u64,
+    /// Changes of when a value ends.
+    pub kept: u64,
     /// Changes whose condition did not hold.
     pub unmet: u64,
 }
@@ -140,6 +143,7 @@ impl ChangeCounts {
             Changed::Created(_) => &mut self.created,
             Changed::Updated(_) => &mut self.updated,
             Changed::Deleted(_) => &mut self.deleted,
+            Changed::Kept(_) => &mut self.kept,
             Changed::Absent => &mut self.absent,
             Changed::Unmet(_) => &mut self.unmet,
         };
@@ -153,6 +157,7 @@ impl std::ops::AddAssign for ChangeCounts {
         self.updated += other.updated;
         self.deleted += other.deleted;
         self.absent += other.absent;
+        self.kept += other.kept;
         self.unmet += other.unmet;
     }
 }
@@ -183,4 +188,20 @@ pub struct Counted {
     pub keys: usize,
     /// What the key index is made of.
     pub index: IndexStats,
+    /// Values that end.
+    pub ending: usize,
+    /// Keys that were taken out since their value had ended.
+    pub expired: u64,
+    /// For how long the value has ended that did so first of those that are still counted.
+    pub expiry_lag: Duration,
+}
+
+impl std::ops::AddAssign for Counted {
+    fn add_assign(&mut self, other: Self) {
+        self.keys += other.keys;
+        self.index += other.index;
+        self.ending += other.ending;
+        self.expired += other.expired;
+        self.expiry_lag = self.expiry_lag.max(other.expiry_lag);
+    }
 }

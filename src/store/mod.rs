@@ -46,8 +46,9 @@ pub use replica::ReplicaStats;
 pub use search::{Pages, Searched};
 pub use stream::{Following, Gone};
 
+use crate::clock::Clock;
 use crate::lifecycle::{Lifecycle, Stage};
-use crate::model::{Changed, Key, Mutation, Value};
+use crate::model::{Changed, Deadline, Key, Mutation, Value};
 use abort::abort;
 use actors::Actors;
 use admission::{Admission, Manner};
@@ -86,6 +87,8 @@ pub struct StoreOptions {
     /// Where the data of this process is kept, if it is; the shards and the key of the hash are the
     /// directory's then.
     pub durable: Option<DurableOptions>,
+    /// By which values end.
+    pub clock: Clock,
 }
 
 /// The handle of the store. Cheap to clone.
@@ -138,6 +141,7 @@ impl Store {
             hash_key,
             remote,
             durable,
+            clock,
         } = options;
         let durable = durable.filter(|_| remote.is_none());
         let (shards, hash_key) = match &durable {
@@ -148,7 +152,7 @@ impl Store {
             }
         };
         let admission = Arc::new(Admission::new(shards, messages_in_flight_max));
-        let shared = Arc::new(Shared::new(shards, store_bytes_max, lifecycle)?);
+        let shared = Arc::new(Shared::new(shards, store_bytes_max, lifecycle, clock)?);
         let (admitted, held) = (admission.clone(), shared.clone());
         let engine = match remote {
             None => {
@@ -244,8 +248,7 @@ impl Store {
         let answers = answers.await.map_err(|_| StoreError::Timeout(patience))??;
         let mut counted = Counted::default();
         for answer in answers {
-            counted.keys += answer.keys;
-            counted.index += answer.index;
+            counted += answer;
         }
         Ok(StoreStats {
             counted,
@@ -257,6 +260,11 @@ impl Store {
             replica: self.0.engine.replica_stats(),
             data: self.0.engine.data_stats(),
         })
+    }
+
+    /// What time it is, for deadlines.
+    pub fn now(&self) -> Deadline {
+        self.0.shared.clock.now()
     }
 
     /// Follows the changes that are made from now on, in one order. With a data directory they come once

@@ -10,7 +10,9 @@ use super::admission::{Admission, Manner};
 use super::message::{Admitted, Count, Counted, Found, ManyChanged, Search, Stopped};
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};
-use super::replica::{Follower, FollowerOptions, ReplicaActor, ReplicaStats, ReplicaStatus};
+use super::replica::{
+    Follower, FollowerOptions, Lapser, ReplicaActor, ReplicaStats, ReplicaStatus,
+};
 use super::shared::{Fit, Shared};
 use crate::model::{Change, Changed, Key, Mutation, Value};
 use crate::valkey::{Client, Engine, EngineError, Place};
@@ -150,13 +152,23 @@ impl Remote {
         let options = FollowerOptions {
             client: self.client(),
             actor: self.actors.host(shard, actor),
-            rounds,
+            rounds: rounds.clone(),
             status: self.status.clone(),
             share: shard,
             shares,
             patience: self.patience,
             scrub_interval: self.options.scrub_interval * shares as u32,
         };
+        let lapser = Lapser {
+            client: self.client(),
+            rounds,
+            status: self.status.clone(),
+            clock: self.shared.clock.clone(),
+            share: shard,
+            shares,
+            patience: self.patience,
+        };
+        actix::spawn(lapser.run());
         let ended = FollowerEnded(self.shared.clone(), shard);
         actix::spawn(async move {
             // Without it no search is answered any more. It ends by a panic only, or with the process.
@@ -178,7 +190,8 @@ impl Remote {
             drop(permit);
             value
         });
-        Ok(value.await?)
+        let value = value.await?;
+        Ok(value.filter(|value| value.is_there(self.shared.clock.now())))
     }
 
     pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {

@@ -3,6 +3,8 @@
 //! Messages of clients join its [`Turn`], whose end works them off in order. It works at most about
 //! 200 µs on each.
 
+mod alarm;
+mod expiry;
 mod share;
 mod unsynced;
 
@@ -18,6 +20,8 @@ use crate::keymap::{AHEAD_MAX, Need};
 use actix::{
     Actor, ActorFuture, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture,
 };
+use alarm::Alarm;
+use expiry::there_at;
 use share::{BULK_BYTES, Share, Wanted, caught};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +43,7 @@ pub(super) struct ShardActor {
     share: Share,
     turn: Turn,
     compaction: Compaction,
+    alarm: Alarm,
     shared: Arc<Shared>,
 }
 
@@ -72,6 +77,7 @@ impl ShardActor {
             share: Share::new(shared.clone(), loaded, unsynced)?,
             turn: Turn::default(),
             compaction: Compaction::Idle,
+            alarm: Alarm::default(),
             shared,
         })
     }
@@ -80,6 +86,7 @@ impl ShardActor {
     fn work_off(&mut self, context: &mut Context<Self>) {
         self.work_off_turn(context);
         self.share.hand_over(self.shard);
+        self.set_alarm(context);
     }
 
     /// Works off what was asked, in order. Where searches and bulk changes have taken long, others have
@@ -100,6 +107,8 @@ impl ShardActor {
                 }
                 First::Long => {
                     let began = *began.get_or_insert_with(Instant::now);
+                    // So that a total leaves out what has ended.
+                    self.expire();
                     self.carry_out_next();
                     self.follow_up(context);
                     if began.elapsed() > TURN {
@@ -130,6 +139,7 @@ impl ShardActor {
                 Some(ahead) => Ok(ahead.get(at, &message.key)),
                 None => Ok(map.get(&message.key)),
             });
+            let answer = answer.map(|value| there_at(value, &self.shared.clock));
             match unsynced {
                 None => asker.answer(answer),
                 Some(unsynced) => match unsynced.of_key(&message.key) {
@@ -169,6 +179,7 @@ impl ShardActor {
 
     fn get(&mut self, Ask { message, asker }: Ask<Get>) {
         let answer = caught(|| Ok(self.share.map.get(&message.key)));
+        let answer = answer.map(|value| there_at(value, &self.shared.clock));
         let wait = self.share.wait_for_key(&message.key);
         self.answer(wait, asker, answer, Answer::Get);
     }
@@ -394,6 +405,7 @@ impl Handler<Count> for ShardActor {
     type Result = Result<Counted, StoreError>;
 
     fn handle(&mut self, _: Count, _: &mut Self::Context) -> Self::Result {
+        self.expire();
         self.share.count()
     }
 }

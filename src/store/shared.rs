@@ -4,6 +4,7 @@ use super::StoreError;
 use super::abort::abort;
 use super::merger::Merger;
 use super::stream::Stream;
+use crate::clock::Clock;
 use crate::lifecycle::{Lifecycle, Stage};
 use std::io;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) lifecycle: Arc<Lifecycle>,
+    /// By which values end.
+    pub(super) clock: Clock,
     pub(super) merger: Merger,
     /// What all shards change, in one order.
     pub(super) stream: Arc<Stream>,
@@ -69,9 +72,11 @@ impl Shared {
         shards: usize,
         bytes_max: usize,
         lifecycle: Arc<Lifecycle>,
+        clock: Clock,
     ) -> io::Result<Self> {
         Ok(Self {
             lifecycle,
+            clock,
             merger: Merger::start()?,
             stream: Arc::new(Stream::new()),
             bytes_max,

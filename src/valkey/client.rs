@@ -1,8 +1,10 @@
 //! A thread's requests to the engine.
 
+mod ends;
 mod fitness;
 mod partition;
 
+pub use ends::{LAPSING_KEYS, Lapsing};
 pub use fitness::Fitness;
 pub use partition::{BucketKeys, LOG_PAGE, Repair, Scanned, Span};
 
@@ -12,7 +14,9 @@ use super::link::Link;
 use super::log::{number, text_or_nil};
 use super::scripts::Run;
 use super::{Engine, EngineError, Operation};
-use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Revisions, Value};
+use crate::model::{
+    Change, Changed, Condition, Deadline, Key, Mutation, Revision, Revisions, Value,
+};
 use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
@@ -81,7 +85,7 @@ impl Client {
             let answer = self.run(Access::ConfirmedWrite, &run, deadline).await?;
             change.changed(&answer)
         };
-        self.observed(change.operation, asked).await
+        self.observed(change.kind.operation(), asked).await
     }
 
     /// Makes many changes at once, each of another key. Their order is not kept.
@@ -118,7 +122,7 @@ impl Client {
             let answer = answer.and_then(|answer| change.changed(&answer));
             let error = answer.as_ref().err().copied();
             self.engine
-                .observed(change.operation, begun.elapsed(), error);
+                .observed(change.kind.operation(), begun.elapsed(), error);
             changed.push(answer);
         }
         changed
@@ -148,41 +152,49 @@ impl Client {
             key,
             change,
             condition,
-            expires_at: Expiry::Never,
+            expires_at,
         } = mutation;
         let place = Place::of(key.as_bytes());
         let revision = self.engine.next_operation();
         let number = || revision.to_string().into();
         let log_entries = || LOG_ENTRIES.to_string().into();
-        let key = key.as_bytes().into();
+        let key: Vec<u8> = key.as_bytes().into();
         let scripts = &self.engine.scripts;
-        let (script, operation, mut arguments) = match change {
+        let mut keys = self.names(place);
+        let (script, kind, arguments) = match change {
             Change::Set { content_type, body } => {
-                let blob = layout::encode(content_type, revision, body);
-                let arguments = vec![key, blob, number(), log_entries()];
-                (&scripts.set, Operation::Set, arguments)
+                let blob = layout::encode(content_type, revision, *expires_at, body);
+                let mut arguments = vec![key, blob, number(), log_entries()];
+                if *condition != Condition::Always || expires_at.is_some() {
+                    arguments.extend(conditions(condition));
+                    arguments.push(score(*expires_at));
+                }
+                (&scripts.set, Kind::Set, arguments)
             }
             Change::Delete => {
-                let arguments = vec![key, number(), log_entries()];
-                (&scripts.delete, Operation::Delete, arguments)
+                let mut arguments = vec![key, number(), log_entries()];
+                if *condition != Condition::Always {
+                    arguments.extend(conditions(condition));
+                }
+                (&scripts.delete, Kind::Delete, arguments)
+            }
+            Change::Expire => {
+                let moment = expires_at.map_or(Vec::new(), |deadline| {
+                    deadline.as_millis().to_be_bytes().into()
+                });
+                let mut arguments = vec![key, moment, score(*expires_at)];
+                arguments.extend(conditions(condition));
+                keys.drain(1..3);
+                (&scripts.expire, Kind::Expire, arguments)
             }
         };
-        if let Condition::If(preconditions) = condition {
-            arguments.push(revisions(preconditions.if_match.as_ref()));
-            arguments.push(revisions(preconditions.if_none_match.as_ref()));
-        }
         let run = Run {
             script,
             partition: place.partition,
-            keys: self.names(place),
+            keys,
             arguments,
         };
-        let change = ChangeRun {
-            operation,
-            is_removal: matches!(change, Change::Delete),
-            revision,
-        };
-        (run, change)
+        (run, ChangeRun { kind, revision })
     }
 
     fn names(&self, place: Place) -> Vec<String> {
@@ -191,6 +203,7 @@ impl Client {
             layout.bucket(place),
             layout.log(place.partition),
             layout.head(place.partition),
+            layout.ends(place.partition),
         ]
     }
 
@@ -225,9 +238,25 @@ impl Client {
 /// What tells the answer of a script that makes a change.
 #[derive(Clone, Copy, Debug)]
 struct ChangeRun {
-    operation: Operation,
-    is_removal: bool,
+    kind: Kind,
     revision: Revision,
+}
+
+/// What a change does.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Set,
+    Delete,
+    Expire,
+}
+
+impl Kind {
+    fn operation(self) -> Operation {
+        match self {
+            Self::Set | Self::Expire => Operation::Set,
+            Self::Delete => Operation::Delete,
+        }
+    }
 }
 
 impl ChangeRun {
@@ -236,21 +265,47 @@ impl ChangeRun {
         if let Reply::BulkString(present) = answer {
             let present = match &present[..] {
                 [] => None,
-                present => {
-                    let revision = present.try_into().map_err(|_| EngineError::Foreign)?;
-                    Some(Revision(u64::from_be_bytes(revision)))
-                }
+                present => Some(revision(present)?),
             };
             return Ok(Changed::Unmet(present));
         }
+        if let Reply::Array(kept) = answer
+            && let [Reply::BulkString(kept)] = &kept[..]
+        {
+            return Ok(Changed::Kept(revision(kept)?));
+        }
         let has_changed_keys = number(answer)? == 1;
-        Ok(match (self.is_removal, has_changed_keys) {
-            (false, true) => Changed::Created(self.revision),
-            (false, false) => Changed::Updated(self.revision),
-            (true, true) => Changed::Deleted(self.revision),
-            (true, false) => Changed::Absent,
+        Ok(match (self.kind, has_changed_keys) {
+            (Kind::Set, true) => Changed::Created(self.revision),
+            (Kind::Set, false) => Changed::Updated(self.revision),
+            (Kind::Delete, true) => Changed::Deleted(self.revision),
+            (Kind::Delete | Kind::Expire, _) => Changed::Absent,
         })
     }
+}
+
+/// A revision as scripts answer it.
+fn revision(bytes: &[u8]) -> Result<Revision, EngineError> {
+    let bytes = bytes.try_into().map_err(|_| EngineError::Foreign)?;
+    Ok(Revision(u64::from_be_bytes(bytes)))
+}
+
+/// A condition as the scripts take it.
+fn conditions(condition: &Condition) -> [Vec<u8>; 2] {
+    match condition {
+        Condition::Always => [Vec::new(), Vec::new()],
+        Condition::If(preconditions) => [
+            revisions(preconditions.if_match.as_ref()),
+            revisions(preconditions.if_none_match.as_ref()),
+        ],
+    }
+}
+
+/// A deadline as the scripts take it.
+fn score(deadline: Option<Deadline>) -> Vec<u8> {
+    deadline.map_or(Vec::new(), |deadline| {
+        deadline.as_millis().to_string().into()
+    })
 }
 
 /// Which values a precondition is about, as the scripts take it. One that names none of ours is about a

@@ -2,12 +2,13 @@
 //! named.
 
 /// What every server needs to read.
-pub(super) const READS: [&str; 11] = [
-    "HGET", "HMGET", "HKEYS", "HLEN", "HSCAN", "GET", "MGET", "XRANGE", "TYPE", "EVAL", "EVALSHA",
+pub(super) const READS: [&str; 12] = [
+    "HGET", "HMGET", "HKEYS", "HLEN", "HSCAN", "GET", "MGET", "XRANGE", "ZRANGE", "TYPE", "EVAL",
+    "EVALSHA",
 ];
 
 /// What it needs besides, to make changes.
-pub(super) const CHANGES: [&str; 9] = [
+pub(super) const CHANGES: [&str; 12] = [
     "HSET",
     "HSETNX",
     "HDEL",
@@ -15,6 +16,9 @@ pub(super) const CHANGES: [&str; 9] = [
     "SET",
     "XADD",
     "XREVRANGE",
+    "ZADD",
+    "ZREM",
+    "ZSCORE",
     "DEL",
     "TIME",
 ];

@@ -5,7 +5,7 @@
 //! slot is that of the partition, so that partitions are spread evenly over slots.
 
 use super::EngineError;
-use crate::model::{ContentType, ContentTypes, Revision, Value};
+use crate::model::{ContentType, ContentTypes, Deadline, Revision, Value};
 use bytes::Bytes;
 use redis::cluster_routing::Slot;
 use std::collections::HashMap;
@@ -25,6 +25,12 @@ const SLOTS: usize = 16_384;
 
 /// The version of a blob, in its first byte.
 const BLOB_VERSION: u8 = 1;
+
+/// The same, of a value that ends: its deadline follows the head.
+const BLOB_VERSION_ENDING: u8 = BLOB_VERSION | BLOB_FLAGS;
+
+/// What that takes, in bytes.
+const END_BYTES: usize = 8;
 
 /// Blobs of later versions have another number below this one in their first byte, or flags: its highest
 /// bit, and what they need of the three after it. No text begins with any of these.
@@ -102,9 +108,15 @@ impl Layout {
         self.name(partition, "h")
     }
 
-    /// Names of a bucket, a log and a head that nobody else has, to try on what may be done with them.
-    pub fn scratch(&self, partition: usize, operation: Revision) -> [String; 3] {
-        ["v", "l", "h"].map(|part| self.name(partition, &format!("try:{operation}:{part}")))
+    /// A partition's deadlines: a sorted set of the keys whose values end, by when.
+    pub fn ends(&self, partition: usize) -> String {
+        self.name(partition, "x")
+    }
+
+    /// Names of a bucket, a log, a head and deadlines that nobody else has, to try on what may be done with
+    /// them.
+    pub fn scratch(&self, partition: usize, operation: Revision) -> [String; 4] {
+        ["v", "l", "h", "x"].map(|part| self.name(partition, &format!("try:{operation}:{part}")))
     }
 
     fn name(&self, partition: usize, part: &str) -> String {
@@ -146,16 +158,28 @@ fn tags() -> Vec<String> {
 }
 
 /// How many bytes the engine holds for a value besides its body, at the most.
-pub const BLOB_HEAD_BYTES_MAX: usize = HEAD_BYTES + 1 + u8::MAX as usize;
+pub const BLOB_HEAD_BYTES_MAX: usize = HEAD_BYTES + END_BYTES + 1 + u8::MAX as usize;
 
-/// A value as a bucket holds it: version, content type, revision, and the body as it is.
-pub fn encode(content_type: &ContentType, revision: Revision, body: &[u8]) -> Vec<u8> {
+/// A value as a bucket holds it: version, content type, revision, deadline if it has one, and the body as it
+/// is.
+pub fn encode(
+    content_type: &ContentType,
+    revision: Revision,
+    expires_at: Option<Deadline>,
+    body: &[u8],
+) -> Vec<u8> {
     let text = content_type.as_str();
     let common = COMMON.iter().position(|known| *known == text);
-    let mut blob = Vec::with_capacity(HEAD_BYTES + 1 + text.len() + body.len());
-    blob.push(BLOB_VERSION);
+    let mut blob = Vec::with_capacity(HEAD_BYTES + END_BYTES + 1 + text.len() + body.len());
+    blob.push(match expires_at {
+        None => BLOB_VERSION,
+        Some(_) => BLOB_VERSION_ENDING,
+    });
     blob.push(common.map_or(0, |at| at as u8 + 1));
     blob.extend_from_slice(&revision.0.to_be_bytes());
+    if let Some(deadline) = expires_at {
+        blob.extend_from_slice(&deadline.as_millis().to_be_bytes());
+    }
     if common.is_none() {
         blob.push(u8::try_from(text.len()).expect("a content type has at most 255 bytes"));
         blob.extend_from_slice(text.as_bytes());
@@ -173,7 +197,12 @@ pub fn decode(blob: Vec<u8>, content_types: &ContentTypes) -> Result<Value, Engi
     let (head, rest) = blob
         .split_first_chunk::<HEAD_BYTES>()
         .ok_or(EngineError::Foreign)?;
-    let [BLOB_VERSION, content_type, revision @ ..] = head else {
+    let [
+        BLOB_VERSION | BLOB_VERSION_ENDING,
+        content_type,
+        revision @ ..,
+    ] = head
+    else {
         let version = head[0] & 0x0f;
         let is_known = head[0] == version || head[0] & BLOB_FLAGS != 0;
         return Err(match is_known && (1..BLOB_VERSIONS).contains(&version) {
@@ -181,13 +210,20 @@ pub fn decode(blob: Vec<u8>, content_types: &ContentTypes) -> Result<Value, Engi
             false => EngineError::Foreign,
         });
     };
+    let (expires_at, rest, begin) = if head[0] == BLOB_VERSION_ENDING {
+        let (deadline, rest) = rest.split_first_chunk().ok_or(EngineError::Foreign)?;
+        let deadline = Deadline::from_millis(u64::from_be_bytes(*deadline));
+        (Some(deadline), rest, HEAD_BYTES + END_BYTES)
+    } else {
+        (None, rest, HEAD_BYTES)
+    };
     let (text, from) = match usize::from(*content_type).checked_sub(1) {
-        Some(number) => (*COMMON.get(number).ok_or(EngineError::Foreign)?, HEAD_BYTES),
+        Some(number) => (*COMMON.get(number).ok_or(EngineError::Foreign)?, begin),
         None => {
             let (len, rest) = rest.split_first().ok_or(EngineError::Foreign)?;
             let text = rest.get(..usize::from(*len)).ok_or(EngineError::Foreign)?;
             let text = std::str::from_utf8(text).map_err(|_| EngineError::Foreign)?;
-            (text, HEAD_BYTES + 1 + text.len())
+            (text, begin + 1 + text.len())
         }
     };
     let content_type = content_types.parse(text);
@@ -195,6 +231,7 @@ pub fn decode(blob: Vec<u8>, content_types: &ContentTypes) -> Result<Value, Engi
         content_type: content_type.map_err(|_| EngineError::Foreign)?,
         body: blob.slice(from..),
         revision: Revision(u64::from_be_bytes(*revision)),
+        expires_at,
     })
 }
 
@@ -228,22 +265,25 @@ mod tests {
         fn a_value_is_decoded_as_it_was(
             text in prop_oneof![Just("application/json"), Just("text/html"), Just("image/png"), Just("a/b; c=d")],
             revision in any::<u64>(),
+            expires_at in prop::option::of((0_u64..1 << 47).prop_map(Deadline::from_millis)),
             body in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             let types = ContentTypes::default();
             let content_type = types.parse(text).unwrap();
-            let blob = encode(&content_type, Revision(revision), &body);
+            let blob = encode(&content_type, Revision(revision), expires_at, &body);
             let type_bytes = if COMMON.contains(&text) { 0 } else { 1 + text.len() };
-            prop_assert_eq!(blob.len(), HEAD_BYTES + type_bytes + body.len());
+            let end_bytes = expires_at.map_or(0, |_| END_BYTES);
+            prop_assert_eq!(blob.len(), HEAD_BYTES + end_bytes + type_bytes + body.len());
             let value = decode(blob, &types).unwrap();
             prop_assert_eq!(value.content_type, content_type);
             prop_assert_eq!(value.revision, Revision(revision));
+            prop_assert_eq!(value.expires_at, expires_at);
             prop_assert_eq!(&value.body[..], &body[..]);
         }
 
         #[test]
         fn what_a_newer_version_wrote_is_told_from_what_nobody_did(
-            version in prop_oneof![2_u8..9, Just(0x81_u8), Just(0x93), Just(0xf2)],
+            version in prop_oneof![2_u8..9, Just(0x82_u8), Just(0x93), Just(0xf2)],
             rest in prop::collection::vec(any::<u8>(), HEAD_BYTES..40),
             text in "[a-zA-Z0-9{\\[\"]{10,40}",
         ) {
@@ -256,7 +296,8 @@ mod tests {
         #[test]
         fn what_we_did_not_write_is_refused(mut blob in prop::collection::vec(any::<u8>(), 0..40)) {
             let types = ContentTypes::default();
-            if let Some(version) = blob.first_mut().filter(|version| **version == BLOB_VERSION) {
+            let is_ours = |version: &u8| [BLOB_VERSION, BLOB_VERSION_ENDING].contains(version);
+            if let Some(version) = blob.first_mut().filter(|version| is_ours(version)) {
                 *version = 0;
             }
             let refused = decode(blob.clone(), &types).unwrap_err();

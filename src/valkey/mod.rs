@@ -40,7 +40,10 @@ mod tls;
 
 pub use address::{Address, AddressError, Credentials};
 pub use call::Confirmation;
-pub use client::{BucketKeys, Client, Fitness, LOG_ENTRIES, LOG_PAGE, Repair, Scanned, Span};
+pub use client::{
+    BucketKeys, Client, Fitness, LAPSING_KEYS, LOG_ENTRIES, LOG_PAGE, Lapsing, Repair, Scanned,
+    Span,
+};
 pub use connection::LinkSettings;
 pub use error::{EngineError, Lack};
 pub use layout::{BLOB_HEAD_BYTES_MAX, BUCKETS, PARTITIONS, Place};

@@ -4,11 +4,16 @@
 use super::call::Call;
 use redis::{Cmd, cmd};
 
+/// What the scripts of keys share.
+const PRELUDE: &str = include_str!("scripts/prelude.lua");
+
 /// All scripts.
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) set: Script,
     pub(super) delete: Script,
+    pub(super) expire: Script,
+    pub(super) lapse: Script,
     pub(super) sizes: Script,
     pub(super) keys: Script,
     pub(super) scan: Script,
@@ -20,7 +25,7 @@ pub(super) struct Scripts {
 /// A script, and the hash that the engine knows it by.
 #[derive(Debug)]
 pub(super) struct Script {
-    source: &'static str,
+    source: String,
     hash: String,
 }
 
@@ -44,7 +49,7 @@ impl Run<'_> {
     /// With the whole script, which the engine then knows.
     pub(super) fn whole(&self) -> Call {
         let mut command = cmd("EVAL");
-        command.arg(self.script.source);
+        command.arg(&self.script.source);
         self.completed(command)
     }
 
@@ -64,13 +69,20 @@ impl Run<'_> {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        let script = |source| Script {
-            source,
+        let script = |source: &str| Script {
+            source: source.into(),
             hash: redis::Script::new(source).get_hash().to_owned(),
         };
+        // What they share comes after the line that says what may be done with a script.
+        let of_keys = |source: &str| {
+            let (flags, source) = source.split_once('\n').unwrap_or_default();
+            script(&format!("{flags}\n{PRELUDE}{source}"))
+        };
         Self {
-            set: script(include_str!("scripts/set.lua")),
-            delete: script(include_str!("scripts/delete.lua")),
+            set: of_keys(include_str!("scripts/set.lua")),
+            delete: of_keys(include_str!("scripts/delete.lua")),
+            expire: of_keys(include_str!("scripts/expire.lua")),
+            lapse: of_keys(include_str!("scripts/lapse.lua")),
             sizes: script(include_str!("scripts/sizes.lua")),
             keys: script(include_str!("scripts/keys.lua")),
             scan: script(include_str!("scripts/scan.lua")),

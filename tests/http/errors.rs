@@ -127,8 +127,8 @@ fn an_unknown_parameter_is_a_400_that_lists_the_known_ones() {
     for (method, path) in [
         ("GET", "/get/k"),
         ("HEAD", "/get/k"),
-        ("PUT", "/set/k"),
         ("DELETE", "/delete/k"),
+        ("POST", "/expire/k"),
         ("GET", "/metrics"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
@@ -140,6 +140,8 @@ fn an_unknown_parameter_is_a_400_that_lists_the_known_ones() {
             response.assert_problem(400, "unknown_parameter", &["\"x\"", "takes none"]);
         }
     }
+    let response = server.put("/set/k?x=1", &[], b"1");
+    response.assert_problem(400, "unknown_parameter", &["\"x\"", "ttl_ms, expires_at"]);
     let response = server.send("POST", "/set?x", &[JSON], br#"{"key":"k","value":1}"#);
     response.assert_problem(400, "unknown_parameter", &["\"x\""]);
     assert_eq!(server.get("/get/k?").status, 200);

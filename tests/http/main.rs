@@ -11,6 +11,7 @@ mod conditions;
 mod durable;
 mod engine;
 mod errors;
+mod expiry;
 mod framing;
 mod gateway;
 mod keys;

@@ -113,7 +113,7 @@ fn damaged(path: &Path, what: &'static str) -> RecoveryError {
 pub fn replay(record: Record, map: &mut KeyMap) {
     let decision = match record.state {
         State::Set(value) => Decision::Set(value),
-        State::Removed(_) => Decision::Remove,
+        State::Removed(_) | State::Expired(_) => Decision::Remove,
     };
     let Ok(_) = map.change(&record.key, |_| Ok::<_, Infallible>(decision));
 }

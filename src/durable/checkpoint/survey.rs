@@ -114,6 +114,7 @@ pub fn salvage(
                     content_type: value.content_type.clone(),
                     body: Bytes::copy_from_slice(value.body),
                     revision: value.revision,
+                    expires_at: value.end.map(|end| end.deadline),
                 },
             );
         });

@@ -16,7 +16,11 @@
 //!                4  slot
 //!                8  revision
 //!                4  length of the body
-//!                1  length of the content type; 0 for application/json
+//!                1  1 where the value ends, and then come
+//!                   8  its deadline, in milliseconds since the Unix epoch
+//!                   6  what of its key's hash the key is found by then
+//!                   1  what stands here where it does not end:
+//!                1  length of the content type, which is 3 at the least; 0 for application/json
 //!                n  the content type
 //!                n  the body
 //! ```
@@ -27,8 +31,8 @@
 use super::contents::NamedRange;
 use super::{Fields, Kind, Named, ShardFiles, unread};
 use crate::durable::{RecoveryError, Written};
-use crate::keymap::{Flaw, SlotValue};
-use crate::model::{ContentType, ContentTypes, Revision};
+use crate::keymap::{End, Flaw, KeyHash, SlotValue};
+use crate::model::{ContentType, ContentTypes, Deadline, Revision};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +43,9 @@ const MAGIC: &[u8; 8] = b"kvval 1\n";
 /// The bytes before the first block, and of a block before its content.
 const HEAD_BYTES: usize = 24;
 const BLOCK_HEAD_BYTES: usize = 16;
+
+/// Where the length of a content type stands: that the value ends.
+const ENDS: u8 = 1;
 
 /// From so many bytes on a block is written. Tests have several in a file.
 const BLOCK_BYTES: usize = if cfg!(test) { 2048 } else { 1 << 20 };
@@ -105,6 +112,12 @@ impl ValuesWriter {
         self.block
             .extend_from_slice(&value.revision.0.to_le_bytes());
         self.block.extend_from_slice(&body_len.to_le_bytes());
+        if let Some(End { deadline, hash }) = value.end {
+            self.block.push(ENDS);
+            self.block
+                .extend_from_slice(&deadline.as_millis().to_le_bytes());
+            self.block.extend_from_slice(&hash.to_bytes());
+        }
         self.block.push(type_len);
         self.block.extend_from_slice(content_type.as_bytes());
         self.block.extend_from_slice(value.body);
@@ -309,13 +322,22 @@ fn read<'v, 'b: 'v>(
     let slot = fields.number()?;
     let revision = Revision(fields.long()?);
     let body_len = fields.number()?;
-    let type_len = fields.byte()?;
+    let mut type_len = fields.byte()?;
+    let mut end = None;
+    if type_len == ENDS {
+        end = Some(End {
+            deadline: Deadline::from_millis(fields.long()?),
+            hash: KeyHash::from_bytes(fields.array()?),
+        });
+        type_len = fields.byte()?;
+    }
     types.parse(fields.take(type_len.into())?)?;
     Some(SlotValue {
         slot,
         revision,
         body: fields.take(body_len as usize)?,
         content_type: &types.last,
+        end,
     })
 }
 

@@ -217,6 +217,7 @@ impl Store {
                         content_type: ContentType::JSON,
                         body: vec![one.revision as u8; *len].into(),
                         revision: Revision(one.revision),
+                        expires_at: None,
                     };
                     write_set(&key(*number), &value, &mut one.content);
                     one.map.set(&key(*number), value.clone());
@@ -373,7 +374,7 @@ impl History {
     fn note(&mut self, shard: u32, record: Record) {
         let revision = match &record.state {
             State::Set(value) => value.revision.0,
-            State::Removed(revision) => revision.0,
+            State::Removed(revision) | State::Expired(revision) => revision.0,
         };
         let highest = &mut self.revisions[shard as usize];
         assert!(revision > *highest, "a revision comes twice");
@@ -394,9 +395,9 @@ impl History {
             let own = self.changes.iter().filter(|(shard, _)| *shard == number);
             for (_, record) in own {
                 match &record.state {
-                    State::Set(value) => drop(model.insert(record.key.as_str(), value)),
-                    State::Removed(_) => drop(model.remove(record.key.as_str())),
-                }
+                    State::Set(value) => model.insert(record.key.as_str(), value),
+                    State::Removed(_) | State::Expired(_) => model.remove(record.key.as_str()),
+                };
             }
             assert_eq!(shard.map.len(), model.len(), "{what}, shard {number}");
             for (name, value) in model {

@@ -16,7 +16,7 @@ use leaving::Leaving;
 pub(super) const GRAIN: usize = 8;
 
 /// The largest record, in grains.
-pub(super) const GRAINS_MAX: usize = 33;
+pub(super) const GRAINS_MAX: usize = 35;
 
 /// The bits of a handle that say at which grain of its chunk a record begins.
 const START_BITS: u32 = (CHUNK_BYTES / GRAIN).trailing_zeros();
@@ -283,7 +283,7 @@ mod tests {
                     prop_assert_eq!(&chunks.get(handle)[..bytes.len()], bytes);
                     chunks.free(handle);
                 } else {
-                    // Records of 264 bytes, so that chunks fill up.
+                    // Records of 280 bytes, so that chunks fill up.
                     for _ in 0..if grains == GRAINS_MAX { 100 } else { 1 } {
                         let handle = chunks.allocate(grains).unwrap();
                         let bytes = vec![number as u8; grains * GRAIN];

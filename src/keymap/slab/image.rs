@@ -1,6 +1,6 @@
 //! Values on their way out of a slab, slot by slot while it goes on changing, and into one.
 
-use super::{Borrowed, HEAD_BYTES, LARGE, NOWHERE, RANGE_SLOTS, Slab, head};
+use super::{Borrowed, End, LARGE, NOWHERE, RANGE_SLOTS, Slab, Stored};
 use crate::keymap::slab::changes::Changes;
 use crate::model::{ContentType, Revision, Value};
 use bytes::Bytes;
@@ -22,9 +22,18 @@ const AHEAD: u32 = 16;
 #[derive(Debug, Default)]
 pub struct SlotValues {
     slots: Range<u32>,
-    values: Vec<(u32, Revision, ContentType, Body)>,
+    values: Vec<Copied>,
     /// The bodies that were copied.
     bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Copied {
+    slot: u32,
+    revision: Revision,
+    content_type: ContentType,
+    end: Option<End>,
+    body: Body,
 }
 
 #[derive(Debug)]
@@ -43,6 +52,8 @@ pub struct SlotValue<'a> {
     pub revision: Revision,
     /// What its body is.
     pub content_type: &'a ContentType,
+    /// When it ends, if ever.
+    pub end: Option<End>,
     /// The body.
     pub body: &'a [u8],
 }
@@ -56,11 +67,12 @@ impl SlotValues {
     /// The values, by ascending slot.
     pub fn iter(&self) -> impl Iterator<Item = SlotValue<'_>> {
         let values = self.values.iter();
-        values.map(|(slot, revision, content_type, body)| SlotValue {
-            slot: *slot,
-            revision: *revision,
-            content_type,
-            body: match body {
+        values.map(|value| SlotValue {
+            slot: value.slot,
+            revision: value.revision,
+            content_type: &value.content_type,
+            end: value.end,
+            body: match &value.body {
                 Body::Copied(range) => &self.bytes[range.clone()],
                 Body::Shared(body) => body,
             },
@@ -107,25 +119,22 @@ impl Slab {
 
     /// Copies a value, and returns how long its body is, in bytes.
     fn copy_value(&self, slot: u32, place: u32, to: &mut SlotValues) -> usize {
-        let (revision, content_type, body) = if place & LARGE != 0 {
-            let value = self.large.get(place & !LARGE);
-            let body = Body::Shared(value.body.clone());
-            (value.revision, &value.content_type, body)
+        let found = self.look(place);
+        let body = if place & LARGE != 0 {
+            Body::Shared(self.large.body(place & !LARGE))
         } else {
-            let record = self.records.get(place);
-            let [number, len, revision @ ..] = head(record);
             let begin = to.bytes.len();
-            let body = &record[HEAD_BYTES..HEAD_BYTES + usize::from(len)];
-            to.bytes.extend_from_slice(body);
-            let body = Body::Copied(begin..to.bytes.len());
-            (self.revision(revision), self.types.get(number), body)
+            to.bytes.extend_from_slice(found.body);
+            Body::Copied(begin..to.bytes.len())
         };
-        let len = match &body {
-            Body::Copied(range) => range.len(),
-            Body::Shared(body) => body.len(),
-        };
-        to.values.push((slot, revision, content_type.clone(), body));
-        len
+        to.values.push(Copied {
+            slot,
+            revision: found.revision,
+            content_type: found.content_type.clone(),
+            end: found.end,
+            body,
+        });
+        found.body.len()
     }
 
     /// An empty slab, in which [`load`](Self::load) is to lay values none of whose revisions is before
@@ -152,16 +161,22 @@ impl Slab {
             content_type: value.content_type,
             body: value.body,
             revision: value.revision,
+            end: value.end,
         });
         let place = record.unwrap_or_else(|| {
-            self.store_large(Value {
-                content_type: value.content_type.clone(),
-                body: Bytes::copy_from_slice(value.body),
-                revision: value.revision,
+            self.store_large(Stored {
+                value: Value {
+                    content_type: value.content_type.clone(),
+                    body: Bytes::copy_from_slice(value.body),
+                    revision: value.revision,
+                    expires_at: value.end.map(|end| end.deadline),
+                },
+                hash: value.end.map(|end| end.hash).unwrap_or_default(),
             })
         });
         self.places.fill(value.slot, place);
         self.len += 1;
+        self.plan(value.slot, None, value.end);
     }
 
     /// Ends the loading: what was loaded is the state of the first image.

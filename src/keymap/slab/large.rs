@@ -2,8 +2,11 @@
 
 use super::bodies::{Bodies, Home};
 use super::numbers::FreeNumbers;
-use crate::model::Value;
+use super::record::End;
+use super::{Borrowed, Stored};
+use crate::model::{ContentType, Revision, Value};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// Places are allocated by so many.
 const BLOCK: usize = 256;
@@ -14,10 +17,15 @@ const BLOCK_BYTES: usize = BLOCK * size_of::<Option<Kept>>();
 /// How many free places are taken off the end with each that is freed.
 const TRIM_STEPS: usize = 16;
 
+/// What an entry of a tree takes besides, about, in bytes.
+const ENTRY_BYTES: usize = 32;
+
 /// A value, and where its body is.
 #[derive(Debug)]
 struct Kept {
-    value: Value,
+    content_type: ContentType,
+    body: Bytes,
+    revision: Revision,
     home: Home,
 }
 
@@ -29,26 +37,71 @@ pub(super) struct LargeValues {
     free: FreeNumbers,
     len: usize,
     bodies: Bodies,
+    /// When those values end that do, by place: a tree, since few large ones do.
+    ends: BTreeMap<u32, End>,
 }
 
 impl LargeValues {
-    /// The value at a place in use.
-    pub(super) fn get(&self, at: u32) -> &Value {
-        &self.kept(at).value
+    /// The value at a place in use. Its body is shared.
+    pub(super) fn get(&self, at: u32) -> Value {
+        let kept = self.kept(at);
+        Value {
+            content_type: kept.content_type.clone(),
+            body: kept.body.clone(),
+            revision: kept.revision,
+            expires_at: self.end(at).map(|end| end.deadline),
+        }
+    }
+
+    /// As [`get`](Self::get), where it is.
+    pub(super) fn look(&self, at: u32) -> Borrowed<'_> {
+        let kept = self.kept(at);
+        Borrowed {
+            content_type: &kept.content_type,
+            body: &kept.body,
+            revision: kept.revision,
+            end: self.end(at),
+        }
+    }
+
+    /// The body of the value at a place in use.
+    pub(super) fn body(&self, at: u32) -> Bytes {
+        self.kept(at).body.clone()
+    }
+
+    /// When the value at a place ends, if ever.
+    pub(super) fn end(&self, at: u32) -> Option<End> {
+        match self.ends.is_empty() {
+            true => None,
+            false => self.ends.get(&at).copied(),
+        }
+    }
+
+    /// Has the value at a place end at another time.
+    pub(super) fn set_end(&mut self, at: u32, end: Option<End>) {
+        match end {
+            None => drop(self.ends.remove(&at)),
+            Some(end) => drop(self.ends.insert(at, end)),
+        }
     }
 
     /// Puts a value in a free place, which is below `places_max`.
     ///
     /// # Panics
     /// Where there is none.
-    pub(super) fn insert(&mut self, value: Value, places_max: u32) -> u32 {
+    pub(super) fn insert(&mut self, stored: Stored, places_max: u32) -> u32 {
         let lowest = self.free.lowest();
         let at = lowest.or_else(|| u32::try_from(self.places()).ok());
         let at = at.filter(|at| *at < places_max);
         let at = at.expect("a key map holds fewer than 2^31 - 1 large values");
-        let (body, home) = self.bodies.put(value.body);
-        let value = Value { body, ..value };
-        let kept = Some(Kept { value, home });
+        let end = stored.end();
+        let (body, home) = self.bodies.put(stored.value.body);
+        let kept = Some(Kept {
+            content_type: stored.value.content_type,
+            body,
+            revision: stored.value.revision,
+            home,
+        });
         if lowest.is_some() {
             self.free.take(at);
             *self.place(at) = kept;
@@ -59,16 +112,20 @@ impl LargeValues {
             let last = self.blocks.last_mut().expect("there is one, or was added");
             last.push(kept);
         }
+        if let Some(end) = end {
+            self.ends.insert(at, end);
+        }
         self.len += 1;
         at
     }
 
     /// Takes a value out of its place.
     pub(super) fn remove(&mut self, at: u32) {
-        let Some(Kept { value, home }) = self.place(at).take() else {
+        let Some(Kept { body, home, .. }) = self.place(at).take() else {
             unreachable!("a live key's slot holds its value");
         };
-        self.let_go(value.body, home);
+        self.let_go(body, home);
+        self.ends.remove(&at);
         self.len -= 1;
         self.free.put(at);
         self.trim(TRIM_STEPS);
@@ -82,6 +139,9 @@ impl LargeValues {
         self.free.take(lowest);
         let value = self.place(at).take();
         *self.place(lowest) = value;
+        if let Some(end) = self.ends.remove(&at) {
+            self.ends.insert(lowest, end);
+        }
         self.free.put(at);
         self.trim(TRIM_STEPS);
         lowest
@@ -90,15 +150,15 @@ impl LargeValues {
     /// Copies a value's body out of a block that is to be given back. Returns what was copied, in
     /// bytes.
     pub(super) fn copy_out(&mut self, at: u32) -> usize {
-        let Kept { value, home } = self.kept(at);
-        let (body, home) = (value.body.clone(), *home);
+        let Kept { body, home, .. } = self.kept(at);
+        let (body, home) = (body.clone(), *home);
         if !self.bodies.is_leaving(home) {
             return 0;
         }
         let len = body.len();
         let (copy, new_home) = self.bodies.put(body.clone());
         if let Some(kept) = self.place(at) {
-            kept.value.body = copy;
+            kept.body = copy;
             kept.home = new_home;
         }
         self.let_go(body, home);
@@ -133,7 +193,8 @@ impl LargeValues {
     /// Bytes of memory; that of bodies with pages of their own is estimated.
     pub(super) fn memory_bytes(&self) -> usize {
         let places = self.blocks.len() * BLOCK_BYTES + self.free.memory_bytes();
-        places + self.bodies.memory_bytes()
+        let ends = self.ends.len() * (size_of::<(u32, End)>() + ENTRY_BYTES);
+        places + ends + self.bodies.memory_bytes()
     }
 
     /// How many places there are.

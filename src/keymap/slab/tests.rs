@@ -23,11 +23,15 @@ fn value() -> impl Strategy<Value = Value> {
         (0..300).prop_map(|number| format!("x/{number}"))
     ];
     let revision = prop_oneof![any::<u64>(), 0_u64..1000, (u64::MAX - 1000)..=u64::MAX];
-    (len, any::<u8>(), content_type, revision).prop_map(|(len, byte, text, revision)| Value {
-        content_type: ContentTypes::default().parse(&text).unwrap(),
-        body: vec![byte; len].into(),
-        revision: Revision(revision),
-    })
+    let expires_at = prop::option::of((0_u64..1 << 47).prop_map(Deadline::from_millis));
+    (len, any::<u8>(), content_type, revision, expires_at).prop_map(
+        |(len, byte, text, revision, expires_at)| Value {
+            content_type: ContentTypes::default().parse(&text).unwrap(),
+            body: vec![byte; len].into(),
+            revision: Revision(revision),
+            expires_at,
+        },
+    )
 }
 
 proptest! {
@@ -69,6 +73,7 @@ fn values_that_shrink_give_their_memory_back() {
         content_type: ContentType::JSON,
         body: vec![b'x'; len].into(),
         revision: Revision(1),
+        expires_at: None,
     };
     let slots: Vec<u32> = (0..20_000).map(|_| slab.insert(value(200))).collect();
     let large = slab.heap_bytes();
@@ -94,6 +99,7 @@ fn plain(len: usize) -> Value {
         content_type: ContentType::JSON,
         body: vec![b'x'; len].into(),
         revision: Revision(1),
+        expires_at: None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! The content types that records name by a number, for as long as one does.
+//! The content types that records name by a number, for as long as one does. A value that ends has another
+//! number than one that lasts: so a record tells its form by no bit more.
 
 use crate::model::ContentType;
 use std::collections::HashMap;
@@ -13,41 +14,53 @@ pub(super) struct Types {
     entries: Vec<Entry>,
     /// Numbers that no record names.
     free: Vec<u8>,
-    numbers: HashMap<ContentType, u8>,
+    lasting: HashMap<ContentType, u8>,
+    ending: HashMap<ContentType, u8>,
     /// The number that was held last: mostly it is held again.
     last: u8,
 }
 
+/// Whether a value ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    Lasting,
+    Ending,
+}
+
+/// What a number stands for.
 #[derive(Debug)]
-struct Entry {
-    content_type: ContentType,
+pub(super) struct Entry {
+    pub(super) content_type: ContentType,
+    pub(super) span: Span,
     /// How many records name it.
     records: usize,
 }
 
 impl Types {
-    /// The content type that a record names.
-    pub(super) fn get(&self, number: u8) -> &ContentType {
-        &self.entries[usize::from(number)].content_type
+    /// What a number stands for that a record names.
+    pub(super) fn get(&self, number: u8) -> &Entry {
+        &self.entries[usize::from(number)]
     }
 
     /// The number by which one more record names a content type; `None` where all are taken by
     /// others.
-    pub(super) fn hold(&mut self, content_type: &ContentType) -> Option<u8> {
+    pub(super) fn hold(&mut self, content_type: &ContentType, span: Span) -> Option<u8> {
         if let Some(last) = self.entries.get_mut(usize::from(self.last))
             && last.records > 0
+            && last.span == span
             && last.content_type == *content_type
         {
             last.records += 1;
             return Some(self.last);
         }
-        if let Some(number) = self.numbers.get(content_type) {
-            self.entries[usize::from(*number)].records += 1;
-            self.last = *number;
-            return Some(*number);
+        if let Some(number) = self.numbers(span).get(content_type).copied() {
+            self.entries[usize::from(number)].records += 1;
+            self.last = number;
+            return Some(number);
         }
         let entry = Entry {
             content_type: content_type.clone(),
+            span,
             records: 1,
         };
         let number = match self.free.pop() {
@@ -62,7 +75,7 @@ impl Types {
                 number
             }
         };
-        self.numbers.insert(content_type.clone(), number);
+        self.numbers(span).insert(content_type.clone(), number);
         Some(number)
     }
 
@@ -73,8 +86,17 @@ impl Types {
         if entry.records == 0 {
             // A static text in its place: this one's may be the last.
             let content_type = std::mem::replace(&mut entry.content_type, ContentType::JSON);
-            self.numbers.remove(&content_type);
+            let span = entry.span;
+            self.numbers(span).remove(&content_type);
             self.free.push(number);
+        }
+    }
+
+    /// The numbers of the content types of values that end, or of those that do not.
+    fn numbers(&mut self, span: Span) -> &mut HashMap<ContentType, u8> {
+        match span {
+            Span::Lasting => &mut self.lasting,
+            Span::Ending => &mut self.ending,
         }
     }
 }

@@ -235,6 +235,9 @@ impl Handler<Count> for ReplicaActor {
             replica.guard(|replica| Counted {
                 keys: replica.head_keys,
                 index: replica.index.stats(),
+                ending: 0,
+                expired: replica.rounds.lapsed.get(),
+                expiry_lag: replica.rounds.lag.get(),
             })
         }))
     }

@@ -381,7 +381,7 @@ impl Follower {
 }
 
 /// The partitions of a share: neighbours, since these are at few nodes of a cluster.
-fn partitions_of(share: usize, shares: usize) -> Range<usize> {
+pub(super) fn partitions_of(share: usize, shares: usize) -> Range<usize> {
     let first = |share: usize| (share * PARTITIONS).div_ceil(shares);
     first(share)..first(share + 1)
 }

@@ -5,21 +5,25 @@
 //! - `actor`: owns the index of one share of the partitions, and answers searches
 //! - `follower`: reads heads and logs in rounds, which searches wait for; `follower::mend`: puts
 //!   what was read in place of what the index held
+//! - `lapse`: has keys taken out whose values have ended
 //! - `reading`: reads a partition whole, at the start and where an index has diverged
 //! - `status`: what the server says of all shares
 
 mod actor;
 mod follower;
+mod lapse;
 mod reading;
 mod status;
 
 pub(super) use actor::{CountKnown, ReplicaActor, Suspect};
 pub(super) use follower::{Follower, FollowerOptions, share_of};
+pub(super) use lapse::Lapser;
 pub use status::ReplicaStats;
 pub(super) use status::ReplicaStatus;
 
 use crate::valkey::EngineError;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 /// The searches of a share that wait for the next round, and what wakes whom.
@@ -32,6 +36,10 @@ pub(super) struct Rounds {
     room: Notify,
     /// Partitions that someone has found to be wrong.
     suspects: RefCell<Vec<usize>>,
+    /// Keys that were taken out since their value had ended.
+    lapsed: Cell<u64>,
+    /// For how long the value had ended that did so first of those that were found last.
+    lag: Cell<Duration>,
 }
 
 /// What a search waits for: a round that begins after it came.

@@ -6,17 +6,21 @@
 
 use super::unsynced::{TurnRecords, Unsynced, Wait};
 use crate::durable::{LoadedShard, Moment};
-use crate::keymap::{Decision, Image, KeyMap, Room, SlotValues};
-use crate::model::{Change, Changed, Condition, Expiry, Key, Mutation, Revision, Value};
+use crate::keymap::{Decision, Image, KeyMap, Present, Room, SlotValues};
+use crate::model::{Change, Changed, Condition, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
 use crate::store::message::{Counted, Found, ManyChanged, Search, Stopped, Total};
 use crate::store::shared::{Fit, Footprint, Shared};
+use std::cell::LazyCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What a new key takes besides its own bytes and its value's body, about, in bytes.
 const ENTRY_BYTES: usize = 100;
+
+/// What the deadline of a value takes, about, in bytes.
+const ENDING_BYTES: usize = 32;
 
 /// What room a message of a bulk body is given at least, in bytes.
 pub(super) const BULK_BYTES: usize = 64 * 1024;
@@ -45,10 +49,12 @@ pub(super) struct Share {
     /// What is not on disk yet, where there is a log.
     pub(super) unsynced: Option<Unsynced>,
     /// What was changed in this turn, where there is none but somebody follows the changes.
-    followed: TurnRecords,
-    last_revision: u64,
+    pub(super) followed: TurnRecords,
+    pub(super) last_revision: u64,
+    /// Keys that were taken out since their value had ended.
+    pub(super) expired: u64,
     held: Footprint,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Share {
@@ -76,6 +82,7 @@ impl Share {
             unsynced,
             followed: TurnRecords::default(),
             last_revision,
+            expired: 0,
             held: Footprint::default(),
             shared,
         };
@@ -179,6 +186,9 @@ impl Share {
             Ok(Counted {
                 keys: self.map.len(),
                 index: self.map.stats(),
+                ending: self.map.ending(),
+                expired: self.expired,
+                expiry_lag: self.expiry_lag(),
             })
         })
     }
@@ -240,8 +250,9 @@ impl Share {
             key,
             change,
             condition,
-            expires_at: Expiry::Never,
+            expires_at,
         } = mutation;
+        let now = LazyCell::new(|| self.shared.clock.now());
         let revision = Revision(self.last_revision.wrapping_add(1));
         let is_removal = matches!(change, Change::Delete);
         let shared = &self.shared;
@@ -253,42 +264,69 @@ impl Share {
             None if shared.stream.is_followed() => Some(&mut self.followed),
             None => None,
         };
-        let was_there = self.map.change(&key, |present| {
-            let present_revision = || present.as_ref().map(|present| present.head().revision);
-            if condition != Condition::Always && !condition.holds(present_revision()) {
-                return Err(NotMade::Unmet(present_revision()));
-            }
-            let Change::Set { content_type, body } = change else {
-                if let (Some(records), Some(_)) = (records, present) {
-                    records.write_removed(&key, revision);
+        let mut changed = Changed::Absent;
+        let made = self.map.change(&key, |present| {
+            let head = present.as_ref().map(Present::head);
+            // What has ended is not there; that a value takes its place tells nobody who follows less.
+            let head = head.filter(|head| head.expires_at.is_none_or(|end| !end.is_past(*now)));
+            if condition != Condition::Always {
+                let present = head.map(|head| head.revision);
+                if !condition.holds(present) {
+                    return Err(NotMade::Unmet(present));
                 }
-                return Ok(Decision::Remove);
-            };
-            check_room(shared, &key, body.len(), || {
-                present.map(|present| present.head().body_bytes)
-            })?;
-            let value = Value {
-                content_type,
-                body,
-                revision,
+            }
+            let value = match (change, head, present) {
+                (Change::Set { content_type, body }, head, present) => {
+                    let held = || present.map(|present| present.head().body_bytes);
+                    check_room(shared, &key, body.len(), held)?;
+                    changed = match head {
+                        None => Changed::Created(revision),
+                        Some(_) => Changed::Updated(revision),
+                    };
+                    Value {
+                        content_type,
+                        body,
+                        revision,
+                        expires_at,
+                    }
+                }
+                (Change::Expire, Some(head), Some(present)) => {
+                    if head.expires_at.is_none() && expires_at.is_some() {
+                        check_ending_room(shared)?;
+                    }
+                    changed = Changed::Kept(head.revision);
+                    if let Some(records) = records {
+                        let value = Value {
+                            expires_at,
+                            ..present.value()
+                        };
+                        records.write_set(&key, &value);
+                    }
+                    return Ok(Decision::Keep(expires_at));
+                }
+                (Change::Delete, Some(_), _) => {
+                    changed = Changed::Deleted(revision);
+                    if let Some(records) = records {
+                        records.write_removed(&key, revision);
+                    }
+                    return Ok(Decision::Remove);
+                }
+                (Change::Delete | Change::Expire, _, _) => return Err(NotMade::Absent),
             };
             if let Some(records) = records {
                 records.write_set(&key, &value);
             }
             Ok(Decision::Set(value))
         });
-        let was_there = match was_there {
-            Ok(was_there) => was_there,
+        match made {
+            Ok(_) => {}
+            Err(NotMade::Absent) => return Ok(Changed::Absent),
             Err(NotMade::Unmet(present)) => return Ok(Changed::Unmet(present)),
             Err(NotMade::Failed(error)) => return Err(error),
-        };
-        let changed = match (is_removal, was_there) {
-            (false, false) => Changed::Created(revision),
-            (false, true) => Changed::Updated(revision),
-            (true, true) => Changed::Deleted(revision),
-            (true, false) => return Ok(Changed::Absent),
-        };
-        self.last_revision = revision.0;
+        }
+        if !matches!(changed, Changed::Kept(_)) {
+            self.last_revision = revision.0;
+        }
         if let Some(unsynced) = &mut self.unsynced {
             unsynced.note(&key, changed);
         }
@@ -306,6 +344,8 @@ impl Share {
 
 /// Why a change is not made.
 enum NotMade {
+    /// There is nothing to remove, or to end.
+    Absent,
     /// Its condition does not hold. What the key names, if anything.
     Unmet(Option<Revision>),
     Failed(StoreError),
@@ -337,6 +377,14 @@ fn check_room(
     Err(shared.full())
 }
 
+/// Whether the store has room for one more deadline.
+fn check_ending_room(shared: &Shared) -> Result<(), StoreError> {
+    match shared.has_room(ENDING_BYTES) {
+        true => Ok(()),
+        false => Err(shared.full()),
+    }
+}
+
 /// Runs what may panic. The panic hook logs where it was.
 pub(super) fn caught<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(StoreError::Panicked))
@@ -346,7 +394,7 @@ pub(super) fn caught<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T
 fn new_bytes(mutation: &Mutation) -> usize {
     match &mutation.change {
         Change::Set { body, .. } => entry_bytes(&mutation.key, body.len()),
-        Change::Delete => 0,
+        Change::Delete | Change::Expire => 0,
     }
 }
 

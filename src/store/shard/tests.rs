@@ -1,10 +1,12 @@
 //! The store by its handle and its messages, on threads of its own.
 
 mod bounds;
+mod expiry;
 mod parked;
 mod turns;
 
 use super::*;
+use crate::clock::Clock;
 use crate::keymap::Room;
 use crate::lifecycle::Stage;
 use crate::model::{Changed, ContentType, Filter, Key, Mutation, Query, Revision, Value};
@@ -46,6 +48,7 @@ fn options() -> StoreOptions {
         hash_key: [1, 2],
         remote: None,
         durable: None,
+        clock: Clock::running(),
     }
 }
 

@@ -11,7 +11,7 @@
 
 use super::super::journal::Journal;
 use super::super::turn::Asker;
-use crate::durable::{Append, Position, write_removed, write_set};
+use crate::durable::{Append, Position, write_expired, write_removed, write_set};
 use crate::model::{Changed, Filter, Key, Revision, Value};
 use crate::store::StoreError;
 use crate::store::message::Found;
@@ -109,6 +109,12 @@ impl TurnRecords {
         self.count += 1;
     }
 
+    /// As [`write_set`](Self::write_set), of the end of a key's value.
+    pub(super) fn write_expired(&mut self, key: &[u8], revision: Revision) {
+        write_expired(key, revision, &mut self.content);
+        self.count += 1;
+    }
+
     /// As [`write_set`](Self::write_set), of a removal.
     pub(super) fn write_removed(&mut self, key: &Key, revision: Revision) {
         write_removed(key, revision, &mut self.content);
@@ -151,7 +157,7 @@ impl Unsynced {
     pub(super) fn note(&mut self, key: &Key, changed: Changed) {
         match changed {
             Changed::Created(_) | Changed::Deleted(_) => self.open.moved.push(key.clone()),
-            Changed::Updated(_) => {}
+            Changed::Updated(_) | Changed::Kept(_) => {}
             Changed::Absent | Changed::Unmet(_) => return,
         }
         let hash = xxh3_64(key.as_bytes());

@@ -130,7 +130,7 @@ impl Client {
         answering
     }
 
-    fn scratch(&self, partition: usize) -> [String; 3] {
+    fn scratch(&self, partition: usize) -> [String; 4] {
         let operation = self.engine.next_operation();
         self.engine.layout.scratch(partition, operation)
     }
@@ -138,7 +138,7 @@ impl Client {
     /// Whether all may be done that every server needs: each command by itself, so that what lacks has a
     /// name, and then the scripts, on keys that nobody has.
     async fn check_reads(&self, partition: usize, deadline: Instant) -> Result<(), EngineError> {
-        let [bucket, log, head] = self.scratch(partition);
+        let [bucket, log, head, ends] = self.scratch(partition);
         let mut commands = vec![
             command(&["HGET", &bucket, "f"]),
             command(&["HMGET", &bucket, "f"]),
@@ -148,6 +148,7 @@ impl Client {
             command(&["GET", &head]),
             command(&["MGET", &head]),
             command(&["XRANGE", &log, "-", "+", "COUNT", "1"]),
+            command(&["ZRANGE", &ends, "-inf", "0", "BYSCORE"]),
             command(&["TYPE", &head]),
         ];
         if self.engine.settings.confirmation.is_some() {
@@ -184,8 +185,8 @@ impl Client {
 
     /// Whether all may be done that a change needs, as [`Client::check_reads`] does.
     async fn check_changes(&self, partition: usize, deadline: Instant) -> Result<(), EngineError> {
-        let [bucket, log, head] = self.scratch(partition);
-        let clear = command(&["DEL", &bucket, &log, &head]);
+        let [bucket, log, head, ends] = self.scratch(partition);
+        let clear = command(&["DEL", &bucket, &log, &head, &ends]);
         for asked in [
             clear.clone(),
             command(&["HSET", &bucket, "f", "v"]),
@@ -195,6 +196,9 @@ impl Client {
             command(&["SET", &head, "v"]),
             command(&["XADD", &log, "*", "f", "v"]),
             command(&["XREVRANGE", &log, "+", "-", "COUNT", "1"]),
+            command(&["ZADD", &ends, "1", "f"]),
+            command(&["ZSCORE", &ends, "f"]),
+            command(&["ZREM", &ends, "f"]),
             command(&["TIME"]),
             clear.clone(),
         ] {
@@ -202,7 +206,7 @@ impl Client {
             self.link.ask(Access::Write, &call, deadline).await?;
         }
         let scripts = &self.engine.scripts;
-        let keys = [bucket, log, head];
+        let keys = [bucket, log, head, ends];
         let bytes = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
         for (script, arguments) in [
             (&scripts.set, bytes(&["f", "v", "0", "1"])),

@@ -250,6 +250,7 @@ impl Client {
             keys: vec![
                 self.engine.layout.log(partition),
                 self.engine.layout.head(partition),
+                self.engine.layout.ends(partition),
             ],
             arguments: Vec::new(),
         };
@@ -280,7 +281,7 @@ impl Client {
         self.observed(Operation::Reload, asked).await
     }
 
-    async fn ask_many(
+    pub(super) async fn ask_many(
         &self,
         operation: Operation,
         calls: &[Call],

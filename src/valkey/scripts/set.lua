@@ -1,24 +1,32 @@
 #!lua
 -- Sets a key. A key that is new gets an entry in the log; where that fails, the bucket is as before.
--- KEYS bucket log head; ARGV key blob operation log-length, and if there is a condition which revisions
--- there must be and must not be: 8 bytes each, * for any, nothing for no matter. Answers 1 where the key is
--- new, 0 where it was there; where the condition does not hold the present revision, empty for none.
+-- KEYS bucket log head ends; ARGV key blob operation log-length, and where there is any of them: which
+-- revisions there must be and must not be, and the deadline, empty for none. Answers 1 where the key is new,
+-- 0 where it was there; where the condition does not hold the present revision, empty for none.
+local has_ended = false
 if ARGV[5] then
-  local present = redis.call('HGET', KEYS[1], ARGV[1])
-  local revision = present and string.sub(present, 3, 10) or ''
-  if present and (string.byte(present) ~= 1 or #present < 10) then
-    return redis.error_reply('the value is not our data')
+  if ARGV[5] ~= '' or ARGV[6] ~= '' then
+    local _, revision, ended = look(KEYS[1], ARGV[1])
+    if not holds(ARGV[5], ARGV[6], revision) then return revision end
+    has_ended = ended
   end
-  local function has(revisions)
-    if revisions == '*' then return present end
-    for at = 1, #revisions, 8 do
-      if present and string.sub(revisions, at, at + 7) == revision then return true end
-    end
-    return false
+  if ARGV[7] ~= '' then
+    local at = redis.call('ZSCORE', KEYS[4], ARGV[1])
+    has_ended = has_ended or (at and tonumber(at) <= millis())
+    redis.call('ZADD', KEYS[4], ARGV[7], ARGV[1])
   end
-  if (ARGV[5] ~= '' and not has(ARGV[5])) or (ARGV[6] ~= '' and has(ARGV[6])) then return revision end
 end
-if redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+if redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+  if not ARGV[7] or ARGV[7] == '' then
+    -- What fails here costs no more than a key that is looked at when it need not be.
+    local at = redis.pcall('ZSCORE', KEYS[4], ARGV[1])
+    if type(at) == 'string' then
+      redis.pcall('ZREM', KEYS[4], ARGV[1])
+      has_ended = has_ended or tonumber(at) <= millis()
+    end
+  end
+  return has_ended and 1 or 0
+end
 local ok, failure = pcall(function()
   local time = redis.call('TIME')
   local id, count = time[1] * 1000000 + time[2], 0 -- µs, below 2^53: exact

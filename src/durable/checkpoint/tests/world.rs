@@ -85,6 +85,7 @@ impl World {
             content_type: ContentTypes::default().parse(text).unwrap(),
             body: Bytes::from(body),
             revision,
+            expires_at: None,
         };
         let state = State::Set(value.clone());
         self.log.push(Record {

@@ -11,6 +11,7 @@ async fn crowd(store: &Store, room: Room) {
                 content_type: ContentType::JSON,
                 body: "1".into(),
                 revision: Revision(number),
+                expires_at: None,
             };
             shard.share.map.set(&key(&format!("filler{number}")), value);
             number += 1;

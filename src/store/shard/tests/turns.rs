@@ -188,7 +188,7 @@ fn who_follows_a_store_gets_the_changes_of_all_shards_and_of_each_key_in_order()
                 let Record { key, state } = record.unwrap();
                 let revision = match state {
                     State::Set(value) => Some(value.revision),
-                    State::Removed(_) => None,
+                    State::Removed(_) | State::Expired(_) => None,
                 };
                 found.push((key.as_str().to_owned(), revision));
             }

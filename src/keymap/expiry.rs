@@ -1,0 +1,142 @@
+//! Keys whose values have ended, and how they are found: by slot, since the schedule knows no keys.
+
+use super::hash::KeyHash;
+use super::index::Spot;
+use super::slab::Due;
+use super::{KeyIndex, KeyMap};
+use crate::model::Deadline;
+
+/// What taking a value out of the schedule may take besides, in entries that are moved or passed.
+const ENTRIES_PER_KEY: usize = 16;
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// How many keys were taken out.
+    pub keys: usize,
+    /// Whether there may be more to do at this moment.
+    pub is_partial: bool,
+}
+
+impl KeyMap {
+    /// Takes keys out whose values have ended at a moment, so many at the most; each is told of before. A
+    /// key takes about 5 µs, and all that are in no segment yet as much again as a scan of the trees.
+    ///
+    /// Where this panics, each key is still there or not, and one that was not taken out stays.
+    pub fn expire(
+        &mut self,
+        now: Deadline,
+        keys_max: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Expired {
+        let mut work = keys_max * ENTRIES_PER_KEY;
+        let mut due = Vec::new();
+        while due.len() < keys_max
+            && let Some(one) = self.values.next_due(now, &mut work)
+        {
+            self.index.prefetch_hash(one.hash);
+            due.push(one);
+        }
+        let is_partial = work == 0 || due.len() == keys_max;
+        let mut keys = 0;
+        let mut others = Vec::new();
+        for due in due {
+            match self.index.locate(due) {
+                Some((spot, key)) => {
+                    self.end(spot, &key, &mut each);
+                    keys += 1;
+                }
+                None => others.push(due.slot),
+            }
+        }
+        for key in self.index.keys_in_trees(others) {
+            if let Some(spot) = self.index.find_with(&key, |_| ()) {
+                self.end(spot, &key, &mut each);
+                keys += 1;
+            }
+        }
+        Expired { keys, is_partial }
+    }
+
+    /// The earliest moment at which [`expire`](Self::expire) may have something to do; `None` where no
+    /// value ends.
+    pub fn next_expiry(&self) -> Option<Deadline> {
+        self.values.next_moment()
+    }
+
+    /// Since when a value has ended that is still counted.
+    pub fn expired_since(&self, now: Deadline) -> Option<Deadline> {
+        self.values.due_since(now)
+    }
+
+    /// How many values end.
+    pub fn ending(&self) -> usize {
+        self.values.ending()
+    }
+
+    fn end(&mut self, spot: Spot, key: &[u8], each: &mut impl FnMut(&[u8])) {
+        each(key);
+        self.index.remove_at(spot, key);
+        self.values.remove(spot.slot);
+    }
+}
+
+/// Some slots, so that most others are told from them by one look.
+struct Slots {
+    sorted: Vec<u32>,
+    likely: [u64; 64],
+}
+
+impl Slots {
+    fn of(mut slots: Vec<u32>) -> Self {
+        slots.sort_unstable();
+        let mut likely = [0; 64];
+        for slot in &slots {
+            likely[*slot as usize / 64 % 64] |= 1 << (slot % 64);
+        }
+        Self {
+            sorted: slots,
+            likely,
+        }
+    }
+
+    fn contains(&self, slot: u32) -> bool {
+        let is_likely = self.likely[slot as usize / 64 % 64] >> (slot % 64) & 1 == 1;
+        is_likely && self.sorted.binary_search(&slot).is_ok()
+    }
+}
+
+impl KeyIndex {
+    /// What a key is found by when its value ends.
+    pub(super) fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash::of(self.seed.hash(key))
+    }
+
+    /// Fetches what [`locate`](Self::locate) reads first.
+    fn prefetch_hash(&self, hash: KeyHash) {
+        let segments = self.segments.iter();
+        segments.for_each(|live| live.segment.prefetch_hash(hash.hash()));
+    }
+
+    /// The key of a slot, and where it is, if it is in a segment.
+    fn locate(&self, due: Due) -> Option<(Spot, Vec<u8>)> {
+        self.segments.iter().enumerate().find_map(|(at, live)| {
+            let rank = live
+                .segment
+                .find_slot(due.slot, due.hash, |rank| !live.dead.contains(rank))?;
+            let key = live.segment.walk(rank).advance()?.to_vec();
+            Some((Spot::in_segment(due.slot, at, rank), key))
+        })
+    }
+
+    /// The keys of those of some slots that are in trees. A scan of these.
+    fn keys_in_trees(&self, slots: Vec<u32>) -> Vec<Box<[u8]>> {
+        if slots.is_empty() {
+            return Vec::new();
+        }
+        let slots = Slots::of(slots);
+        let alive = self.tree_slots();
+        let found = alive.filter(|(_, slot)| slots.contains(*slot));
+        found.map(|(key, _)| key.into()).collect()
+    }
+}
