@@ -2,9 +2,10 @@
 
 use super::StoreError;
 use super::admission::Manner;
+use super::batch::MESSAGE_CHANGES_MAX;
 use super::durable::DataStats;
 use super::memory::Memory;
-use super::message::{Counted, Found, ManyChanged, Search};
+use super::message::{Counted, Erase, Erased, Found, ManyChanged, Search};
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::remote::Remote;
 use super::replica::ReplicaStats;
@@ -76,6 +77,24 @@ impl Engine {
         match self {
             Self::Memory(memory) => memory.change_many(shard, mutations, patience).await,
             Self::Remote(remote) => Box::pin(remote.change_many(shard, &mutations, patience)).await,
+        }
+    }
+
+    /// Removes some keys of a shard that match. Waits for admission.
+    pub(super) async fn erase(&self, shard: usize, erase: Erase) -> Result<Erased, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.erase(shard, erase).await,
+            Self::Remote(remote) => Box::pin(remote.erase(shard, erase)).await,
+        }
+    }
+
+    /// How many keys whoever asks for that holds at the most, of each shard.
+    pub(super) fn erasing_keys(&self) -> usize {
+        match self {
+            // Where it goes on, and once more in the message.
+            Self::Memory(_) => 2,
+            // A page, its changes, and what is sent of these.
+            Self::Remote(_) => 3 * MESSAGE_CHANGES_MAX,
         }
     }
 

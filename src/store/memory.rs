@@ -5,7 +5,7 @@ use super::actors::Actors;
 use super::admission::{Admission, Manner};
 use super::durable::{DataStats, Durable};
 use super::message::{
-    Admitted, Change, ChangeMany, Count, Counted, Found, Get, ManyChanged, Search,
+    Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, Get, ManyChanged, Search,
 };
 use super::readiness::OpenError;
 use super::shard::ShardActor;
@@ -155,6 +155,14 @@ impl Memory {
         patience: Duration,
     ) -> impl Future<Output = Result<ManyChanged, StoreError>> {
         self.ask_within(patience, shard, ChangeMany { mutations }, Manner::Wait)
+    }
+
+    pub(super) fn erase(
+        &self,
+        shard: usize,
+        erase: Erase,
+    ) -> impl Future<Output = Result<Erased, StoreError>> {
+        self.ask(shard, erase, Manner::Wait)
     }
 
     pub(super) fn search(

@@ -64,6 +64,16 @@ pub(super) struct Search {
     pub(super) total: Total,
 }
 
+/// Asks to remove some of the keys that match.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Erased, StoreError>")]
+pub(super) struct Erase {
+    /// Which keys.
+    pub(super) filter: Arc<Filter>,
+    /// Only keys above this one; all where it is empty.
+    pub(super) after: Box<[u8]>,
+}
+
 /// Asks how many keys there are, and what the shard is made of.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<Counted, StoreError>")]
@@ -179,6 +189,17 @@ pub(super) struct Found {
     pub(super) page: Page,
     /// The number of all matches of the shard, where it was asked for.
     pub(super) total: usize,
+}
+
+/// What became of an [`Erase`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Erased {
+    /// How many keys were removed.
+    pub(super) deleted: u64,
+    /// Where to go on; `None` where no match is left.
+    pub(super) resume: Option<Box<[u8]>>,
+    /// What ended it early.
+    pub(super) stopped: Option<StoreError>,
 }
 
 /// What a shard is made of, or a store.

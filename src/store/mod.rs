@@ -4,7 +4,7 @@
 //! where they live. It knows no HTTP.
 //!
 //! # Layout
-//! - `search`, `batch`: a search and a bulk body over all shards
+//! - `search`, `batch`, `erase`: a search, a bulk body and a removal by filter over all shards
 //! - `engine`: what is asked of whatever holds the data
 //!   - `memory`: actors that own keys and values; `shard`: one of them; `turn`: what it was asked
 //!     - `durable`: where their data is kept; `journal`: the log that they hand their records to;
@@ -20,6 +20,7 @@ mod batch;
 mod checkpointer;
 mod durable;
 mod engine;
+mod erase;
 mod error;
 mod journal;
 mod memory;
@@ -37,6 +38,7 @@ mod turn;
 pub use batch::{Batch, BatchChanged};
 pub use checkpointer::CheckpointStats;
 pub use durable::{DataStats, DurableOptions, LoadStats};
+pub use erase::Erasing;
 pub use error::{EngineError, StoreError};
 pub use journal::{JournalStats, SyncObserver};
 pub use message::{ChangeCounts, Counted};
@@ -302,7 +304,7 @@ impl Store {
         self.0.searches_aborted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits until what a batch has changed is as safe as a single change is when it is answered. To be
+    /// Waits until what a batch or an [`Erasing`] has changed is as safe as a single change is when it is answered. To be
     /// done before anybody hears of it.
     ///
     /// # Errors

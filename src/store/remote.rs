@@ -7,7 +7,11 @@
 use super::StoreError;
 use super::actors::Actors;
 use super::admission::{Admission, Manner};
-use super::message::{Admitted, Count, Counted, Found, ManyChanged, Search, Stopped};
+use super::batch::MESSAGE_CHANGES_MAX;
+use super::erase::key_of;
+use super::message::{
+    Admitted, Count, Counted, Erase, Erased, Found, ManyChanged, Search, Stopped, Total,
+};
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};
 use super::replica::{
@@ -275,6 +279,36 @@ impl Remote {
         found.unwrap_or(Err(StoreError::Timeout(self.patience)))
     }
 
+    /// Removes the keys of a page of the index, in one pipeline.
+    pub(super) async fn erase(
+        &self,
+        shard: usize,
+        Erase { filter, after }: Erase,
+    ) -> Result<Erased, StoreError> {
+        let search = Search {
+            filter,
+            // Which waits until the index has all that was acknowledged before.
+            total: match after.is_empty() {
+                true => Total::Wanted,
+                false => Total::Known,
+            },
+            after,
+            limit: MESSAGE_CHANGES_MAX,
+        };
+        let Found { page, .. } = self.search(shard, search, Manner::Wait).await?;
+        let keys = page.keys.iter().map(key_of);
+        let mutations: Vec<Mutation> = keys.map(Mutation::delete).collect();
+        let changed = self.change_many(shard, &mutations, self.patience);
+        let ManyChanged {
+            counts, stopped, ..
+        } = changed.await?;
+        Ok(Erased {
+            deleted: counts.deleted,
+            resume: page.resume,
+            stopped: stopped.map(|stopped| stopped.error),
+        })
+    }
+
     pub(super) async fn count(&self, shard: usize) -> Result<Counted, StoreError> {
         self.actors.ask(shard, Count).await
     }
@@ -305,7 +339,9 @@ impl Remote {
     async fn wait_for_merges(&self, some: &[Mutation], patience: Duration) {
         let bytes = index_bytes(some);
         let patience = Instant::now() + patience;
-        while self.shared.fit(bytes) == Fit::AfterMerges && Instant::now() < patience {
+        // Removals wait for none.
+        let is_for_merges = || bytes > 0 && self.shared.fit(bytes) == Fit::AfterMerges;
+        while is_for_merges() && Instant::now() < patience {
             sleep(ROOM_PAUSE).await;
         }
     }

@@ -5,6 +5,7 @@
 
 mod alarm;
 mod expiry;
+mod erasing;
 mod share;
 mod unsynced;
 
@@ -12,7 +13,9 @@ use super::StoreError;
 use super::abort::{BROKEN, abort};
 use super::journal::Journal;
 use super::merger::JobDone;
-use super::message::{Admitted, Change, ChangeMany, Count, Counted, Get, Reached, Search, Snap};
+use super::message::{
+    Admitted, Change, ChangeMany, Count, Counted, Erase, Get, Reached, Search, Snap,
+};
 use super::shared::{Fit, HEARTBEAT, Shared};
 use super::turn::{Ask, Asked, Asker, First, Joining, Turn};
 use crate::durable::LoadedShard;
@@ -29,8 +32,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use unsynced::{Answer, Unsynced, Wait};
 
-/// For how long an actor works off searches and bulk changes before it lets the connections of its
-/// thread have a turn.
+/// For how long an actor works off searches, bulk changes and removals by filter before it lets the
+/// connections of its thread have a turn.
 const TURN: Duration = Duration::from_micros(250);
 
 /// How long others have the thread between two steps of compaction, which take 100 µs or so.
@@ -174,6 +177,14 @@ impl ShardActor {
                     self.turn.held_bulk.push_back(ask);
                 }
             }
+            // It goes past those that wait for room.
+            Some(Asked::Erase(ask)) => {
+                if self.may_write(Wanted::NOTHING) {
+                    self.erase(ask);
+                } else {
+                    self.turn.held_erase.push_back(ask);
+                }
+            }
         }
     }
 
@@ -218,6 +229,16 @@ impl ShardActor {
         }
     }
 
+    /// As [`change_many`](Self::change_many), of keys that a filter names.
+    fn erase(&mut self, Ask { message, asker }: Ask<Erase>) {
+        if !asker.is_abandoned() {
+            let erased = self.share.erase(message);
+            self.recount();
+            self.hand_over_if(|_| true);
+            asker.answer(Ok(erased));
+        }
+    }
+
     /// Gives an answer, or has it wait for the disk.
     fn answer<T>(
         &mut self,
@@ -247,7 +268,8 @@ impl ShardActor {
         !is_busy && self.share.has_room(wanted)
     }
 
-    /// Makes the changes that waited for room and have it; single ones first, since bulk needs more.
+    /// Makes the changes that waited for room and have it; single ones before bulk, which needs more, and
+    /// after those by a filter, which need none.
     fn go_on_with_held(&mut self, context: &mut Context<Self>) {
         let mut began = None;
         while let Some(wanted) = self.wanted_by_held() {
@@ -257,14 +279,7 @@ impl ShardActor {
                 }
                 break;
             }
-            match self.turn.held.pop_front() {
-                Some(ask) => self.change(ask),
-                None => {
-                    if let Some(ask) = self.turn.held_bulk.pop_front() {
-                        self.change_many(ask);
-                    }
-                }
-            }
+            self.carry_out_held();
             self.follow_up(context);
             if began.get_or_insert_with(Instant::now).elapsed() > TURN {
                 return self.pause(context);
@@ -272,8 +287,22 @@ impl ShardActor {
         }
     }
 
+    /// Makes the next of the changes that wait.
+    fn carry_out_held(&mut self) {
+        if let Some(ask) = self.turn.held_erase.pop_front() {
+            self.erase(ask);
+        } else if let Some(ask) = self.turn.held.pop_front() {
+            self.change(ask);
+        } else if let Some(ask) = self.turn.held_bulk.pop_front() {
+            self.change_many(ask);
+        }
+    }
+
     /// What the next of the changes waits for that wait.
     fn wanted_by_held(&self) -> Option<Wanted> {
+        if !self.turn.held_erase.is_empty() {
+            return Some(Wanted::NOTHING);
+        }
         let single = self.turn.held.front();
         let single = single.map(|ask| self.share.wanted(&ask.message.mutation));
         let bulk = || self.turn.held_bulk.front();

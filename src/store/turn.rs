@@ -7,13 +7,13 @@
 //! there is only one queue.
 //!
 //! ```text
-//! mailbox → arriving → queue → run of gets, run of changes, bulk, search → answers
+//! mailbox → arriving → queue → run of gets, run of changes, bulk, search, delete by filter → answers
 //!                        └→ held: changes without room, until there is some
 //! ```
 //!
 //! This file knows messages, and nothing of what they are asked of.
 
-use super::message::{Admitted, Change, ChangeMany, Get, Search};
+use super::message::{Admitted, Change, ChangeMany, Erase, Get, Search};
 use crate::model::Key;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
@@ -32,6 +32,8 @@ pub(super) struct Turn {
     /// Changes that wait for room, each kind in its order.
     pub(super) held: VecDeque<Ask<Change>>,
     pub(super) held_bulk: VecDeque<Ask<ChangeMany>>,
+    /// Those by a filter, which need no room and wait for the disk alone.
+    pub(super) held_erase: VecDeque<Ask<Erase>>,
 }
 
 /// A message that waits for its turn.
@@ -40,6 +42,7 @@ pub(super) enum Asked {
     Change(Ask<Change>),
     ChangeMany(Ask<ChangeMany>),
     Search(Ask<Search>),
+    Erase(Ask<Erase>),
 }
 
 /// What is first in the queue.
@@ -99,7 +102,7 @@ impl Turn {
         Some(match self.queue.front()? {
             Asked::Get(_) => First::Gets(run(|asked| matches!(asked, Asked::Get(_)))),
             Asked::Change(_) => First::Changes(run(|asked| matches!(asked, Asked::Change(_)))),
-            Asked::ChangeMany(_) | Asked::Search(_) => First::Long,
+            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) => First::Long,
         })
     }
 
@@ -108,7 +111,7 @@ impl Turn {
         self.queue.iter().map_while(|asked| match asked {
             Asked::Get(ask) => Some(&ask.message.key),
             Asked::Change(ask) => Some(&ask.message.mutation.key),
-            Asked::ChangeMany(_) | Asked::Search(_) => None,
+            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) => None,
         })
     }
 
@@ -121,7 +124,10 @@ impl Turn {
     pub(super) fn take_get(&mut self) -> Option<Ask<Get>> {
         match self.queue.pop_front()? {
             Asked::Get(ask) => Some(ask),
-            other @ (Asked::Change(_) | Asked::ChangeMany(_) | Asked::Search(_)) => {
+            other @ (Asked::Change(_)
+            | Asked::ChangeMany(_)
+            | Asked::Search(_)
+            | Asked::Erase(_)) => {
                 self.queue.push_front(other);
                 None
             }
@@ -133,6 +139,7 @@ impl Turn {
     pub(super) fn drop_abandoned(&mut self) {
         self.held.retain(|ask| !ask.asker.is_abandoned());
         self.held_bulk.retain(|ask| !ask.asker.is_abandoned());
+        self.held_erase.retain(|ask| !ask.asker.is_abandoned());
     }
 }
 
@@ -193,10 +200,16 @@ impl From<Ask<Search>> for Asked {
     }
 }
 
+impl From<Ask<Erase>> for Asked {
+    fn from(ask: Ask<Erase>) -> Self {
+        Self::Erase(ask)
+    }
+}
+
 impl fmt::Debug for Turn {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let queued = self.arrived() + self.queue.len();
-        let held = self.held.len() + self.held_bulk.len();
+        let held = self.held.len() + self.held_bulk.len() + self.held_erase.len();
         write!(formatter, "Turn({queued} queued, {held} held)")
     }
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod expiry;
+mod erasing;
 mod parked;
 mod turns;
 
