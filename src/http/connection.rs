@@ -85,6 +85,8 @@ pub(super) struct Connection {
     ahead: Cell<usize>,
     ahead_max: Cell<usize>,
     buffers: Buffers,
+    /// Whether the client has ended its side.
+    has_left: Cell<bool>,
     /// What a long head takes of the budget.
     head: RefCell<Option<Charge>>,
     /// What an answer takes of it that is not wholly sent.
@@ -147,6 +149,7 @@ impl Connection {
             ahead: Cell::new(0),
             ahead_max: Cell::new(AHEAD_BYTES),
             buffers,
+            has_left: Cell::new(false),
             head: RefCell::new(None),
             answer: RefCell::new(None),
             is_counted: Cell::new(false),
@@ -270,6 +273,17 @@ impl Connection {
     /// So many bytes were read.
     pub(super) fn read(&self, bytes: usize) {
         self.ahead.set(self.ahead.get().saturating_add(bytes));
+    }
+
+    /// The client has ended its side: nothing more comes.
+    pub(super) fn client_left(&self) {
+        self.has_left.set(true);
+    }
+
+    /// Whether the client has ended its side. It is gone then, or nobody can tell when it will be. The
+    /// framework lets its request go on, since it may still read.
+    pub(super) fn has_client_left(&self) -> bool {
+        self.has_left.get()
     }
 
     /// Bytes left.

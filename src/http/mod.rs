@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
-//! - `get`, `set`, `bulk`, `delete`, `search`, `metrics`, `health`: a file for each route
+//! - `get`, `set`, `bulk`, `delete`, `erase`, `search`, `metrics`, `health`: a file for each route
 //! - `parameters`, `percent`, `body`: what a request is made of; `listing`: what an answer is
 //! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
@@ -22,6 +22,7 @@ mod connection;
 mod delete;
 mod entity_tags;
 mod expire;
+mod erase;
 mod framing;
 mod gate;
 mod get;

@@ -25,9 +25,11 @@ pub(super) enum Code {
     InvalidContentType,
     InvalidLimit,
     InvalidDeadline,
+    InvalidParameter,
     UnknownParameter,
     RepeatedParameter,
     MissingFilter,
+    RequestAbandoned,
     InvalidCondition,
     UnsupportedCondition,
     UnsupportedHeader,
@@ -80,9 +82,11 @@ impl Code {
             ),
             Self::InvalidLimit => ("invalid_limit", S::BAD_REQUEST, "Invalid limit"),
             Self::InvalidDeadline => ("invalid_deadline", S::BAD_REQUEST, "Invalid deadline"),
+            Self::InvalidParameter => ("invalid_parameter", S::BAD_REQUEST, "Invalid parameter"),
             Self::UnknownParameter => ("unknown_parameter", S::BAD_REQUEST, "Unknown parameter"),
             Self::RepeatedParameter => ("repeated_parameter", S::BAD_REQUEST, "Repeated parameter"),
             Self::MissingFilter => ("missing_filter", S::BAD_REQUEST, "Filter missing"),
+            Self::RequestAbandoned => ("request_abandoned", S::BAD_REQUEST, "Request abandoned"),
             Self::InvalidCondition => ("invalid_condition", S::BAD_REQUEST, "Invalid condition"),
             Self::UnsupportedCondition => {
                 let title = "Condition not supported";
@@ -215,6 +219,8 @@ struct More {
     allow: Option<String>,
     etag: Option<HeaderValue>,
     progress: Option<Progress>,
+    /// How many keys a removal by filter had removed.
+    deleted: Option<u64>,
 }
 
 /// How far a bulk body came before it failed. The counts are of all that is applied, after the line
@@ -241,6 +247,8 @@ struct ProblemResponse<'a> {
     code: &'static str,
     #[serde(flatten)]
     progress: Option<Progress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<u64>,
 }
 
 impl Problem {
@@ -324,6 +332,14 @@ impl Problem {
         problem
     }
 
+    /// The same problem, which ended a removal by filter early.
+    pub(super) fn in_erasing(mut self, deleted: u64) -> Self {
+        self.detail += "; what this request had deleted stays deleted (the member deleted counts \
+                        it): send it again for the rest";
+        self.more().deleted = Some(deleted);
+        self
+    }
+
     /// The same problem, found in a line of a bulk body.
     pub(super) fn in_line(self) -> Self {
         let code = match self.code {
@@ -339,6 +355,7 @@ impl Problem {
             allow,
             etag,
             progress,
+            deleted,
         } = self.more.map(|more| *more).unwrap_or_default();
         let body = ProblemResponse {
             r#type: format!("urn:kvstore:problem:{code}"),
@@ -347,6 +364,7 @@ impl Problem {
             detail: &self.detail,
             code,
             progress,
+            deleted,
         };
         let body = serde_json::to_vec(&body).expect("strings and numbers are JSON");
         let mut response = HttpResponse::build(status);

@@ -4,7 +4,7 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{State, delete, expire, get, health, metrics, search, set, unsupported};
+use super::{State, delete, erase, expire, get, health, metrics, search, set, unsupported};
 use crate::metrics::Refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
@@ -44,6 +44,7 @@ enum Handler {
     Get,
     Set,
     Put,
+    Erase,
     Delete,
     Expire,
     Search,
@@ -54,10 +55,11 @@ enum Handler {
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 
-static ROUTES: [Route; 10] = [
+static ROUTES: [Route; 11] = [
     Route::new("/get", Shape::Keyed, READS, Handler::Get),
     Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
     Route::new("/set", Shape::Keyed, &[Method::PUT], Handler::Put),
+    Route::new("/delete", Shape::Exact, &[Method::DELETE], Handler::Erase),
     Route::new("/delete", Shape::Keyed, &[Method::DELETE], Handler::Delete),
     Route::new("/expire", Shape::Keyed, &[Method::POST], Handler::Expire),
     Route::new("/search", Shape::Exact, READS, Handler::Search),
@@ -87,6 +89,7 @@ impl Route {
         match self.handler {
             Handler::Set | Handler::Put | Handler::Expire => true,
             Handler::Get
+            | Handler::Erase
             | Handler::Delete
             | Handler::Search
             | Handler::Metrics
@@ -145,6 +148,7 @@ pub(super) fn is_health(path: &str) -> bool {
         Handler::Get
         | Handler::Set
         | Handler::Put
+        | Handler::Erase
         | Handler::Delete
         | Handler::Expire
         | Handler::Search => false,
@@ -275,6 +279,7 @@ async fn dispatch(
         Handler::Get => get::handle(request, state).await,
         Handler::Set => Box::pin(set::post(request, payload, state)).await,
         Handler::Put => Box::pin(set::put(request, payload, state)).await,
+        Handler::Erase => Box::pin(erase::handle(request, state)).await,
         Handler::Delete => Box::pin(delete::handle(request, state)).await,
         Handler::Expire => Box::pin(expire::handle(request, payload, state)).await,
         Handler::Search => Box::pin(search::handle(request, state)).await,

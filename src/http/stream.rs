@@ -83,6 +83,9 @@ impl AsyncRead for Stream {
         let before = buffer.filled().len();
         if this.held.is_empty() {
             ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+            if buffer.filled().len() == before && buffer.remaining() > 0 {
+                connection.client_left();
+            }
         } else {
             let some = this.held.len().min(buffer.remaining());
             buffer.put_slice(&this.held[..some]);

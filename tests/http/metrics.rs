@@ -102,6 +102,7 @@ fn every_request_is_counted_exactly() {
     send(2, "POST", "/set", &[], "{}", "/set", 415);
     send(3, "POST", "/set", &[JSON], "{}", "/set", 422);
     send(1, "DELETE", "/delete/k", &[], "", "/delete", 204);
+    send(2, "DELETE", "/delete?prefix=none", &[], "", "/delete", 200);
     send(2, "GET", "/search?prefix=", &[], "", "/search", 200);
     send(1, "GET", "/livez", &[], "", "/livez", 200);
     send(1, "GET", "/readyz", &[], "", "/readyz", 200);
