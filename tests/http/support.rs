@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -210,12 +210,17 @@ pub struct Connection {
 
 impl Connection {
     pub fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
+        Self::try_to(address).unwrap()
+    }
+
+    /// As [`to`](Self::to); fails where nobody listens.
+    pub fn try_to(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
             stream: BufReader::new(stream),
-        }
+        })
     }
 
     pub fn raw(&mut self, bytes: impl AsRef<[u8]>) {
@@ -250,30 +255,51 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Response {
+        let answer = self.try_request(method, path, headers, body);
+        answer.expect("the answer comes whole")
+    }
+
+    /// As [`request`](Self::request); fails where the connection ends before the answer is whole.
+    pub fn try_request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Response> {
         self.send(method, path, headers, body);
-        self.response(method)
+        self.try_response(method)
     }
 
     /// Reads the answer to a request of this method.
     pub fn response(&mut self, method: &str) -> Response {
-        let mut response = self.head();
+        let answer = self.try_response(method);
+        answer.expect("the answer comes whole")
+    }
+
+    fn try_response(&mut self, method: &str) -> io::Result<Response> {
+        let mut response = self.try_head()?;
         if method == "HEAD" || matches!(response.status, 204 | 304) {
-            return response;
+            return Ok(response);
         }
         if response.header("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = self.chunk().expect("the body comes whole") {
+            while let Some(chunk) = self.chunk()? {
                 response.body.extend(chunk);
             }
         } else if let Some(length) = response.header("content-length") {
             response.body = vec![0; length.parse().unwrap()];
-            self.stream.read_exact(&mut response.body).unwrap();
+            self.stream.read_exact(&mut response.body)?;
         }
-        response
+        Ok(response)
     }
 
     /// Reads the head of an answer.
     pub fn head(&mut self) -> Response {
-        let status_line = self.line();
+        self.try_head().expect("the head comes whole")
+    }
+
+    fn try_head(&mut self) -> io::Result<Response> {
+        let status_line = self.line()?;
         let status = status_line
             .split(' ')
             .nth(1)
@@ -281,26 +307,26 @@ impl Connection {
         let status = status.unwrap_or_else(|| panic!("a status line, not {status_line:?}"));
         let mut headers = Vec::new();
         loop {
-            let line = self.line();
+            let line = self.line()?;
             if line.is_empty() {
                 break;
             }
             let (name, value) = line.split_once(": ").unwrap();
             headers.push((name.to_lowercase(), value.to_owned()));
         }
-        Response {
+        Ok(Response {
             status,
             headers,
             body: Vec::new(),
-        }
+        })
     }
 
     /// The next chunk; `Ok(None)` for the final one, `Err` where the body broke off.
-    pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, std::io::Error> {
+    pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut size = String::new();
         self.stream.read_line(&mut size)?;
         let size = usize::from_str_radix(size.trim_end(), 16)
-            .map_err(|_| std::io::ErrorKind::UnexpectedEof)?;
+            .map_err(|_| io::ErrorKind::UnexpectedEof)?;
         let mut chunk = vec![0; size + 2];
         self.stream.read_exact(&mut chunk)?;
         chunk.truncate(size);
@@ -313,7 +339,7 @@ impl Connection {
         stream.set_nonblocking(true).unwrap();
         let peeked = stream.peek(&mut [0]);
         stream.set_nonblocking(false).unwrap();
-        let is_empty = peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+        let is_empty = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         is_empty && self.stream.buffer().is_empty()
     }
 
@@ -323,7 +349,7 @@ impl Connection {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => true,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
         }
     }
 
@@ -334,10 +360,13 @@ impl Connection {
         rest
     }
 
-    fn line(&mut self) -> String {
+    fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        self.stream.read_line(&mut line)?;
+        match line.ends_with('\n') {
+            true => Ok(line.trim_end().to_owned()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 }
 
