@@ -1,8 +1,9 @@
 //! Conditions of changes (RFC 9110, 13.1), in headers and in the lines of a bulk body.
 
-use crate::support::{JSON, Server};
+use crate::support::{Connection, JSON, Server, until};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const OTHER: &str = "\"0123456789abcdef\"";
 
@@ -173,33 +174,85 @@ fn compare_and_set_loses_no_update() {
     const ROUNDS: usize = 25;
     let server = Server::start();
     assert_eq!(server.put("/set/counter", &[], b"0").status, 200);
+    let count = || -> Vec<usize> {
+        let mut connection = server.connect();
+        let rounds = 0..ROUNDS;
+        rounds.map(|_| increment(&mut connection)).collect()
+    };
+    let mut counted: Vec<usize> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(count)).collect();
+        let counted = writers.into_iter().map(|writer| writer.join().unwrap());
+        counted.flatten().collect()
+    });
+    counted.sort_unstable();
+    let each: Vec<usize> = (1..=WRITERS * ROUNDS).collect();
+    assert_eq!(counted, each, "no number is acknowledged twice");
+    assert_eq!(server.get("/get/counter").text(), each.len().to_string());
+}
+
+/// Adds one to the counter, however often another was faster, and returns what was set.
+fn increment(connection: &mut Connection) -> usize {
+    until("the counter is as it was read", || {
+        let read = connection.request("GET", "/get/counter", &[], b"");
+        let next = read.text().parse::<usize>().unwrap() + 1;
+        let (etag, body) = (read.etag(), next.to_string());
+        let headers = [("If-Match", etag.as_str())];
+        let set = connection.request("PUT", "/set/counter", &headers, body.as_bytes());
+        match set.status {
+            200 => Some(next),
+            412 => None,
+            _ => panic!("{}", set.text()),
+        }
+    })
+}
+
+/// A lock that is a key: who creates it holds it, and lets it go by its tag.
+#[test]
+fn a_key_that_is_only_created_is_a_lock() {
+    const CLIENTS: usize = 6;
+    const ROUNDS: usize = 10;
+    let server = Server::start();
+    assert_eq!(server.put("/set/counter", &[], b"0").status, 200);
+    let holders = AtomicUsize::new(0);
+    let hold = || {
+        let mut connection = server.connect();
+        for _ in 0..ROUNDS {
+            let etag = lock(&mut connection);
+            let others = holders.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(others, 0, "nobody else holds it");
+            // Without a condition: the lock keeps others away.
+            let read = connection.request("GET", "/get/counter", &[], b"");
+            let next = (read.text().parse::<usize>().unwrap() + 1).to_string();
+            let set = connection.request("PUT", "/set/counter", &[], next.as_bytes());
+            assert_eq!(set.status, 200, "{}", set.text());
+            let holding = holders.fetch_sub(1, Ordering::SeqCst);
+            assert_eq!(holding, 1, "nobody else holds it");
+            let headers = [("If-Match", etag.as_str())];
+            let let_go = connection.request("DELETE", "/delete/lock", &headers, b"");
+            assert_eq!(let_go.status, 204, "{}", let_go.text());
+        }
+    };
     std::thread::scope(|scope| {
-        for _ in 0..WRITERS {
-            scope.spawn(|| {
-                let mut connection = server.connect();
-                for _ in 0..ROUNDS {
-                    loop {
-                        let read = connection.request("GET", "/get/counter", &[], b"");
-                        let count: usize = read.text().parse().unwrap();
-                        let etag = read.etag();
-                        let headers = [("If-Match", etag.as_str())];
-                        let next = (count + 1).to_string();
-                        let path = "/set/counter";
-                        let set = connection.request("PUT", path, &headers, next.as_bytes());
-                        match set.status {
-                            200 => break,
-                            412 => {}
-                            _ => panic!("{}", set.text()),
-                        }
-                    }
-                }
-            });
+        for _ in 0..CLIENTS {
+            scope.spawn(hold);
         }
     });
-    assert_eq!(
-        server.get("/get/counter").text(),
-        (WRITERS * ROUNDS).to_string()
-    );
+    assert_eq!(server.get("/get/lock").status, 404);
+    let counted = server.get("/get/counter");
+    assert_eq!(counted.text(), (CLIENTS * ROUNDS).to_string());
+}
+
+/// Creates the lock once it is free, and returns its tag.
+fn lock(connection: &mut Connection) -> String {
+    until("the lock is free", || {
+        let headers = [("If-None-Match", "*")];
+        let set = connection.request("PUT", "/set/lock", &headers, b"held");
+        match set.status {
+            200 => Some(set.etag()),
+            412 => None,
+            _ => panic!("{}", set.text()),
+        }
+    })
 }
 
 /// A change with a condition by number: of the tags that the key has had.
