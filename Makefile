@@ -26,6 +26,7 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 	$(CARGO) test --all-targets
 	for engine in durable node hardened sentinel cluster; do \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http || exit 1; \
+		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test linearizability contract:: || exit 1; \
 	done
 	@$(MAKE) --no-print-directory test-deploy test-image
 

@@ -6,6 +6,11 @@ use crate::model::{Asked, Body, Condition, Tag};
 pub struct Random(u64);
 
 impl Random {
+    /// Numbers that nobody had.
+    pub fn fresh() -> Self {
+        Self(getrandom::u64().unwrap())
+    }
+
     /// The same numbers for the same seed.
     pub fn seeded(seed: u64) -> Self {
         Self(seed)
