@@ -6,13 +6,14 @@ SIZES ?= 10000 100000 1000000
 PARTS ?= pages lookups
 FAILOVERS ?= 100
 KILLS ?= 1000
+HISTORIES ?= 2000
 ROLLOUTS ?= 20
 # For scripts/target-dir.sh, which says where cargo builds into: never `target` outright.
 export CARGO
 
 .PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
 	bench-http-short bench-in-flight bench-tools \
-	failovers kills rollout-test dashboard \
+	failovers kills histories rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -92,6 +93,13 @@ failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, 
 kills: tools ## Kill a server with a data directory KILLS times (1000) under load, and audit what it kept
 	KVSTORE_TEST_KILLS=$(KILLS) $(CARGO) test --release --test http -- --exact --nocapture \
 		durable::nothing_that_was_acknowledged_or_seen_is_gone_after_kills_under_load
+
+histories: tools ## Record HISTORIES (2000) of clients at once on each engine, half as many through kills, and check their order
+	for engine in memory durable node hardened sentinel cluster; do \
+		KVSTORE_TEST_HISTORIES=$(HISTORIES) KVSTORE_TEST_ENGINE=$$engine \
+			$(CARGO) test --release --test linearizability -- --nocapture contract:: || exit 1; \
+	done
+	KVSTORE_TEST_HISTORIES=$(HISTORIES) $(CARGO) test --release --test linearizability -- --nocapture kills::
 
 rollout-test: tools ## Replace three servers one by one, ROLLOUTS times (20), under load behind HAProxy
 	KVSTORE_TEST_ROLLOUTS=$(ROLLOUTS) $(CARGO) test --release --test rollout -- --nocapture

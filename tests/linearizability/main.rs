@@ -6,6 +6,7 @@
 //!   - `known`, `simulated`: the checker on histories of which the verdict is known
 //! - `plan`: what clients ask; `client`: how, over HTTP; `history`: what they are told; `tally`: of what kinds that is
 //! - `contract`: histories on the engine of the contract, by `KVSTORE_TEST_ENGINE` as `tests/http` has it
+//! - `kills`: histories through kills of a server with a data directory
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -13,6 +14,7 @@ mod check;
 mod client;
 mod contract;
 mod history;
+mod kills;
 mod known;
 mod model;
 mod plan;
@@ -31,7 +33,7 @@ mod redis;
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod support;
 
-/// How many histories there are on an engine (`KVSTORE_TEST_HISTORIES`).
+/// How many histories there are on an engine (`KVSTORE_TEST_HISTORIES`), and half as many through kills.
 fn histories() -> usize {
     std::env::var("KVSTORE_TEST_HISTORIES").map_or(200, |text| text.parse().unwrap())
 }
