@@ -17,16 +17,35 @@ use tempfile::TempDir;
 const ANSWERS_MIN: usize = 100;
 const ANSWERS_MAX: usize = 1_000;
 
+/// What is in the directory when the process is started again.
+pub enum Disk<'a> {
+    /// What was written to it.
+    Honest,
+    /// What had been written when there were half as many answers. That is kept in another directory.
+    Forgetful(&'a Path),
+}
+
 /// Histories at once, of a process that is killed once clients had so many answers.
-fn through_a_kill(directory: &Path, answers: usize) -> Vec<History> {
+pub fn through_a_kill(directory: &Path, disk: Disk<'_>, answers: usize) -> Vec<History> {
     let mut server = start(directory);
     let place = Place::of(&server);
     thread::scope(|scope| {
         let recording = scope.spawn(|| History::record_many(&|| Http::to(&place)));
+        let found = match disk {
+            Disk::Honest => directory,
+            Disk::Forgetful(former) => {
+                place.until_answers(answers / 2);
+                // All at one moment, as a kill would leave it.
+                server.signal(Signal::STOP);
+                copy(directory, former);
+                server.signal(Signal::CONT);
+                former
+            }
+        };
         place.until_answers(answers);
         server.signal(Signal::KILL);
         server.wait();
-        server = start(directory);
+        server = start(found);
         place.move_to(&server);
         recording.join().unwrap()
     })
@@ -45,6 +64,20 @@ fn start(directory: &Path) -> Server {
     ])
 }
 
+/// Copies a directory with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 #[test]
 fn what_clients_are_told_through_kills_has_an_order() {
     let directory = TempDir::new().unwrap();
@@ -52,7 +85,7 @@ fn what_clients_are_told_through_kills_has_an_order() {
     let mut tally = Tally::default();
     for _ in 0..histories().div_ceil(2 * AT_ONCE) {
         let answers = ANSWERS_MIN + random.below(ANSWERS_MAX - ANSWERS_MIN);
-        for history in through_a_kill(directory.path(), answers) {
+        for history in through_a_kill(directory.path(), Disk::Honest, answers) {
             history.assert_linearizable();
             tally.add(&history);
         }

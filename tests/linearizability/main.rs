@@ -7,6 +7,7 @@
 //! - `plan`: what clients ask; `client`: how, over HTTP; `history`: what they are told; `tally`: of what kinds that is
 //! - `contract`: histories on the engine of the contract, by `KVSTORE_TEST_ENGINE` as `tests/http` has it
 //! - `kills`: histories through kills of a server with a data directory
+//! - `planted`: defects that must be found
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
@@ -18,6 +19,7 @@ mod kills;
 mod known;
 mod model;
 mod plan;
+mod planted;
 mod simulated;
 mod tally;
 
