@@ -5,6 +5,8 @@
 
 mod content_type;
 mod deadline;
+mod group_list;
+mod grouping;
 mod key;
 mod key_list;
 mod mutation;
@@ -13,6 +15,8 @@ mod value;
 
 pub use content_type::{ContentType, ContentTypeError, ContentTypes};
 pub use deadline::{Deadline, DeadlineError, Lifetime};
+pub use group_list::{GroupItem, GroupList};
+pub use grouping::{Delimiter, Grouping};
 pub use key::{Key, KeyError};
 pub use key_list::KeyList;
 pub use mutation::{Change, Changed, Condition, Mutation, Preconditions, Revisions};
