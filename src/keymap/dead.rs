@@ -138,6 +138,11 @@ impl Dead {
         }
     }
 
+    /// How many of some ranks are dead: exact, and no grave is looked at.
+    pub(super) fn count_ranks(&self, ranks: &Range<u32>) -> u32 {
+        self.bits.count_in(ranks)
+    }
+
     /// As `count`, without the graves that are not folded yet.
     pub(super) fn count_folded(&self, ranks: &Range<u32>, reverse_ranks: &Range<u32>) -> u32 {
         let index = self.folded.as_ref();
@@ -271,6 +276,8 @@ mod tests {
             }
             let range = |a: u32, b: u32| (a % (n + 1)).min(b % (n + 1))..(a % (n + 1)).max(b % (n + 1));
             let (ranks, reverse) = (range(corners[0], corners[1]), range(corners[2], corners[3]));
+            let in_ranks = naive.iter().filter(|rank| ranks.contains(rank)).count();
+            prop_assert_eq!(dead.count_ranks(&ranks) as usize, in_ranks);
             let expected = naive.iter()
                 .filter(|rank| ranks.contains(rank) && reverse.contains(&permutation[**rank as usize]))
                 .count();

@@ -189,6 +189,14 @@ impl Segment {
         self.keys.lower_bound(self.forward.floor(key), key).0
     }
 
+    /// As [`lower_bound`](Self::lower_bound), where that is in the block of a rank or where no key follows.
+    /// Reads this block alone.
+    pub(super) fn near_bound(&self, rank: u32, key: &[u8]) -> Option<u32> {
+        let block = rank / BLOCK_KEYS;
+        let (bound, _) = self.keys.lower_bound(block, key);
+        (bound / BLOCK_KEYS == block || bound == self.len()).then_some(bound)
+    }
+
     /// The ranks of the keys above `key`.
     pub(super) fn ranks_above(&self, key: &[u8]) -> Range<u32> {
         let (rank, found) = self.keys.lower_bound(self.forward.floor(key), key);

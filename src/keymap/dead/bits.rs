@@ -4,6 +4,7 @@
 //! So no delete allocates, zeroes or copies more than a few KiB, however large the segment is, and
 //! a piece all of whose ranks are dead is passed in one step.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Words of a leaf, leaves of a branch: 2¹³ ranks and 2²⁰, in about 1 KiB each.
@@ -121,6 +122,21 @@ impl DeadBits {
         }
     }
 
+    /// How many of some ranks are dead. Looks at two leaves and two branches, and at each branch below.
+    pub(super) fn count_in(&self, ranks: &Range<u32>) -> u32 {
+        if self.count == 0 || ranks.is_empty() {
+            return 0;
+        }
+        self.count_below(ranks.end) - self.count_below(ranks.start)
+    }
+
+    fn count_below(&self, rank: u32) -> u32 {
+        let whole = self.branches.iter().take((rank / BRANCH_RANKS) as usize);
+        let whole = whole.flatten().map(|branch| branch.count).sum::<u32>();
+        let part = self.branch(rank);
+        whole + part.map_or(0, |branch| branch.count_below(rank))
+    }
+
     /// The dead, ascending.
     pub(in crate::keymap) fn ranks(&self) -> impl Iterator<Item = u32> {
         let branches = (0_u32..).step_by(BRANCH_RANKS as usize).zip(&self.branches);
@@ -153,6 +169,24 @@ impl DeadBits {
 impl Branch {
     fn leaf(&self, rank: u32) -> Option<&Leaf> {
         self.leaves[leaf_of(rank)].as_deref()
+    }
+
+    /// How many of its ranks are dead that are below one of them.
+    fn count_below(&self, rank: u32) -> u32 {
+        let whole = self.leaves[..leaf_of(rank)].iter().flatten();
+        let whole = whole.map(|leaf| leaf.count).sum::<u32>();
+        let part = self.leaf(rank);
+        whole + part.map_or(0, |leaf| leaf.count_below(rank))
+    }
+}
+
+impl Leaf {
+    /// How many of its ranks are dead that are below one of them.
+    fn count_below(&self, rank: u32) -> u32 {
+        let (whole, rest) = self.words.split_at(word_of(rank));
+        let part = rest[0] & ((1_u64 << (rank % 64)) - 1);
+        let whole = whole.iter().map(|word| word.count_ones()).sum::<u32>();
+        whole + part.count_ones()
     }
 }
 
@@ -191,6 +225,27 @@ mod tests {
             assert_eq!(found.rank, expected, "from {from}");
             assert!(found.looks < 16, "{found:?} from {from}");
         }
+    }
+
+    #[test]
+    fn the_dead_of_any_ranks_are_counted() {
+        let whole = LEAF_RANKS..2 * LEAF_RANKS + 1;
+        let far = [BRANCH_RANKS - 1, BRANCH_RANKS, 3 * BRANCH_RANKS + 65];
+        let ranks = [0, 1, 63, 64, 200].into_iter().chain(whole).chain(far);
+        let ranks: Vec<u32> = ranks.collect();
+        let bits = dead(ranks.iter().copied());
+        let near = |edge: u32| [edge.saturating_sub(1), edge, edge + 1];
+        let edges = [0, 2, 64, 201, LEAF_RANKS, 2 * LEAF_RANKS, BRANCH_RANKS];
+        let edges = edges.into_iter().chain([3 * BRANCH_RANKS + 65, 9 * BRANCH_RANKS]);
+        let edges: Vec<u32> = edges.flat_map(near).collect();
+        for start in &edges {
+            for end in &edges {
+                let range = *start..*end;
+                let expected = ranks.iter().filter(|rank| range.contains(rank)).count();
+                assert_eq!(bits.count_in(&range) as usize, expected, "{range:?}");
+            }
+        }
+        assert_eq!(dead(std::iter::empty()).count_in(&(0..u32::MAX)), 0);
     }
 
     #[test]
