@@ -6,6 +6,7 @@
 //! **Invariant: a key is alive in exactly one of these parts**, so counts add up. A key that is
 //! set again after a delete is dead in its old segment and alive in the fresh tree.
 
+mod groups;
 mod image;
 mod jobs;
 
@@ -19,7 +20,7 @@ use super::live::{Live, Matches};
 use super::page::{Asked, Page, Request, SHARE_MAX, Source, merge_page};
 use super::policy;
 use super::segment::PartBytes;
-use super::tree::{FRESH_KEYS, Fresh, Frozen, TREE_ENTRY_BYTES, scan_tree};
+use super::tree::{FRESH_KEYS, Fresh, Frozen, TREE_ENTRY_BYTES, Tree, scan_tree};
 use crate::model::Filter;
 use jobs::{Running, note_in_journal};
 use std::collections::BTreeSet;
@@ -287,12 +288,7 @@ impl KeyIndex {
         };
         let mut sources = Vec::with_capacity(self.segments.len() + 1 + FROZEN_MAX);
         let mut total = 0;
-        let fresh = (&self.fresh.keys, None);
-        let frozen = self
-            .frozen
-            .iter()
-            .map(|frozen| (&*frozen.keys, Some(&frozen.dead)));
-        for (keys, dead) in std::iter::once(fresh).chain(frozen) {
+        for (keys, dead) in self.trees() {
             let (count, found) = scan_tree(keys, dead, &request, wanted);
             total += count;
             if !found.is_empty() {
@@ -323,10 +319,23 @@ impl KeyIndex {
             Source::segment(live, found, after, share, wanted)
         }));
         let page = merge_page(sources, limit, request.steps_left(self.segments.len()));
+        self.heed_waste();
+        (page, total)
+    }
+
+    /// The trees, each with the keys of it that are dead.
+    fn trees(&self) -> impl Iterator<Item = (&Tree, Option<&BTreeSet<Box<[u8]>>>)> {
+        let fresh = (&self.fresh.keys, None);
+        let frozen = self.frozen.iter();
+        let frozen = frozen.map(|frozen| (&*frozen.keys, Some(&frozen.dead)));
+        std::iter::once(fresh).chain(frozen)
+    }
+
+    /// Has it looked for a job where a search met too many dead keys.
+    fn heed_waste(&self) {
         if self.segments.iter().any(policy::is_wasteful) {
             self.may_have_job.store(true, Ordering::Relaxed);
         }
-        (page, total)
     }
 
     /// Whether writes should wait for a job.

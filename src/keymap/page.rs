@@ -17,22 +17,22 @@ pub(super) const STEPS_PER_PAGE: u32 = 8192;
 const STEPS_PER_RANK: u32 = 16;
 
 /// What finding a rank costs whose key is dead, in steps.
-const STEPS_PER_DEAD: u32 = 4;
+pub(super) const STEPS_PER_DEAD: u32 = 4;
 
 /// What asking for more ranks costs, in steps; more where wholly dead ranges are looked for.
-const STEPS_PER_REFILL: u32 = 64;
-const STEPS_PER_PRUNED_REFILL: u32 = 512;
+pub(super) const STEPS_PER_REFILL: u32 = 64;
+pub(super) const STEPS_PER_PRUNED_REFILL: u32 = 512;
 
 /// For so many bytes a key costs a step more.
-const BYTES_PER_STEP: usize = 64;
+pub(super) const BYTES_PER_STEP: usize = 64;
 
 /// For so many bytes of what bounds are looked for by a segment costs a step, 8 ns a byte; up to half
 /// of the steps, so that a page of any filter gives keys.
-const BOUND_BYTES_PER_STEP: usize = 3;
+pub(super) const BOUND_BYTES_PER_STEP: usize = 3;
 const BOUND_STEPS_MAX: u32 = STEPS_PER_PAGE / 2;
 
 /// For so many words of dead ranks that are passed a step more is taken.
-const LOOKS_PER_STEP: u32 = 16;
+pub(super) const LOOKS_PER_STEP: u32 = 16;
 
 /// How many ranks of a rectangle are asked for at first, at most: what all steps are enough for.
 pub(super) const SHARE_MAX: usize = (STEPS_PER_PAGE / STEPS_PER_RANK) as usize;
@@ -41,7 +41,7 @@ pub(super) const SHARE_MAX: usize = (STEPS_PER_PAGE / STEPS_PER_RANK) as usize;
 const RANKS_PER_REFILL: usize = 8;
 
 /// How many dead ranks may be met for each key that is given before they count as waste.
-const DEAD_PER_KEY: u32 = 8;
+pub(super) const DEAD_PER_KEY: u32 = 8;
 
 /// Some of the keys that a search finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,18 +75,10 @@ impl Request<'_> {
 /// Merges the sources into a page of at most `limit` keys within so many steps.
 pub(super) fn merge_page(mut sources: Vec<Source<'_>>, limit: usize, steps: u32) -> Page {
     let mut page = Page::default();
-    let mut work = Work {
-        steps,
-        barrier: None,
-    };
+    let mut work = Work::of(steps);
     // Every source gets a share to begin with, so that each page makes progress in all of them.
     let share = steps / (sources.len() as u32 + 1);
-    sources.retain_mut(|source| {
-        let steps = std::mem::replace(&mut work.steps, share);
-        let is_at_key = source.advance(&mut work);
-        work.steps += steps - share;
-        is_at_key
-    });
+    sources.retain_mut(|source| work.within(share, |work| source.advance(work)));
     let is_before = |left: &Source<'_>, right: &Source<'_>| left.key() < right.key();
     sort_descending(&mut sources, is_before);
     while let Some(source) = sources.last_mut() {
@@ -112,19 +104,35 @@ pub(super) fn merge_page(mut sources: Vec<Source<'_>>, limit: usize, steps: u32)
 }
 
 /// What a page may still do, and how far it may go.
-struct Work {
-    steps: u32,
+pub(super) struct Work {
+    pub(super) steps: u32,
     /// Matches above this key are not all known.
-    barrier: Option<Box<[u8]>>,
+    pub(super) barrier: Option<Box<[u8]>>,
 }
 
 impl Work {
-    fn take(&mut self, steps: u32) {
+    /// So many steps.
+    pub(super) fn of(steps: u32) -> Self {
+        Self {
+            steps,
+            barrier: None,
+        }
+    }
+
+    /// Does something by a share of the steps. Of these as many are left over as it does not use.
+    pub(super) fn within<T>(&mut self, share: u32, run: impl FnOnce(&mut Self) -> T) -> T {
+        let steps = std::mem::replace(&mut self.steps, share);
+        let output = run(self);
+        self.steps += steps - share;
+        output
+    }
+
+    pub(super) fn take(&mut self, steps: u32) {
         self.steps = self.steps.saturating_sub(steps);
     }
 
     /// Ends the page at a key, the last that was examined, unless it ends below already.
-    fn end_at(&mut self, key: &[u8]) {
+    pub(super) fn end_at(&mut self, key: &[u8]) {
         if self.barrier.as_deref().is_none_or(|barrier| key < barrier) {
             self.barrier = Some(key.into());
         }

@@ -2,6 +2,7 @@
 
 mod costs;
 mod expiry;
+mod groups;
 mod histories;
 
 use super::*;

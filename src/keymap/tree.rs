@@ -65,8 +65,12 @@ pub(super) fn scan_tree<'a>(
         asked,
     } = *request;
     let mut found = Vec::new();
+    let above = match after {
+        [] => Bound::Unbounded,
+        _ => Bound::Excluded(after),
+    };
     if asked == Asked::Page {
-        found.extend(matching(keys, dead, filter, after).take(wanted));
+        found.extend(matching(keys, dead, filter, above).take(wanted));
         return (0, found);
     }
     let mut ends = [keys.first_key_value(), keys.last_key_value()]
@@ -74,11 +78,11 @@ pub(super) fn scan_tree<'a>(
         .flatten();
     let holds_all = ends.all(|(key, _)| key.starts_with(&filter.prefix));
     if filter.suffix.is_empty() && holds_all {
-        found.extend(matching(keys, dead, filter, after).take(wanted));
+        found.extend(matching(keys, dead, filter, above).take(wanted));
         return (keys.len() - dead.map_or(0, BTreeSet::len), found);
     }
     let mut count = 0;
-    for key in matching(keys, dead, filter, b"") {
+    for key in matching(keys, dead, filter, Bound::Unbounded) {
         count += 1;
         if found.len() < wanted && (after.is_empty() || *key > *after) {
             found.push(key);
@@ -87,41 +91,39 @@ pub(super) fn scan_tree<'a>(
     (count, found)
 }
 
-/// The live keys of a tree that match `filter` above `after`. The dead come along in the same order, so
+/// The live keys of a tree that match `filter`, from a bound on. The dead come along in the same order, so
 /// that none is looked up.
-fn matching<'a>(
+pub(super) fn matching<'a>(
     keys: &'a Tree,
     dead: Option<&BTreeSet<Box<[u8]>>>,
     filter: &Filter,
-    after: &[u8],
+    from: Bound<&[u8]>,
 ) -> impl Iterator<Item = &'a [u8]> {
-    let start = after.max(&filter.prefix[..]);
-    let from_start = (Bound::Included(start), Bound::Unbounded);
-    let dead = dead.map(|dead| dead.range::<[u8], _>(from_start));
+    let prefix = filter.prefix.as_slice();
+    let start = match from {
+        Bound::Included(start) | Bound::Excluded(start) if start >= prefix => from,
+        Bound::Included(_) | Bound::Excluded(_) | Bound::Unbounded => Bound::Included(prefix),
+    };
+    let dead = dead.map(|dead| dead.range::<[u8], _>((start, Bound::Unbounded)));
     let mut dead = dead.into_iter().flatten().peekable();
-    let above = tree_range(keys, filter, after).map(|(key, _)| &**key);
-    let ending = above.filter(|key| key.ends_with(&filter.suffix));
+    let within = tree_range(keys, prefix, start).map(|(key, _)| &**key);
+    let ending = within.filter(|key| key.ends_with(&filter.suffix));
     ending.filter(move |key| {
         while dead.next_if(|dead| ***dead < **key).is_some() {}
         dead.peek().is_none_or(|dead| ***dead != **key)
     })
 }
 
-/// The part of a tree that can match `filter` above `after`.
+/// The part of a tree that can begin with `prefix`, from a bound on that is not below it.
 fn tree_range<'a>(
     keys: &'a Tree,
-    filter: &Filter,
-    after: &[u8],
+    prefix: &[u8],
+    start: Bound<&[u8]>,
 ) -> btree_map::Range<'a, Box<[u8]>, u32> {
-    let end = after_all_with(&filter.prefix);
-    let start = if !after.is_empty() && after >= filter.prefix.as_slice() {
-        Bound::Excluded(after)
-    } else {
-        Bound::Included(filter.prefix.as_slice())
-    };
+    let end = after_all_with(prefix);
     let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     let is_empty = match (start, end) {
-        (Bound::Excluded(start), Bound::Excluded(end)) => start >= end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end)) => start >= end,
         _ => false,
     };
     if is_empty {
