@@ -5,7 +5,9 @@ use super::admission::Manner;
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::durable::DataStats;
 use super::memory::Memory;
-use super::message::{Counted, Erase, Erased, Found, ManyChanged, Search};
+use super::message::{
+    Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search,
+};
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::remote::Remote;
 use super::replica::ReplicaStats;
@@ -132,6 +134,19 @@ impl Engine {
         match self {
             Self::Memory(memory) => memory.search(shard, search, manner).await,
             Self::Remote(remote) => remote.search(shard, search, manner).await,
+        }
+    }
+
+    /// Searches a shard and divides what it finds into groups.
+    pub(super) async fn group(
+        &self,
+        shard: usize,
+        group: Group,
+        manner: Manner,
+    ) -> Result<FoundGroups, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.group(shard, group, manner).await,
+            Self::Remote(remote) => remote.group(shard, group, manner).await,
         }
     }
 

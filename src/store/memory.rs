@@ -5,7 +5,8 @@ use super::actors::Actors;
 use super::admission::{Admission, Manner};
 use super::durable::{DataStats, Durable};
 use super::message::{
-    Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, Get, ManyChanged, Search,
+    Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, FoundGroups, Get, Group,
+    ManyChanged, Search,
 };
 use super::readiness::OpenError;
 use super::shard::ShardActor;
@@ -172,6 +173,15 @@ impl Memory {
         manner: Manner,
     ) -> impl Future<Output = Result<Found, StoreError>> {
         self.ask(shard, search, manner)
+    }
+
+    pub(super) fn group(
+        &self,
+        shard: usize,
+        group: Group,
+        manner: Manner,
+    ) -> impl Future<Output = Result<FoundGroups, StoreError>> {
+        self.ask(shard, group, manner)
     }
 
     pub(super) fn count(&self, shard: usize) -> impl Future<Output = Result<Counted, StoreError>> {

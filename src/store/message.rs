@@ -2,8 +2,8 @@
 
 use super::StoreError;
 use crate::durable::{Moment, Position};
-use crate::keymap::{Image, IndexStats, Page, SlotValues};
-use crate::model::{Changed, Filter, Key, Mutation, Value};
+use crate::keymap::{GroupPage, Image, IndexStats, Page, SlotValues};
+use crate::model::{Changed, Filter, Grouping, Key, Mutation, Value};
 use actix::Message;
 use std::ops::Range;
 use std::sync::Arc;
@@ -72,6 +72,20 @@ pub(super) struct Erase {
     pub(super) filter: Arc<Filter>,
     /// Only keys above this one; all where it is empty.
     pub(super) after: Box<[u8]>,
+}
+
+/// Asks for some of the keys that match, divided into groups.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<FoundGroups, StoreError>")]
+pub(super) struct Group {
+    /// Which keys, and how they are divided.
+    pub(super) grouping: Arc<Grouping>,
+    /// Only keys and groups above this text; all where it is empty.
+    pub(super) after: Box<[u8]>,
+    /// At most so many keys and groups.
+    pub(super) limit: usize,
+    /// Whether the total is asked for too, from the same moment.
+    pub(super) total: Total,
 }
 
 /// Asks how many keys there are, and what the shard is made of.
@@ -200,6 +214,15 @@ pub(super) struct Erased {
     pub(super) resume: Option<Box<[u8]>>,
     /// What ended it early.
     pub(super) stopped: Option<StoreError>,
+}
+
+/// What a [`Group`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FoundGroups {
+    /// Keys and groups, and where to go on.
+    pub(super) page: GroupPage,
+    /// The number of all keys of the shard that match, where it was asked for.
+    pub(super) total: usize,
 }
 
 /// What a shard is made of, or a store.

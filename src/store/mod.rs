@@ -4,7 +4,8 @@
 //! where they live. It knows no HTTP.
 //!
 //! # Layout
-//! - `search`, `batch`, `erase`: a search, a bulk body and a removal by filter over all shards
+//! - `search`, `batch`, `erase`: a search, a bulk body and a removal by filter over all shards; `groups`: a
+//!   search that is divided into groups
 //! - `engine`: what is asked of whatever holds the data
 //!   - `memory`: actors that own keys and values; `shard`: one of them; `turn`: what it was asked
 //!     - `durable`: where their data is kept; `journal`: the log that they hand their records to;
@@ -22,6 +23,7 @@ mod durable;
 mod engine;
 mod erase;
 mod error;
+mod groups;
 mod journal;
 mod memory;
 mod merger;
@@ -40,6 +42,7 @@ pub use checkpointer::CheckpointStats;
 pub use durable::{DataStats, DurableOptions, LoadStats};
 pub use erase::Erasing;
 pub use error::{EngineError, StoreError};
+pub use groups::{GroupPages, Grouped};
 pub use journal::{JournalStats, SyncObserver};
 pub use message::{ChangeCounts, Counted};
 pub use readiness::{OpenError, Readiness, Troubles};
@@ -58,7 +61,7 @@ use durable::Durable;
 use engine::Engine;
 use futures_util::future::try_join_all;
 use memory::Memory;
-use message::{Found, ManyChanged, Search};
+use message::{Found, FoundGroups, Group, ManyChanged, Search};
 use remote::Remote;
 use shared::Shared;
 use std::cell::RefCell;
@@ -338,6 +341,15 @@ impl Store {
         manner: Manner,
     ) -> impl Future<Output = Result<Found, StoreError>> {
         self.0.engine.search(shard, search, manner)
+    }
+
+    fn group_shard(
+        &self,
+        shard: usize,
+        group: Group,
+        manner: Manner,
+    ) -> impl Future<Output = Result<FoundGroups, StoreError>> {
+        self.0.engine.group(shard, group, manner)
     }
 
     fn owner(&self, key: &Key) -> usize {

@@ -10,7 +10,8 @@ use super::admission::{Admission, Manner};
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::erase::key_of;
 use super::message::{
-    Admitted, Count, Counted, Erase, Erased, Found, ManyChanged, Search, Stopped, Total,
+    Admitted, Count, Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search, Stopped,
+    Total,
 };
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};
@@ -20,6 +21,8 @@ use super::replica::{
 use super::shared::{Fit, Shared};
 use crate::model::{Change, Changed, Key, Mutation, Value};
 use crate::valkey::{Client, Engine, EngineError, Place};
+use actix::dev::ToEnvelope;
+use actix::{Context, Handler, Message};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
@@ -268,9 +271,29 @@ impl Remote {
     pub(super) async fn search(
         &self,
         shard: usize,
-        message: Search,
+        search: Search,
         manner: Manner,
     ) -> Result<Found, StoreError> {
+        self.ask(shard, search, manner).await
+    }
+
+    pub(super) async fn group(
+        &self,
+        shard: usize,
+        group: Group,
+        manner: Manner,
+    ) -> Result<FoundGroups, StoreError> {
+        self.ask(shard, group, manner).await
+    }
+
+    /// Asks the index of a shard, within a time and the bound on what is in flight.
+    async fn ask<M, T>(&self, shard: usize, message: M, manner: Manner) -> Result<T, StoreError>
+    where
+        M: Message<Result = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+        ReplicaActor: Handler<Admitted<M>>,
+        Context<ReplicaActor>: ToEnvelope<ReplicaActor, Admitted<M>>,
+    {
         let asked = async {
             let permit = Some(self.admission.enter(shard, manner).await?);
             self.actors.ask(shard, Admitted { message, permit }).await

@@ -9,10 +9,10 @@ use futures_util::future::try_join_all;
 use std::sync::Arc;
 
 /// The most keys that one message asks a shard for: so many take about 100 µs.
-const SHARD_KEYS_MAX: usize = 512;
+pub(super) const SHARD_KEYS_MAX: usize = 512;
 
 /// The most that a page of one shard takes, in bytes: it ends once its keys have used its steps up.
-const SHARD_BYTES_MAX: usize = 576 * 1024;
+pub(super) const SHARD_BYTES_MAX: usize = 576 * 1024;
 
 /// A search that has begun: its exact total and its keys.
 #[derive(Debug)]
@@ -167,7 +167,7 @@ impl From<Page> for Share {
 
 /// How many keys to ask each of `shards` for, where `wanted` are wanted of all: a fair share and
 /// two standard deviations, so that few shards run dry.
-fn share_of(wanted: usize, shards: usize) -> usize {
+pub(super) fn share_of(wanted: usize, shards: usize) -> usize {
     let fair = wanted.div_ceil(shards).min(SHARD_KEYS_MAX);
     let spare = if shards > 1 { 2 * fair.isqrt() + 2 } else { 0 };
     (fair + spare).min(wanted).min(SHARD_KEYS_MAX)

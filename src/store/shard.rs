@@ -14,7 +14,7 @@ use super::abort::{BROKEN, abort};
 use super::journal::Journal;
 use super::merger::JobDone;
 use super::message::{
-    Admitted, Change, ChangeMany, Count, Counted, Erase, Get, Reached, Search, Snap,
+    Admitted, Change, ChangeMany, Count, Counted, Erase, Get, Group, Reached, Search, Snap,
 };
 use super::shared::{Fit, HEARTBEAT, Shared};
 use super::turn::{Ask, Asked, Asker, First, Joining, Turn};
@@ -159,6 +159,7 @@ impl ShardActor {
             None => {}
             Some(Asked::Get(ask)) => self.get(ask),
             Some(Asked::Search(ask)) => self.search(ask),
+            Some(Asked::Group(ask)) => self.group(ask),
             Some(Asked::Change(ask)) => {
                 let wanted = self.share.wanted(&ask.message.mutation);
                 // A removal goes past those that wait.
@@ -200,6 +201,13 @@ impl ShardActor {
         let unsynced = self.share.unsynced.as_ref();
         let wait = unsynced.and_then(|unsynced| unsynced.of_filter(&message.filter));
         self.answer(wait, asker, answer, Answer::Search);
+    }
+
+    fn group(&mut self, Ask { message, asker }: Ask<Group>) {
+        let answer = self.share.group(&message);
+        let unsynced = self.share.unsynced.as_ref();
+        let wait = unsynced.and_then(|unsynced| unsynced.of_filter(&message.grouping.filter));
+        self.answer(wait, asker, answer, Answer::Group);
     }
 
     fn change(&mut self, Ask { message, asker }: Ask<Change>) {

@@ -13,7 +13,7 @@
 //!
 //! This file knows messages, and nothing of what they are asked of.
 
-use super::message::{Admitted, Change, ChangeMany, Erase, Get, Search};
+use super::message::{Admitted, Change, ChangeMany, Erase, Get, Group, Search};
 use crate::model::Key;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
@@ -43,6 +43,7 @@ pub(super) enum Asked {
     ChangeMany(Ask<ChangeMany>),
     Search(Ask<Search>),
     Erase(Ask<Erase>),
+    Group(Ask<Group>),
 }
 
 /// What is first in the queue.
@@ -102,7 +103,9 @@ impl Turn {
         Some(match self.queue.front()? {
             Asked::Get(_) => First::Gets(run(|asked| matches!(asked, Asked::Get(_)))),
             Asked::Change(_) => First::Changes(run(|asked| matches!(asked, Asked::Change(_)))),
-            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) => First::Long,
+            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) | Asked::Group(_) => {
+                First::Long
+            }
         })
     }
 
@@ -111,7 +114,7 @@ impl Turn {
         self.queue.iter().map_while(|asked| match asked {
             Asked::Get(ask) => Some(&ask.message.key),
             Asked::Change(ask) => Some(&ask.message.mutation.key),
-            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) => None,
+            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) | Asked::Group(_) => None,
         })
     }
 
@@ -127,7 +130,8 @@ impl Turn {
             other @ (Asked::Change(_)
             | Asked::ChangeMany(_)
             | Asked::Search(_)
-            | Asked::Erase(_)) => {
+            | Asked::Erase(_)
+            | Asked::Group(_)) => {
                 self.queue.push_front(other);
                 None
             }
@@ -203,6 +207,12 @@ impl From<Ask<Search>> for Asked {
 impl From<Ask<Erase>> for Asked {
     fn from(ask: Ask<Erase>) -> Self {
         Self::Erase(ask)
+    }
+}
+
+impl From<Ask<Group>> for Asked {
+    fn from(ask: Ask<Group>) -> Self {
+        Self::Group(ask)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::Key;
 use crate::store::StoreError;
 use crate::store::abort::{BROKEN, abort};
 use crate::store::merger::JobDone;
-use crate::store::message::{Admitted, Count, Counted, Found, Search, Total};
+use crate::store::message::{Admitted, Count, Counted, Found, FoundGroups, Group, Search, Total};
 use crate::store::shared::{Footprint, HEARTBEAT, Shared};
 use crate::valkey::{EngineError, PARTITIONS, Step};
 use actix::{
@@ -144,6 +144,20 @@ impl ReplicaActor {
         Found { page, total }
     }
 
+    fn group(&self, group: &Group) -> FoundGroups {
+        let Group {
+            grouping,
+            after,
+            limit,
+            total,
+        } = group;
+        let (page, total) = match total {
+            Total::Wanted => self.index.groups_and_count(grouping, after, *limit),
+            Total::Known => (self.index.groups(grouping, after, *limit), 0),
+        };
+        FoundGroups { page, total }
+    }
+
     fn known(&self, keys: &[Key]) -> usize {
         let is_known = |key: &&Key| self.index.find(key.as_bytes()).is_some();
         keys.iter().take_while(is_known).count()
@@ -157,6 +171,20 @@ impl ReplicaActor {
                 Ok(Ok(synced)) => synced,
                 // No round came to an end, or the follower itself has.
                 Ok(Err(_)) | Err(_) => Err(EngineError::Behind),
+            }
+        }
+    }
+
+    /// What the first page of a search waits for; those after it go on with what was synced then.
+    fn synced(&self, total: Total) -> impl Future<Output = Result<(), EngineError>> + use<> {
+        let round = match total {
+            Total::Wanted => Some(self.round()),
+            Total::Known => None,
+        };
+        async move {
+            match round {
+                None => Ok(()),
+                Some(round) => round.await,
             }
         }
     }
@@ -204,24 +232,28 @@ impl Handler<Admitted<Search>> for ReplicaActor {
     type Result = ResponseActFuture<Self, Result<Found, StoreError>>;
 
     fn handle(&mut self, message: Admitted<Search>, _: &mut Self::Context) -> Self::Result {
-        let begins = message.message.total == Total::Wanted;
-        let round = begins.then(|| self.round());
-        let synced = async move {
-            match round {
-                None => Ok(()),
-                Some(round) => round.await,
-            }
-        };
-        let found = synced
-            .into_actor(self)
-            .map(move |synced, replica, context| {
-                synced?;
-                let found = replica.guard(|replica| replica.search(&message.message));
-                // A search that met many deleted keys asks for a merge.
-                replica.hand_out_jobs(context);
-                found
-            });
-        Box::pin(found)
+        let synced = self.synced(message.message.total).into_actor(self);
+        Box::pin(synced.map(move |synced, replica, context| {
+            synced?;
+            let found = replica.guard(|replica| replica.search(&message.message));
+            // A search that met many deleted keys asks for a merge.
+            replica.hand_out_jobs(context);
+            found
+        }))
+    }
+}
+
+impl Handler<Admitted<Group>> for ReplicaActor {
+    type Result = ResponseActFuture<Self, Result<FoundGroups, StoreError>>;
+
+    fn handle(&mut self, message: Admitted<Group>, _: &mut Self::Context) -> Self::Result {
+        let synced = self.synced(message.message.total).into_actor(self);
+        Box::pin(synced.map(move |synced, replica, context| {
+            synced?;
+            let found = replica.guard(|replica| replica.group(&message.message));
+            replica.hand_out_jobs(context);
+            found
+        }))
     }
 }
 

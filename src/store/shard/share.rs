@@ -9,7 +9,9 @@ use crate::durable::{LoadedShard, Moment};
 use crate::keymap::{Decision, Image, KeyMap, Present, Room, SlotValues};
 use crate::model::{Change, Changed, Condition, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
-use crate::store::message::{Counted, Found, ManyChanged, Search, Stopped, Total};
+use crate::store::message::{
+    Counted, Found, FoundGroups, Group, ManyChanged, Search, Stopped, Total,
+};
 use crate::store::shared::{Fit, Footprint, Shared};
 use std::cell::LazyCell;
 use std::ops::Range;
@@ -178,6 +180,22 @@ impl Share {
                 Total::Known => (self.map.page(filter, after, *limit), 0),
             };
             Ok(Found { page, total })
+        })
+    }
+
+    pub(super) fn group(&self, group: &Group) -> Result<FoundGroups, StoreError> {
+        let Group {
+            grouping,
+            after,
+            limit,
+            total,
+        } = group;
+        caught(|| {
+            let (page, total) = match total {
+                Total::Wanted => self.map.groups_and_count(grouping, after, *limit),
+                Total::Known => (self.map.groups(grouping, after, *limit), 0),
+            };
+            Ok(FoundGroups { page, total })
         })
     }
 

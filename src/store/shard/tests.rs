@@ -1,8 +1,9 @@
 //! The store by its handle and its messages, on threads of its own.
 
 mod bounds;
-mod expiry;
 mod erasing;
+mod expiry;
+mod groups;
 mod parked;
 mod turns;
 

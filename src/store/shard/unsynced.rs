@@ -14,7 +14,7 @@ use super::super::turn::Asker;
 use crate::durable::{Append, Position, write_expired, write_removed, write_set};
 use crate::model::{Changed, Filter, Key, Revision, Value};
 use crate::store::StoreError;
-use crate::store::message::Found;
+use crate::store::message::{Found, FoundGroups};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
@@ -75,6 +75,10 @@ pub(super) enum Answer {
         Result<Changed, StoreError>,
     ),
     Search(Asker<Result<Found, StoreError>>, Result<Found, StoreError>),
+    Group(
+        Asker<Result<FoundGroups, StoreError>>,
+        Result<FoundGroups, StoreError>,
+    ),
 }
 
 /// What answers wait for: the number of a batch.
@@ -272,6 +276,7 @@ impl Answer {
             Self::Get(asker, answer) => asker.answer(answer),
             Self::Change(asker, answer) => asker.answer(answer),
             Self::Search(asker, answer) => asker.answer(answer),
+            Self::Group(asker, answer) => asker.answer(answer),
         }
     }
 
@@ -280,6 +285,7 @@ impl Answer {
             Self::Get(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
             Self::Change(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
             Self::Search(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
+            Self::Group(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
         }
     }
 }
@@ -290,6 +296,7 @@ impl std::fmt::Debug for Answer {
             Self::Get(..) => "Get",
             Self::Change(..) => "Change",
             Self::Search(..) => "Search",
+            Self::Group(..) => "Group",
         })
     }
 }
