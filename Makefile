@@ -63,7 +63,7 @@ check: ## Check the format, lints, docs and licences
 bench: ## Time the key map and the store against rivals
 	$(CARGO) bench --bench keymap --bench pages --bench store
 
-bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pages lookups deletes memory redis plot)
+bench-keymap: ## Time the key map: SIZES keys (10000 100000 1000000), PARTS (pages lookups groups deletes memory redis plot)
 	$(CARGO) bench --bench pages -- $(SIZES) $(PARTS)
 
 bench-instructions: ## Count the instructions of a request through all but the network; needs valgrind

@@ -3,12 +3,13 @@
 //! Redis; what a lookup costs against a hash table; what mass deletes leave behind.
 //!
 //! Prints Markdown. Arguments: numbers of keys (default 10000); shapes of these, `user`, `npm` or
-//! `uuid` (default all); and parts of the report, `pages`, `lookups`, `deletes` or `memory`
+//! `uuid` (default all); and parts of the report, `pages`, `lookups`, `groups`, `deletes` or `memory`
 //! (default the first two). `redis` adds Redis to the pages, `plot` writes `docs/pages.svg`. Package
 //! names are taken from the folder of `make demo` where they are there. As a test it runs the
 //! smallest size.
 
 mod deletes;
+mod groups;
 mod lookups;
 mod memory;
 mod plot;
@@ -59,7 +60,7 @@ fn main() {
         .into_iter()
         .filter(|name| !any_shape || asks(name))
         .collect();
-    let any_part = ["pages", "lookups", "deletes", "memory"]
+    let any_part = ["pages", "lookups", "groups", "deletes", "memory"]
         .iter()
         .any(|part| asks(part));
     let each = |title: &str, head: &str, report: &dyn Fn(&Shape)| {
@@ -92,6 +93,11 @@ fn main() {
         let head = "| keys | | kvstore µs | hash table µs | ratio | as few blocks as can be, % |\n\
                     |---|---|--:|--:|--:|--:|";
         each("Lookups", head, &lookups::report);
+    }
+    if asks("groups") {
+        let head = "| keys | prefix | suffix | delimiter | groups | keys in these | groups, µs \
+                    | keys, µs | ratio |\n|---|---|---|---|--:|--:|--:|--:|--:|";
+        each("Groups", head, &groups::report);
     }
     if asks("deletes") {
         let head = "| keys | deleted | settled, µs | never held them, µs | ratio |\n\
