@@ -30,9 +30,8 @@ pub fn report(shape: &Shape) {
             };
             let expected = by_walk(&keys, &grouping);
             let of_groups = expected.1.iter().filter_map(|(_, keys)| *keys);
-            let (groups, within) = of_groups.fold((0, 0), |(groups, within), keys| {
-                (groups + 1, within + keys)
-            });
+            let (groups, within) =
+                of_groups.fold((0, 0), |(groups, within), keys| (groups + 1, within + keys));
             let ours = median_us(|| assert_eq!(by_groups(&index, &grouping), expected));
             let page = by_index(&index, &grouping.filter);
             let plain = median_us(|| assert_eq!(by_index(&index, &grouping.filter), page));

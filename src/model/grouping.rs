@@ -84,7 +84,11 @@ mod tests {
         ] {
             let found = grouping(prefix, delimiter);
             let found = found.group_of(key.as_bytes());
-            assert_eq!(found, expected.map(str::as_bytes), "{prefix} {delimiter} {key}");
+            assert_eq!(
+                found,
+                expected.map(str::as_bytes),
+                "{prefix} {delimiter} {key}"
+            );
         }
     }
 

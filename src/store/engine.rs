@@ -5,9 +5,7 @@ use super::admission::Manner;
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::durable::DataStats;
 use super::memory::Memory;
-use super::message::{
-    Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search,
-};
+use super::message::{Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search};
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::remote::Remote;
 use super::replica::ReplicaStats;

@@ -10,8 +10,8 @@ use super::admission::{Admission, Manner};
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::erase::key_of;
 use super::message::{
-    Admitted, Count, Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search, Stopped,
-    Total,
+    Admitted, Count, Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search,
+    Stopped, Total,
 };
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};

@@ -4,8 +4,8 @@
 //! 200 µs on each.
 
 mod alarm;
-mod expiry;
 mod erasing;
+mod expiry;
 mod share;
 mod unsynced;
 

@@ -89,7 +89,12 @@ fn an_explicit_empty_filter_deletes_all_and_none_nothing() {
         "dry_run=false&prefix=",
     ] {
         server.fill(["a", "b/c", "é"]);
-        for path in ["/delete", "/delete?", "/delete?dry_run=true", "/delete?dry_run=false"] {
+        for path in [
+            "/delete",
+            "/delete?",
+            "/delete?dry_run=true",
+            "/delete?dry_run=false",
+        ] {
             let says = ["prefix=", "/delete/{key}", "nothing was done"];
             let refused = server.delete(path);
             refused.assert_problem(400, "missing_filter", &says);
@@ -123,17 +128,41 @@ fn what_is_malformed_is_refused_and_deletes_nothing() {
     let server = Server::start();
     server.fill(["a", "b"]);
     for (query, code, says) in [
-        ("prefix=&limit=1", "unknown_parameter", "prefix, suffix, dry_run"),
+        (
+            "prefix=&limit=1",
+            "unknown_parameter",
+            "prefix, suffix, dry_run",
+        ),
         ("prefix=&after=a", "unknown_parameter", "after"),
         ("prefix=&prefix=a", "repeated_parameter", "twice"),
-        ("prefix=&dry_run=true&dry_run=true", "repeated_parameter", "dry_run"),
+        (
+            "prefix=&dry_run=true&dry_run=true",
+            "repeated_parameter",
+            "dry_run",
+        ),
         ("prefix=%FF", "invalid_encoding", "UTF-8"),
         ("prefix=%", "invalid_encoding", "%25"),
         ("prefix=&dry_run", "invalid_parameter", "dry_run takes true"),
-        ("prefix=&dry_run=", "invalid_parameter", "dry_run takes true"),
-        ("prefix=&dry_run=yes", "invalid_parameter", "dry_run takes true"),
-        ("prefix=&dry_run=True", "invalid_parameter", "dry_run takes true"),
-        ("prefix=&dry_run=1", "invalid_parameter", "dry_run takes true"),
+        (
+            "prefix=&dry_run=",
+            "invalid_parameter",
+            "dry_run takes true",
+        ),
+        (
+            "prefix=&dry_run=yes",
+            "invalid_parameter",
+            "dry_run takes true",
+        ),
+        (
+            "prefix=&dry_run=True",
+            "invalid_parameter",
+            "dry_run takes true",
+        ),
+        (
+            "prefix=&dry_run=1",
+            "invalid_parameter",
+            "dry_run takes true",
+        ),
     ] {
         let refused = server.delete(&format!("/delete?{query}"));
         refused.assert_problem(400, code, &[says]);
@@ -159,9 +188,14 @@ fn what_is_malformed_is_refused_and_deletes_nothing() {
     send(&[instead], b"").assert_problem(400, "unsupported_header", &[]);
     for method in ["GET", "HEAD", "PUT"] {
         let refused = server.send(method, "/delete?prefix=", &[], b"");
-        assert_eq!((refused.status, refused.header("allow")), (405, Some("DELETE")));
+        assert_eq!(
+            (refused.status, refused.header("allow")),
+            (405, Some("DELETE"))
+        );
     }
-    server.delete("/delete/").assert_problem(400, "invalid_key", &["empty"]);
+    server
+        .delete("/delete/")
+        .assert_problem(400, "invalid_key", &["empty"]);
     assert_eq!(server.get("/search?prefix=").keys(), ["a", "b"]);
 }
 
@@ -210,7 +244,10 @@ fn many_keys_go_beside_requests_for_others_which_stay_as_they_are() {
         sets.join().unwrap()
     });
     (0..tags.len()).for_each(kept);
-    assert_eq!(server.get("/search?prefix=going/&limit=1").total(), tags.len());
+    assert_eq!(
+        server.get("/search?prefix=going/&limit=1").total(),
+        tags.len()
+    );
     assert_eq!(server.get("/search?prefix=other/&limit=1").total(), set);
     assert_eq!(total(&server), tags.len() + set);
 }
@@ -246,7 +283,9 @@ fn it_stops_when_its_client_has_left() {
     assert_eq!(total(&server), left);
     let mut client = server.connect();
     client.send("DELETE", "/delete?prefix=", &[], b"");
-    until("some keys are gone", || (total(&server) < left).then_some(()));
+    until("some keys are gone", || {
+        (total(&server) < left).then_some(())
+    });
     drop(client);
     let (mut last, mut since) = (total(&server), Instant::now());
     let stayed = until("the number of keys stays the same", || {
@@ -266,7 +305,9 @@ fn one_under_way_is_finished_after_sigterm() {
     let keys = fill_with_many(&server);
     let mut client = server.connect();
     client.send("DELETE", "/delete?prefix=", &[], b"");
-    until("some keys are gone", || (total(&server) < keys).then_some(()));
+    until("some keys are gone", || {
+        (total(&server) < keys).then_some(())
+    });
     server.signal(Signal::TERM);
     let answer = client.response("DELETE");
     assert_eq!(answer.text(), format!("{{\"deleted\":{keys}}}"));

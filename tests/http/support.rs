@@ -325,8 +325,8 @@ impl Connection {
     pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut size = String::new();
         self.stream.read_line(&mut size)?;
-        let size = usize::from_str_radix(size.trim_end(), 16)
-            .map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let size =
+            usize::from_str_radix(size.trim_end(), 16).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         let mut chunk = vec![0; size + 2];
         self.stream.read_exact(&mut chunk)?;
         chunk.truncate(size);

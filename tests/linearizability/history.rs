@@ -57,7 +57,9 @@ impl History {
 
     /// Its operations by key.
     pub fn keys(&self) -> impl Iterator<Item = &[Operation]> {
-        self.keys.iter().map(|(_, operations)| operations.as_slice())
+        self.keys
+            .iter()
+            .map(|(_, operations)| operations.as_slice())
     }
 
     /// Whether each key's operations have an order.

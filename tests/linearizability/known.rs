@@ -25,11 +25,19 @@ fn unsaid(called: u64, asked: Asked) -> Operation {
 }
 
 fn created(span: Range<u64>, body: Body, condition: Condition) -> Operation {
-    said(span, Asked::Set(body, condition), Answer::Created(tag(body)))
+    said(
+        span,
+        Asked::Set(body, condition),
+        Answer::Created(tag(body)),
+    )
 }
 
 fn updated(span: Range<u64>, body: Body, condition: Condition) -> Operation {
-    said(span, Asked::Set(body, condition), Answer::Updated(tag(body)))
+    said(
+        span,
+        Asked::Set(body, condition),
+        Answer::Updated(tag(body)),
+    )
 }
 
 fn read(span: Range<u64>, body: Body) -> Operation {
@@ -184,12 +192,7 @@ fn what_was_not_answered_may_be_done_at_any_time_or_never() {
     accepted(&[set, missing(3..4)]);
     accepted(&[set, missing(3..4), read(5..6, A)]);
     accepted(&[set, read(3..4, A)]);
-    accepted(&[
-        set,
-        created(3..4, B, Always),
-        read(5..6, B),
-        read(7..8, A),
-    ]);
+    accepted(&[set, created(3..4, B, Always), read(5..6, B), read(7..8, A)]);
     accepted(&[set, updated(3..4, B, Always)]);
     accepted(&[unsaid(1, Asked::Get), missing(2..3)]);
     let delete = unsaid(3, Asked::Delete(Always));
@@ -202,18 +205,8 @@ fn what_was_not_answered_may_be_done_at_any_time_or_never() {
 fn what_was_not_answered_is_done_once_and_not_before_its_call() {
     let set = unsaid(1, Asked::Set(A, Always));
     rejected(&[set, read(3..4, A), missing(5..6)]);
-    rejected(&[
-        set,
-        created(3..4, B, Always),
-        read(5..6, A),
-        read(7..8, B),
-    ]);
-    rejected(&[
-        set,
-        read(3..4, A),
-        updated(5..6, B, Always),
-        read(7..8, A),
-    ]);
+    rejected(&[set, created(3..4, B, Always), read(5..6, A), read(7..8, B)]);
+    rejected(&[set, read(3..4, A), updated(5..6, B, Always), read(7..8, A)]);
     rejected(&[read(1..2, A), unsaid(3, Asked::Set(A, Always))]);
     let delete = unsaid(3, Asked::Delete(Always));
     rejected(&[

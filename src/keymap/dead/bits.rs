@@ -236,7 +236,9 @@ mod tests {
         let bits = dead(ranks.iter().copied());
         let near = |edge: u32| [edge.saturating_sub(1), edge, edge + 1];
         let edges = [0, 2, 64, 201, LEAF_RANKS, 2 * LEAF_RANKS, BRANCH_RANKS];
-        let edges = edges.into_iter().chain([3 * BRANCH_RANKS + 65, 9 * BRANCH_RANKS]);
+        let edges = edges
+            .into_iter()
+            .chain([3 * BRANCH_RANKS + 65, 9 * BRANCH_RANKS]);
         let edges: Vec<u32> = edges.flat_map(near).collect();
         for start in &edges {
             for end in &edges {

@@ -72,7 +72,9 @@ fn paged(
         let last = found.last().map(|(text, _)| text.clone());
         items.extend(found);
         let Some(resume) = page.resume else {
-            let nothing = items.last().map(|(text, _)| index.groups(grouping, text, 3));
+            let nothing = items
+                .last()
+                .map(|(text, _)| index.groups(grouping, text, 3));
             assert!(nothing.is_none_or(|page| page.items.is_empty()));
             return (items, pages);
         };
@@ -272,7 +274,11 @@ proptest! {
 #[test]
 fn a_group_counts_what_matches_in_all_parts() {
     let mut world = World::default();
-    for names in [["a/1", "a/2.x", "b"], ["a/3.x", "a//x", "c/"], ["a", "d/x", "a/x"]] {
+    for names in [
+        ["a/1", "a/2.x", "b"],
+        ["a/3.x", "a//x", "c/"],
+        ["a", "d/x", "a/x"],
+    ] {
         names.iter().for_each(|name| world.set((*name).into()));
         world.index.freeze();
         world.settle();
@@ -284,19 +290,29 @@ fn a_group_counts_what_matches_in_all_parts() {
         let (page, total) = world.index.groups_and_count(&grouping, after.as_bytes(), 9);
         assert_eq!(page.resume, None);
         let text = |(text, keys): Item| (String::from_utf8(text).unwrap(), keys);
-        let items: Vec<(String, Option<usize>)> =
-            page.items.iter().map(owned).map(text).collect();
+        let items: Vec<(String, Option<usize>)> = page.items.iter().map(owned).map(text).collect();
         (items, total)
     };
     let items = |items: &[(&str, Option<usize>)]| {
         let owned = items.iter().map(|(text, keys)| ((*text).to_owned(), *keys));
         owned.collect::<Vec<_>>()
     };
-    let whole = [("a", None), ("a/", Some(5)), ("b", None), ("c/", Some(1)), ("d/", Some(1))];
+    let whole = [
+        ("a", None),
+        ("a/", Some(5)),
+        ("b", None),
+        ("c/", Some(1)),
+        ("d/", Some(1)),
+    ];
     assert_eq!(all("", "", ""), (items(&whole), 9));
     let ending = [("a/", Some(4)), ("d/", Some(1))];
     assert_eq!(all("", "x", ""), (items(&ending), 5));
-    let within = [("a//", Some(1)), ("a/2.x", None), ("a/4.x", None), ("a/x", None)];
+    let within = [
+        ("a//", Some(1)),
+        ("a/2.x", None),
+        ("a/4.x", None),
+        ("a/x", None),
+    ];
     assert_eq!(all("a/", "x", ""), (items(&within), 4));
     // Above a group is above all of its keys, also for one of them.
     assert_eq!(all("", "", "a/"), (items(&whole[2..]), 9));
@@ -319,7 +335,9 @@ fn sized() -> Vec<String> {
         }
     };
     let count = 64_000;
-    (0..count).map(|number| name(number * 7919 % count)).collect()
+    (0..count)
+        .map(|number| name(number * 7919 % count))
+        .collect()
 }
 
 /// Checks what takes many keys: ranges of ranks, lists and rectangles.
@@ -352,7 +370,10 @@ fn check_sized(world: &World) {
         }
         let (_, total) = world.index.groups_and_count(&grouping, b"", 1);
         let filter = &grouping.filter;
-        let matches = world.keys.iter().filter(|key| filter.matches(key.as_bytes()));
+        let matches = world
+            .keys
+            .iter()
+            .filter(|key| filter.matches(key.as_bytes()));
         assert_eq!(total, matches.count());
     }
 }
@@ -438,8 +459,14 @@ fn a_group_of_many_keys_costs_a_search_no_walk_over_them() {
 fn a_page_of_groups_ends_before_it_takes_too_long() {
     let world = settled(20_000, 2);
     for suffix in ["", "x"] {
-        let page = world.index.groups(&grouping("", suffix, "/"), b"", usize::MAX);
-        assert!((100..8192).contains(&page.items.len()), "{}", page.items.len());
+        let page = world
+            .index
+            .groups(&grouping("", suffix, "/"), b"", usize::MAX);
+        assert!(
+            (100..8192).contains(&page.items.len()),
+            "{}",
+            page.items.len()
+        );
         let last = page.items.last_text();
         assert!(page.resume.is_some_and(|resume| Some(&*resume) >= last));
     }

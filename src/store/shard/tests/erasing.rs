@@ -84,7 +84,10 @@ fn a_message_removes_some_keys_and_says_where_to_go_on() {
             resume,
             stopped,
         } = erased;
-        assert!((16..=MESSAGE_CHANGES_MAX as u64).contains(&deleted), "{deleted}");
+        assert!(
+            (16..=MESSAGE_CHANGES_MAX as u64).contains(&deleted),
+            "{deleted}"
+        );
         let end = 500 + deleted as usize;
         assert_eq!(resume.as_deref(), Some(name(end - 1).as_bytes()));
         assert_eq!(stopped, None);
