@@ -49,8 +49,10 @@ impl KeyMap {
                 None => others.push(due.slot),
             }
         }
-        for key in self.index.keys_in_trees(others) {
-            if let Some(spot) = self.index.find_with(&key, |_| ()) {
+        for (key, slot) in self.index.keys_in_trees(others) {
+            let spot = self.index.find_with(&key, |_| ());
+            // A frozen tree has keys too that are dead, and may be alive elsewhere.
+            if let Some(spot) = spot.filter(|spot| spot.slot == slot) {
                 self.end(spot, &key, &mut each);
                 keys += 1;
             }
@@ -129,14 +131,14 @@ impl KeyIndex {
         })
     }
 
-    /// The keys of those of some slots that are in trees. A scan of these.
-    fn keys_in_trees(&self, slots: Vec<u32>) -> Vec<Box<[u8]>> {
+    /// The keys of those of some slots that are in trees, and dead ones that were there. A scan of these.
+    fn keys_in_trees(&self, slots: Vec<u32>) -> Vec<(Box<[u8]>, u32)> {
         if slots.is_empty() {
             return Vec::new();
         }
         let slots = Slots::of(slots);
         let alive = self.tree_slots();
         let found = alive.filter(|(_, slot)| slots.contains(*slot));
-        found.map(|(key, _)| key.into()).collect()
+        found.map(|(key, slot)| (key.into(), slot)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! When a value ends.
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ const TTL_MS_MAX: u64 = 3653 * 24 * 60 * 60 * 1000;
 
 /// The last deadline that there is: the end of the year 9999, after which RFC 3339 has no times.
 const LAST_MS: u64 = 253_402_300_799_999;
+
+/// The Unix epoch. A date and a time without a zone, since all are of UTC, and reach to the end of 9999.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// The moment from which on a value is not there: milliseconds since the Unix epoch, by the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,13 +107,13 @@ impl Deadline {
             let is_hour = digits(8..10) && mark(10, b"Tt ") && digits(11..13) && mark(13, b":");
             is_date && is_hour && digits(14..16) && mark(16, b":") && digits(17..19)
         };
-        let is_utc = ["Z", "z", "+00:00"].iter().any(|zone| text.ends_with(zone));
-        if !is_plain(text) || !is_utc {
-            return Err(DeadlineError::Moment);
-        }
-        let moment: Timestamp = text.parse().map_err(|_| DeadlineError::Moment)?;
-        let millis = u64::try_from(moment.as_millisecond()).unwrap_or(0);
-        Ok(Self::from_millis(millis))
+        let mut zones = ["Z", "z", "+00:00"].iter();
+        let text = zones.find_map(|zone| text.strip_suffix(zone));
+        let text = text.filter(|text| is_plain(text));
+        let text = text.ok_or(DeadlineError::Moment)?;
+        let moment: DateTime = text.parse().map_err(|_| DeadlineError::Moment)?;
+        let millis = moment.duration_since(EPOCH).as_millis();
+        Ok(Self::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 
     /// For how long it was past at a moment, if it was.
@@ -127,9 +131,9 @@ impl Deadline {
 /// RFC 3339, UTC, milliseconds.
 impl fmt::Display for Deadline {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = i64::try_from(self.0).unwrap_or(i64::MAX);
-        let moment = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
-        write!(formatter, "{moment:.3}")
+        let millis = i64::try_from(self.0).expect("it is less than 2^48");
+        let moment = EPOCH.saturating_add(SignedDuration::from_millis(millis));
+        write!(formatter, "{moment:.3}Z")
     }
 }
 
