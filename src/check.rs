@@ -2,7 +2,7 @@
 //! as it was written, and writes what can be saved.
 
 use crate::durable::{Directory, DirectoryError, Inspection, Purpose, SystemFiles};
-use crate::entry::Entry;
+use crate::entry;
 use crate::model::ContentTypes;
 use clap::Args;
 use std::fs::File;
@@ -124,8 +124,7 @@ fn save(inspection: &Inspection, path: &PathBuf) -> io::Result<u64> {
     let mut saved = 0;
     inspection.entries(|key, value| {
         saved += 1;
-        let content_type = value.content_type.as_str();
-        to.write_all(&Entry::line(key.as_str(), content_type, &value.body))?;
+        to.write_all(&entry::line(key.as_str(), &value))?;
         to.write_all(b"\n")
     })?;
     to.into_inner()

@@ -1,5 +1,5 @@
-//! The JSON object in which a key and its value travel: the body of a set, a line of a bulk body, and a
-//! line that export writes.
+//! The JSON object in which a key and its value travel: the body of a set, a line of a bulk body, and what
+//! answers and export write. How it is read is here, how it is written in `write`.
 //!
 //! ```text
 //! {"key": "a", "value": any JSON}
@@ -9,7 +9,11 @@
 //! Either may say when the value ends: `"ttl_ms"`, or `"expires_at"`. A line of a bulk body may have the
 //! condition of its change too: `"if_match"`, `"if_none_match"`.
 //!
-//! A field of a value is added here: to [`Entry`], to `Members` and to [`Entry::line`].
+//! A field of a value is added here, to [`Entry`] and to `Members`, and to [`EntryText`].
+
+mod write;
+
+pub(crate) use write::{EntryText, Etag, LongEntry, ValueForm, around_etag, line, write_missing};
 
 use crate::model::{
     ContentType, ContentTypeError, ContentTypes, DeadlineError, Key, KeyError, Lifetime,
@@ -18,7 +22,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -152,24 +156,6 @@ impl Entry {
             if_none_match: members.if_none_match.map(Cow::into_owned),
         })
     }
-
-    /// Writes a line, without its line feed: JSON as it stands where reading it gives just these bytes.
-    pub(crate) fn line(key: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
-        let is_one_line = !body.contains(&b'\n') && !body.contains(&b'\r');
-        let json = (content_type == ContentType::JSON.as_str() && is_one_line)
-            .then(|| serde_json::from_slice::<&RawValue>(body).ok())
-            .flatten()
-            .filter(|json| json.get().len() == body.len());
-        let line = match json {
-            Some(value) => serde_json::to_vec(&JsonLine { key, value }),
-            None => serde_json::to_vec(&BodyLine {
-                key,
-                content_type,
-                base64: STANDARD.encode(body),
-            }),
-        };
-        line.expect("strings and JSON are JSON")
-    }
 }
 
 /// What members say of when a value ends. Where it is said to be `null` it does not.
@@ -208,21 +194,6 @@ fn not_of_form(text: &[u8], form: Form, error: &serde_json::Error) -> EntryError
     }
 }
 
-/// A line whose value is JSON.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    key: &'a str,
-    value: &'a RawValue,
-}
-
-/// A line whose value is anything.
-#[derive(Serialize)]
-struct BodyLine<'a> {
-    key: &'a str,
-    content_type: &'a str,
-    base64: String,
-}
-
 /// An object's members as they stand. By hand, since a derived struct would take an array for an
 /// object, and `null` for a value that is absent.
 #[derive(Default)]
@@ -239,7 +210,7 @@ struct Members<'a> {
 
 /// Text that is borrowed where it holds no escapes.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -83,11 +83,11 @@ settings! {
     value_bytes_max: usize = 1024usize * 1024, "1048576", "KVSTORE_VALUE_BYTES_MAX",
         "Longest value, in bytes";
     body_bytes_max: usize = 2048usize * 1024, "2097152", "KVSTORE_BODY_BYTES_MAX",
-        "Longest JSON body of a set, in bytes";
+        "Longest JSON body, in bytes";
     line_bytes_max: usize = 2048usize * 1024, "2097152", "KVSTORE_LINE_BYTES_MAX",
         "Longest line of a bulk body, in bytes";
     page_keys_max: usize = 10_000usize, "10000", "KVSTORE_PAGE_KEYS_MAX",
-        "Largest limit of a search, in keys";
+        "Largest limit of a search, and the most keys of one POST /get";
     messages_in_flight_max: usize = 1024usize, "1024", "KVSTORE_MESSAGES_IN_FLIGHT_MAX",
         "Messages that may wait for a shard; more get 503";
     connections_max: usize = 25_000usize, "25000", "KVSTORE_CONNECTIONS_MAX",

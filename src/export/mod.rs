@@ -1,44 +1,31 @@
 //! `kvstore export`: writes all keys of a running server as the lines that `kvstore import` reads.
 //!
-//! Keys come by pages, values by a few requests at a time, so that no answer stays unread however
-//! slow the link or the reader is. A key that is deleted meanwhile is left out; one that is set
-//! meanwhile may have either value.
+//! All entries come by one answer, which is read as fast as the output takes it. Where it breaks off, since
+//! the link does, or the server is restarted or has waited for a slow reader for too long, the export goes on
+//! behind the last whole line. A key that is deleted meanwhile is left out; one that is set meanwhile may have
+//! either value.
 
+mod answer;
+mod lines;
 mod output;
 mod progress;
-mod values;
 
-use crate::client::{Client, ClientError, Problem, ServerArguments, problem, signals};
-use crate::entry::Entry;
+use crate::client::{Client, ClientError, ServerArguments, signals};
+use answer::{ATTEMPTS, Absent, Answer, are_more, passes, pause};
 use clap::Args;
+use lines::Lines;
 use output::Output;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use progress::Progress;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
-use ureq::Body;
-use ureq::http::Response;
 
-/// Keys of a page, where the server gives so many.
-const PAGE_KEYS: usize = 1024;
-
-/// Bytes that are written at once.
-const WRITE_BYTES: usize = 64 * 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 128 * 1024;
 
 /// How long the server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often a request is sent before the export is given up, and how long it waits before the
-/// second; the double before the third, and so on. That makes 7 s, if the server does not ask for
-/// more.
-const ATTEMPTS: u32 = 8;
-const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// The longest wait that a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// What to export, and where to.
 #[derive(Args, Debug)]
@@ -67,8 +54,15 @@ enum Cause {
     Client(#[from] ClientError),
     #[error("the keys come in no order after {0} of them: is it a kvstore?")]
     Order(u64),
-    #[error("the server's list of keys is none ({0}): is it a kvstore?")]
-    Keys(serde_json::Error),
+    #[error("what the server sends after {0} keys is no entry: is it a kvstore?")]
+    Form(u64),
+    #[error(
+        "the server is of an older version, which gives no values with its keys (values=true): export with \
+         the kvstore of its own version, whose lines this one imports"
+    )]
+    Older,
+    #[error("the server's list of keys ends before its last key, however often it is asked")]
+    Short,
 }
 
 /// Exports all keys and says on standard error how far it is.
@@ -88,228 +82,62 @@ pub fn export(arguments: &ExportArguments) -> Result<(), ExportError> {
 }
 
 fn run(arguments: &ExportArguments, progress: &Progress) -> Result<(), Cause> {
-    let client = Client::new(&arguments.server, values::THREADS, PATIENCE)?;
-    let mut pages = Pages {
-        client: &client,
-        limit: PAGE_KEYS,
-        after: String::new(),
-        seen: 0,
-    };
-    // The server is asked before the output is touched.
-    let (mut keys, total) = pages.first()?;
+    let client = Client::new(&arguments.server, 1, PATIENCE)?;
+    // The server is asked before the output is touched. One that is not there is not waited for.
+    let mut answer = Answer::begin(&client, None, Absent::Fails)?;
     let unwritable = |(path, error)| Cause::Output(path, error);
     let mut output = Output::open(&arguments.file).map_err(unwritable)?;
-    progress.begin(total, &output);
-    while !keys.is_empty() {
-        let mut lines = Lines {
-            output: &mut output,
-            progress,
-            buffer: Vec::with_capacity(WRITE_BYTES * 2),
-            written: 0,
-            gone: 0,
-        };
-        let fetched = values::in_order(
-            &keys,
-            |key| fetch(&client, key).map_err(Cause::from),
-            |line| lines.take(line),
-        );
+    progress.begin(answer.total, &output);
+    let mut lines = Lines::new(&mut output, progress);
+    let mut failures = 0;
+    loop {
+        let before = lines.taken();
+        let taken = take_all(&mut lines, &mut answer);
         // What came before a failure is kept.
         lines.write()?;
-        fetched?;
-        keys = pages.next()?;
+        let lost = taken?;
+        let has_partial = lines.drop_partial();
+        if lost.is_none() && !has_partial && is_all(&client, &answer, &lines)? {
+            break;
+        }
+        failures = match lines.taken() > before {
+            true => 1,
+            false => failures + 1,
+        };
+        let is_last = failures == ATTEMPTS;
+        match lost {
+            Some(error) if is_last || !passes(&error) => return Err(client.lost(error).into()),
+            None if is_last => return Err(Cause::Short),
+            Some(_) | None => sleep(pause(failures)),
+        }
+        lines.go_on();
+        let after = lines.last_key();
+        answer = Answer::begin(&client, after.as_deref(), Absent::MayReturn)?;
     }
     progress.finish(&mut output).map_err(unwritable)
 }
 
-/// Lines on their way to the output.
-struct Lines<'a> {
-    output: &'a mut Output,
-    progress: &'a Progress,
-    buffer: Vec<u8>,
-    /// Lines in the buffer, and keys that were gone.
-    written: u64,
-    gone: u64,
-}
-
-impl Lines<'_> {
-    fn take(&mut self, line: values::Line) -> Result<(), Cause> {
-        match line {
-            Some(line) => {
-                self.buffer.extend(line);
-                self.written += 1;
-            }
-            None => self.gone += 1,
-        }
-        match self.buffer.len() >= WRITE_BYTES {
-            true => self.write(),
-            false => Ok(()),
-        }
-    }
-
-    fn write(&mut self) -> Result<(), Cause> {
-        let (written, gone) = (self.written, self.gone);
-        (self.written, self.gone) = (0, 0);
-        let all = self
-            .progress
-            .write(self.output, &self.buffer, written, gone);
-        self.buffer.clear();
-        all.map_err(|error| Cause::Output(self.progress.path(), error))
-    }
-}
-
-/// The server's keys, page by page.
-struct Pages<'a> {
-    client: &'a Client,
-    limit: usize,
-    after: String,
-    seen: u64,
-}
-
-impl Pages<'_> {
-    /// The first page, and how many keys there are. A server that is not there is not waited for.
-    fn first(&mut self) -> Result<(Vec<String>, Option<u64>), Cause> {
-        self.page(Absent::Fails)
-    }
-
-    /// The next page; empty after the last.
-    fn next(&mut self) -> Result<Vec<String>, Cause> {
-        Ok(self.page(Absent::MayReturn)?.0)
-    }
-
-    fn page(&mut self, absent: Absent) -> Result<(Vec<String>, Option<u64>), Cause> {
-        let (total, text) = loop {
-            let after = utf8_percent_encode(&self.after, NON_ALPHANUMERIC);
-            let path = format!("/search?prefix=&limit={}&after={after}", self.limit);
-            let answer = ask(self.client, &path, absent, |response| {
-                let total = response.headers().get("x-total-count");
-                let total = total.and_then(|total| total.to_str().ok()?.parse().ok());
-                let body = response.body_mut().with_config().limit(u64::MAX);
-                Ok((total, body.read_to_vec()?))
-            })?;
-            match answer {
-                Answer::Whole(whole) => break whole,
-                // Its pages are smaller.
-                Answer::Refused(400, problem)
-                    if problem.code == "invalid_limit" && self.limit > 1 =>
-                {
-                    self.limit /= 2;
-                }
-                Answer::Refused(status, problem) => return Err(refused(status, problem).into()),
-            }
-        };
-        let keys: Vec<String> = serde_json::from_slice(&text).map_err(Cause::Keys)?;
-        let before = std::iter::once(&self.after).chain(&keys);
-        let is_first = self.seen == 0;
-        if !before
-            .zip(&keys)
-            .all(|(before, key)| before < key || is_first && before.is_empty())
-        {
-            return Err(Cause::Order(self.seen));
-        }
-        self.seen += keys.len() as u64;
-        if let Some(last) = keys.last() {
-            self.after.clone_from(last);
-        }
-        Ok((keys, total))
-    }
-}
-
-/// The line of a key; `None` where the key is gone.
-fn fetch(client: &Client, key: &str) -> Result<values::Line, ClientError> {
-    // A dot is encoded too, so that nobody takes `..` for a way up.
-    let path = format!("/get/{}", utf8_percent_encode(key, NON_ALPHANUMERIC));
-    let answer = ask(client, &path, Absent::MayReturn, |response| {
-        let content_type = response.headers().get("content-type").cloned();
-        let body = response.body_mut().with_config().limit(u64::MAX);
-        Ok((content_type, body.read_to_vec()?))
-    })?;
-    match answer {
-        Answer::Whole((content_type, body)) => {
-            let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
-            let mut line = Entry::line(key, content_type.unwrap_or_default(), &body);
-            line.push(b'\n');
-            Ok(Some(line))
-        }
-        // Any other 404 is not the server's.
-        Answer::Refused(404, problem) if problem.code == "key_not_found" => Ok(None),
-        Answer::Refused(status, problem) => Err(refused(status, problem)),
-    }
-}
-
-/// Whether to wait for a server that takes no connections.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Absent {
-    Fails,
-    MayReturn,
-}
-
-enum Answer<T> {
-    Whole(T),
-    Refused(u16, Problem),
-}
-
-/// Asks until there is a whole answer or a refusal that lasts, within [`ATTEMPTS`].
-fn ask<T>(
-    client: &Client,
-    path: &str,
-    absent: Absent,
-    read: impl Fn(&mut Response<Body>) -> Result<T, ureq::Error>,
-) -> Result<Answer<T>, ClientError> {
-    let mut attempt = 1;
+/// Takes in what there is of an answer, and returns what it broke off by, if it did.
+fn take_all(lines: &mut Lines<'_>, answer: &mut Answer) -> Result<Option<ureq::Error>, Cause> {
+    let mut body = answer.body();
+    let mut bytes = vec![0; READ_BYTES];
     loop {
-        let pause = (PAUSE * (1 << (attempt - 1))).min(PAUSE_MAX);
-        let is_last = attempt == ATTEMPTS;
-        let answer = client.get(path).call().and_then(|mut response| {
-            let status = response.status().as_u16();
-            match status {
-                200 => read(&mut response).map(|whole| (Answer::Whole(whole), pause)),
-                _ => {
-                    let pause = retry_after(&response).unwrap_or(pause);
-                    let refused = Answer::Refused(status, problem(&mut response));
-                    Ok((refused, pause))
-                }
-            }
-        });
-        let pause = match answer {
-            Ok((Answer::Refused(408 | 429 | 502..=504, _), pause)) if !is_last => pause,
-            Ok((answer, _)) => return Ok(answer),
-            Err(error) => {
-                let fails = !passes(&error);
-                let error = client.lost(error);
-                if is_last || fails || (absent == Absent::Fails && error.never_connected()) {
-                    return Err(error);
-                }
-                pause
-            }
-        };
-        sleep(pause);
-        attempt += 1;
+        match body.read(&mut bytes) {
+            Ok(0) => return Ok(None),
+            Ok(some) => lines.take(&bytes[..some])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Some(error.into())),
+        }
     }
 }
 
-/// Whether an error may not come again.
-fn passes(error: &ureq::Error) -> bool {
-    match error {
-        // A certificate that is not trusted comes as this one.
-        ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
-        ureq::Error::Protocol(_)
-        | ureq::Error::Timeout(_)
-        | ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_) => true,
-        _ => false,
+/// Whether an answer that has ended was whole. It surely was if it says where it ends and there are as many
+/// keys as there were: a proxy may take the end of a connection for that of an answer.
+fn is_all(client: &Client, answer: &Answer, lines: &Lines<'_>) -> Result<bool, Cause> {
+    let has_all = answer.total.is_some_and(|total| lines.taken() >= total);
+    if answer.tells_its_end() && has_all {
+        return Ok(true);
     }
-}
-
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
-    let header = response.headers().get("retry-after")?;
-    let seconds = header.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-fn refused(status: u16, problem: Problem) -> ClientError {
-    ClientError::Refused {
-        status,
-        detail: problem.detail,
-    }
+    let last = lines.last_key();
+    Ok(!are_more(client, last.as_deref())?)
 }

@@ -18,9 +18,8 @@ struct State {
     bar: ProgressBar,
     total: Option<u64>,
     place: Place,
-    /// Keys that were written, and keys that were gone.
+    /// Keys that were written.
     written: u64,
-    gone: u64,
 }
 
 enum Place {
@@ -43,7 +42,6 @@ impl Progress {
             total: None,
             place: Place::None,
             written: 0,
-            gone: 0,
         })))
     }
 
@@ -73,13 +71,7 @@ impl Progress {
     ///
     /// # Errors
     /// As writing has them.
-    pub fn write(
-        &self,
-        output: &mut Output,
-        lines: &[u8],
-        written: u64,
-        gone: u64,
-    ) -> io::Result<()> {
+    pub fn write(&self, output: &mut Output, lines: &[u8], written: u64) -> io::Result<()> {
         let mut state = match output {
             // A signal waits for the line's end.
             Output::Beside(_) => {
@@ -94,8 +86,7 @@ impl Progress {
             }
         };
         state.written += written;
-        state.gone += gone;
-        state.bar.inc(written + gone);
+        state.bar.inc(written);
         Ok(())
     }
 
@@ -125,15 +116,12 @@ impl Progress {
     /// What was done, at the end.
     pub fn summary(&self) -> String {
         let state = self.state();
-        let mut summary = format!(
-            "{} keys exported in {:.1} s",
-            state.written,
-            state.begun.elapsed().as_secs_f64()
-        );
-        if state.gone > 0 {
-            summary += &format!("; {} were deleted meanwhile", state.gone);
-        }
-        summary
+        let took = state.begun.elapsed().as_secs_f64();
+        let fewer = match state.total {
+            Some(total) if state.written < total => format!(" of the {total} that there were"),
+            Some(_) | None => String::new(),
+        };
+        format!("{} keys{fewer} exported in {took:.1} s", state.written)
     }
 
     /// What there is of an export that ended early. A part without a line is removed.

@@ -124,6 +124,48 @@ pub(super) fn content_type(
     Ok(Some(state.content_types.parse(text)?))
 }
 
+/// What a body is said to be that must be JSON of some kind.
+///
+/// # Errors
+/// Where nothing is said, or not one type, or another encoding than UTF-8.
+pub(super) fn json_type(request: &HttpRequest, state: &State) -> Result<ContentType, Problem> {
+    let content_type = match content_type(request, state) {
+        Ok(Some(content_type)) => content_type,
+        Ok(None) => {
+            return Err(unsupported(
+                "the body's type is not said; add the header Content-Type: application/json \
+                 (curl: -H 'Content-Type: application/json')",
+            ));
+        }
+        Err(_) => {
+            return Err(unsupported(
+                "the Content-Type header is not one content type; \
+                 send one header Content-Type: application/json \
+                 (curl: -H 'Content-Type: application/json')",
+            ));
+        }
+    };
+    let mut parameters = content_type.as_str().split(';').skip(1).map(str::trim);
+    let is_utf8 = parameters.all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.eq_ignore_ascii_case("charset")
+            || ["utf-8", "utf8"]
+                .iter()
+                .any(|utf8| value.trim_matches('"').eq_ignore_ascii_case(utf8))
+    });
+    match is_utf8 {
+        true => Ok(content_type),
+        false => Err(unsupported(
+            "JSON is UTF-8; send it so, with Content-Type: application/json",
+        )),
+    }
+}
+
+/// The problem that a body is of a type that is not taken.
+pub(super) fn unsupported(detail: &str) -> Problem {
+    Problem::new(Code::UnsupportedMediaType, detail)
+}
+
 /// A whole body, and what it takes of the budget.
 #[derive(Debug)]
 pub(super) struct Body {

@@ -5,8 +5,11 @@
 //!
 //! # Layout
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
-//! - `get`, `set`, `bulk`, `delete`, `erase`, `search`, `metrics`, `health`: a file for each route
-//! - `parameters`, `percent`, `body`: what a request is made of; `listing`: what an answer is
+//! - `get`, `get_many`, `set`, `bulk`, `delete`, `erase`, `expire`, `search`, `metrics`, `health`: a file for each
+//!   route
+//! - `parameters`, `percent`, `body`: what a request is made of
+//! - `listing`, `entries`: answers that list `items`, by their names or with values; `format`: how they are
+//!   put together; `streamed`: how they are sent as they are found
 //! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
 //! - `gate`: what happens around every request
@@ -21,12 +24,16 @@ mod conditions;
 mod connection;
 mod delete;
 mod entity_tags;
+mod entries;
 mod erase;
 mod expire;
+mod format;
 mod framing;
 mod gate;
 mod get;
+mod get_many;
 mod health;
+mod items;
 mod listing;
 mod metrics;
 mod parameters;
@@ -36,6 +43,7 @@ mod routes;
 mod search;
 mod set;
 mod stream;
+mod streamed;
 mod unsupported;
 
 pub use buffers::Buffers;
@@ -82,13 +90,13 @@ pub struct Limits {
     pub key_bytes_max: usize,
     /// The longest value, in bytes.
     pub value_bytes_max: usize,
-    /// The longest JSON body of a set, in bytes.
+    /// The longest JSON body, in bytes.
     pub body_bytes_max: usize,
     /// The longest line of a bulk body, in bytes.
     pub line_bytes_max: usize,
     /// What bodies and answers in flight may take together, in bytes.
     pub buffers_bytes_max: usize,
-    /// The largest page of a search, in keys.
+    /// The largest page of a search, and the most keys that are asked for at once.
     pub page_keys_max: usize,
     /// How long a body may take, and how long a bulk body may pause.
     pub body_timeout: Duration,

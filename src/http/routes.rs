@@ -4,7 +4,7 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{State, delete, erase, expire, get, health, metrics, search, set, unsupported};
+use super::{State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported};
 use crate::metrics::Refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
@@ -21,7 +21,8 @@ use std::rc::Rc;
 /// Answers of up to so many bytes fit what a connection takes anyway.
 const UNCOUNTED_BYTES: usize = 4 * 1024;
 
-/// A path, the methods that it takes, and who answers.
+/// A path, the methods that it takes, and who answers. Of two with one endpoint the exact one comes first,
+/// since the router takes the other for its path too.
 #[derive(Debug)]
 struct Route {
     /// The path itself, or what stands before the key. Also the label in metrics.
@@ -42,6 +43,7 @@ enum Shape {
 #[derive(Clone, Copy, Debug)]
 enum Handler {
     Get,
+    GetMany,
     Set,
     Put,
     Erase,
@@ -55,7 +57,8 @@ enum Handler {
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 
-static ROUTES: [Route; 11] = [
+static ROUTES: [Route; 12] = [
+    Route::new("/get", Shape::Exact, &[Method::POST], Handler::GetMany),
     Route::new("/get", Shape::Keyed, READS, Handler::Get),
     Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
     Route::new("/set", Shape::Keyed, &[Method::PUT], Handler::Put),
@@ -87,7 +90,7 @@ impl Route {
     /// Whether its requests have bodies.
     fn takes_body(&self) -> bool {
         match self.handler {
-            Handler::Set | Handler::Put | Handler::Expire => true,
+            Handler::GetMany | Handler::Set | Handler::Put | Handler::Expire => true,
             Handler::Get
             | Handler::Erase
             | Handler::Delete
@@ -146,6 +149,7 @@ pub(super) fn is_health(path: &str) -> bool {
     route.is_some_and(|route| match route.handler {
         Handler::Metrics | Handler::Livez | Handler::Readyz => true,
         Handler::Get
+        | Handler::GetMany
         | Handler::Set
         | Handler::Put
         | Handler::Erase
@@ -277,6 +281,7 @@ async fn dispatch(
     // for every request.
     match route.handler {
         Handler::Get => get::handle(request, state).await,
+        Handler::GetMany => Box::pin(get_many::handle(request, payload, state)).await,
         Handler::Set => Box::pin(set::post(request, payload, state)).await,
         Handler::Put => Box::pin(set::put(request, payload, state)).await,
         Handler::Erase => Box::pin(erase::handle(request, state)).await,

@@ -87,45 +87,18 @@ pub(super) enum BodyForm {
 /// # Errors
 /// Where it is neither, or nothing is said.
 pub(super) fn body_form(request: &HttpRequest, state: &State) -> Result<BodyForm, Problem> {
-    let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
-    let content_type = match body::content_type(request, state) {
-        Ok(Some(content_type)) => content_type,
-        Ok(None) => {
-            return unsupported(
-                "the body's type is not said; add the header Content-Type: application/json \
-                 (curl: -H 'Content-Type: application/json')",
-            );
-        }
-        Err(_) => {
-            return unsupported(
-                "the Content-Type header is not one content type; \
-                 send one header Content-Type: application/json \
-                 (curl: -H 'Content-Type: application/json')",
-            );
-        }
-    };
-    let mut parts = content_type.as_str().split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let is_utf8 = parts.all(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        !name.eq_ignore_ascii_case("charset")
-            || ["utf-8", "utf8"]
-                .iter()
-                .any(|utf8| value.trim_matches('"').eq_ignore_ascii_case(utf8))
-    });
-    if !is_utf8 {
-        return unsupported("JSON is UTF-8; send it so, with Content-Type: application/json");
-    }
+    let content_type = body::json_type(request, state)?;
+    let essence = content_type.essence();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(BodyForm::Json)
     } else if essence.eq_ignore_ascii_case("application/x-ndjson") {
         Ok(BodyForm::Lines)
     } else {
-        unsupported(
+        Err(body::unsupported(
             "the body must be JSON: add the header Content-Type: application/json \
              (curl: -H 'Content-Type: application/json'), or application/x-ndjson for many keys; \
              PUT /set/{key} stores a body of any type",
-        )
+        ))
     }
 }
 

@@ -5,8 +5,8 @@ use super::problem::{Code, Problem};
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 
-/// Refuses what no change does: conditions by dates, a method that is another one, a body that is encoded
-/// or a part only, and expectations. Whether there are conditions by entity tags.
+/// Refuses what no change does, nor a read that has a body: conditions by dates, a method that is another
+/// one, a body that is encoded or a part only, and expectations. Whether there are conditions by entity tags.
 ///
 /// # Errors
 /// Where the request has a header for one of these; it is named.

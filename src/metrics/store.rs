@@ -47,7 +47,7 @@ pub(super) const STORE: &[Sampled<StoreStats>] = &[
     },
     Sampled {
         name: "searches_aborted_total",
-        help: "Streamed searches that broke off before their last key",
+        help: "Streamed searches, and answers to POST /get, that broke off before their last key",
         value: Counter(|stats| stats.searches_aborted as f64),
     },
     Sampled {

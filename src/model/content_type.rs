@@ -44,9 +44,14 @@ impl ContentType {
         self.0.clone()
     }
 
+    /// The type without its parameters.
+    pub fn essence(&self) -> &str {
+        self.as_str().split(';').next().unwrap_or_default().trim()
+    }
+
     /// Whether this is JSON: `application/json` or `…+json`, whatever the parameters.
     pub fn is_json(&self) -> bool {
-        let essence = self.as_str().split(';').next().unwrap_or_default().trim();
+        let essence = self.essence();
         essence.eq_ignore_ascii_case("application/json")
             || essence
                 .len()

@@ -5,6 +5,7 @@
 
 mod content_type;
 mod deadline;
+mod fetched;
 mod group_list;
 mod grouping;
 mod key;
@@ -17,6 +18,7 @@ pub use content_type::{ContentType, ContentTypeError, ContentTypes};
 pub use deadline::{Deadline, DeadlineError, Lifetime};
 pub use group_list::{GroupItem, GroupList};
 pub use grouping::{Delimiter, Grouping};
+pub use fetched::Fetched;
 pub use key::{Key, KeyError};
 pub use key_list::KeyList;
 pub use mutation::{Change, Changed, Condition, Mutation, Preconditions, Revisions};

@@ -9,11 +9,13 @@ use tokio::time::timeout;
 
 /// Whether a message that finds no place is refused or waits for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub enum Manner {
+    /// It is refused.
     Refuse,
     /// As `Refuse`, and leaves half of the places to others: an engine that takes no writes for a
     /// while holds them all, and should be read meanwhile.
     RefuseEarly,
+    /// It waits.
     Wait,
 }
 

@@ -5,11 +5,11 @@ use super::admission::Manner;
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::durable::DataStats;
 use super::memory::Memory;
-use super::message::{Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search};
+use super::message::{Counted, Erase, Erased, Found, FoundGroups, GetMany, Group, ManyChanged, Search};
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::remote::Remote;
 use super::replica::ReplicaStats;
-use crate::model::{Changed, Key, Mutation, Value};
+use crate::model::{Changed, Fetched, Key, Mutation, Value};
 use std::time::{Duration, Instant};
 
 /// Whatever holds the data of a store.
@@ -56,6 +56,19 @@ impl Engine {
         match self {
             Self::Memory(memory) => memory.get(key).await,
             Self::Remote(remote) => remote.get(&key).await,
+        }
+    }
+
+    /// The values of keys of one shard, in their order.
+    pub(super) async fn get_many(
+        &self,
+        shard: usize,
+        message: GetMany,
+        manner: Manner,
+    ) -> Result<Vec<Fetched>, StoreError> {
+        match self {
+            Self::Memory(memory) => memory.get_many(shard, message, manner).await,
+            Self::Remote(remote) => Box::pin(remote.get_many(shard, message, manner)).await,
         }
     }
 

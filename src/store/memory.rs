@@ -5,14 +5,13 @@ use super::actors::Actors;
 use super::admission::{Admission, Manner};
 use super::durable::{DataStats, Durable};
 use super::message::{
-    Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, FoundGroups, Get, Group,
-    ManyChanged, Search,
+    Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, FoundGroups, Get, GetMany, Group, ManyChanged, Search,
 };
 use super::readiness::OpenError;
 use super::shard::ShardActor;
 use super::shared::{HEARTBEAT, Shared};
 use crate::durable::LoadedShard;
-use crate::model::{Changed, Key, Mutation, Value};
+use crate::model::{Changed, Fetched, Key, Mutation, Value};
 use actix::Message;
 use actix::dev::ToEnvelope;
 use siphasher::sip::SipHasher13;
@@ -139,6 +138,15 @@ impl Memory {
     pub(super) fn get(&self, key: Key) -> impl Future<Output = Result<Option<Value>, StoreError>> {
         let shard = self.owner(&key);
         self.ask(shard, Get { key }, Manner::Refuse)
+    }
+
+    pub(super) fn get_many(
+        &self,
+        shard: usize,
+        message: GetMany,
+        manner: Manner,
+    ) -> impl Future<Output = Result<Vec<Fetched>, StoreError>> {
+        self.ask(shard, message, manner)
     }
 
     pub(super) fn change(

@@ -3,7 +3,7 @@
 use super::StoreError;
 use crate::durable::{Moment, Position};
 use crate::keymap::{GroupPage, Image, IndexStats, Page, SlotValues};
-use crate::model::{Changed, Filter, Grouping, Key, Mutation, Value};
+use crate::model::{Changed, Fetched, Filter, Grouping, Key, Mutation, Value};
 use actix::Message;
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,6 +32,16 @@ impl<M: Message> Message for Admitted<M> {
 pub(super) struct Get {
     /// The key.
     pub(super) key: Key,
+}
+
+/// Asks for the values of many keys, in their order.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Fetched>, StoreError>")]
+pub(super) struct GetMany {
+    /// The keys.
+    pub(super) keys: Vec<Key>,
+    /// Which of the values are wanted.
+    pub(super) bodies: Bodies,
 }
 
 /// Asks to make a change.
@@ -113,6 +123,15 @@ pub(super) enum Snap {
     Values(Range<u32>, SyncSender<SlotValues>),
 }
 
+/// Which of many values are wanted, by their bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bodies {
+    /// All.
+    All,
+    /// Those of up to so many bytes. Of others it is said how long they are.
+    UpTo(usize),
+}
+
 /// Whether a search needs the number of all matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Total {
@@ -148,6 +167,16 @@ pub struct ChangeCounts {
     pub kept: u64,
     /// Changes whose condition did not hold.
     pub unmet: u64,
+}
+
+impl Bodies {
+    /// The longest body that is wanted, in bytes.
+    pub(super) fn bytes_max(self) -> usize {
+        match self {
+            Self::All => usize::MAX,
+            Self::UpTo(bytes) => bytes,
+        }
+    }
 }
 
 impl ManyChanged {

@@ -4,8 +4,8 @@
 //! where they live. It knows no HTTP.
 //!
 //! # Layout
-//! - `search`, `batch`, `erase`: a search, a bulk body and a removal by filter over all shards; `groups`: a
-//!   search that is divided into groups
+//! - `search`, `batch`, `many`, `erase`: a search, a bulk body, reads of many keys and a removal by filter over
+//!   all shards; `groups`: a search that is divided into groups
 //! - `engine`: what is asked of whatever holds the data
 //!   - `memory`: actors that own keys and values; `shard`: one of them; `turn`: what it was asked
 //!     - `durable`: where their data is kept; `journal`: the log that they hand their records to;
@@ -25,6 +25,7 @@ mod erase;
 mod error;
 mod groups;
 mod journal;
+mod many;
 mod memory;
 mod merger;
 mod message;
@@ -37,6 +38,7 @@ mod shared;
 mod stream;
 mod turn;
 
+pub use admission::Manner;
 pub use batch::{Batch, BatchChanged};
 pub use checkpointer::CheckpointStats;
 pub use durable::{DataStats, DurableOptions, LoadStats};
@@ -56,7 +58,7 @@ use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Changed, Deadline, Key, Mutation, Value};
 use abort::abort;
 use actors::Actors;
-use admission::{Admission, Manner};
+use admission::Admission;
 use durable::Durable;
 use engine::Engine;
 use futures_util::future::try_join_all;

@@ -10,8 +10,8 @@ use super::admission::{Admission, Manner};
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::erase::key_of;
 use super::message::{
-    Admitted, Count, Counted, Erase, Erased, Found, FoundGroups, Group, ManyChanged, Search,
-    Stopped, Total,
+    Admitted, Bodies, Count, Counted, Erase, Erased, Found, FoundGroups, GetMany, Group, ManyChanged,
+    Search, Stopped, Total,
 };
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};
@@ -19,7 +19,7 @@ use super::replica::{
     Follower, FollowerOptions, Lapser, ReplicaActor, ReplicaStats, ReplicaStatus,
 };
 use super::shared::{Fit, Shared};
-use crate::model::{Change, Changed, Key, Mutation, Value};
+use crate::model::{Change, Changed, Fetched, Key, Mutation, Value};
 use crate::valkey::{Client, Engine, EngineError, Place};
 use actix::dev::ToEnvelope;
 use actix::{Context, Handler, Message};
@@ -199,6 +199,33 @@ impl Remote {
         });
         let value = value.await?;
         Ok(value.filter(|value| value.is_there(self.shared.clock.now())))
+    }
+
+    pub(super) async fn get_many(
+        &self,
+        shard: usize,
+        message: GetMany,
+        manner: Manner,
+    ) -> Result<Vec<Fetched>, StoreError> {
+        let GetMany { keys, bodies } = message;
+        let entered = timeout(self.patience, self.enter(shard, manner)).await;
+        let (permit, deadline) = entered.unwrap_or(Err(StoreError::Timeout(self.patience)))?;
+        let client = self.client();
+        let fetched = whole(async move {
+            let fetched = match bodies {
+                Bodies::UpTo(bytes) => client.get_short(&keys, bytes, deadline).await,
+                Bodies::All => {
+                    let values = client.get_many(&keys, deadline).await;
+                    let fetched = |value| Fetched::of(value, usize::MAX);
+                    values.map(|values| values.into_iter().map(fetched).collect())
+                }
+            };
+            drop(permit);
+            fetched
+        });
+        let clock = &self.shared.clock;
+        let fetched = fetched.await?.into_iter();
+        Ok(fetched.map(|one| one.there_at(|| clock.now())).collect())
     }
 
     pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {

@@ -14,7 +14,7 @@ use super::abort::{BROKEN, abort};
 use super::journal::Journal;
 use super::merger::JobDone;
 use super::message::{
-    Admitted, Change, ChangeMany, Count, Counted, Erase, Get, Group, Reached, Search, Snap,
+    Admitted, Change, ChangeMany, Count, Counted, Erase, Get, GetMany, Group, Reached, Search, Snap,
 };
 use super::shared::{Fit, HEARTBEAT, Shared};
 use super::turn::{Ask, Asked, Asker, First, Joining, Turn};
@@ -32,7 +32,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use unsynced::{Answer, Unsynced, Wait};
 
-/// For how long an actor works off searches, bulk changes and removals by filter before it lets the
+/// For how long an actor works off searches, what changes or reads many keys before it lets the
 /// connections of its thread have a turn.
 const TURN: Duration = Duration::from_micros(250);
 
@@ -92,8 +92,8 @@ impl ShardActor {
         self.set_alarm(context);
     }
 
-    /// Works off what was asked, in order. Where searches and bulk changes have taken long, others have
-    /// their turn before the rest.
+    /// Works off what was asked, in order. Where what may take long has, others have their turn before the
+    /// rest.
     fn work_off_turn(&mut self, context: &mut Context<Self>) {
         let mut began = None;
         while let Some(first) = self.turn.first(AHEAD_MAX) {
@@ -158,6 +158,7 @@ impl ShardActor {
         match self.turn.take() {
             None => {}
             Some(Asked::Get(ask)) => self.get(ask),
+            Some(Asked::GetMany(ask)) => self.get_many(ask),
             Some(Asked::Search(ask)) => self.search(ask),
             Some(Asked::Group(ask)) => self.group(ask),
             Some(Asked::Change(ask)) => {
@@ -194,6 +195,16 @@ impl ShardActor {
         let answer = answer.map(|value| there_at(value, &self.shared.clock));
         let wait = self.share.wait_for_key(&message.key);
         self.answer(wait, asker, answer, Answer::Get);
+    }
+
+    fn get_many(&mut self, Ask { message, asker }: Ask<GetMany>) {
+        if asker.is_abandoned() {
+            return;
+        }
+        let answer = self.share.get_many(&message);
+        let unsynced = self.share.unsynced.as_ref();
+        let wait = unsynced.and_then(|unsynced| unsynced.of_keys(&message.keys));
+        self.answer(wait, asker, answer, Answer::GetMany);
     }
 
     fn search(&mut self, Ask { message, asker }: Ask<Search>) {

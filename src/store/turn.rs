@@ -7,13 +7,13 @@
 //! there is only one queue.
 //!
 //! ```text
-//! mailbox → arriving → queue → run of gets, run of changes, bulk, search, delete by filter → answers
+//! mailbox → arriving → queue → run of gets, run of changes, many gets, bulk, search, delete by filter → answers
 //!                        └→ held: changes without room, until there is some
 //! ```
 //!
 //! This file knows messages, and nothing of what they are asked of.
 
-use super::message::{Admitted, Change, ChangeMany, Erase, Get, Group, Search};
+use super::message::{Admitted, Change, ChangeMany, Erase, Get, GetMany, Group, Search};
 use crate::model::Key;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
@@ -39,6 +39,7 @@ pub(super) struct Turn {
 /// A message that waits for its turn.
 pub(super) enum Asked {
     Get(Ask<Get>),
+    GetMany(Ask<GetMany>),
     Change(Ask<Change>),
     ChangeMany(Ask<ChangeMany>),
     Search(Ask<Search>),
@@ -103,9 +104,11 @@ impl Turn {
         Some(match self.queue.front()? {
             Asked::Get(_) => First::Gets(run(|asked| matches!(asked, Asked::Get(_)))),
             Asked::Change(_) => First::Changes(run(|asked| matches!(asked, Asked::Change(_)))),
-            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) | Asked::Group(_) => {
-                First::Long
-            }
+            Asked::GetMany(_)
+            | Asked::ChangeMany(_)
+            | Asked::Search(_)
+            | Asked::Erase(_)
+            | Asked::Group(_) => First::Long,
         })
     }
 
@@ -114,7 +117,11 @@ impl Turn {
         self.queue.iter().map_while(|asked| match asked {
             Asked::Get(ask) => Some(&ask.message.key),
             Asked::Change(ask) => Some(&ask.message.mutation.key),
-            Asked::ChangeMany(_) | Asked::Search(_) | Asked::Erase(_) | Asked::Group(_) => None,
+            Asked::GetMany(_)
+            | Asked::ChangeMany(_)
+            | Asked::Search(_)
+            | Asked::Erase(_)
+            | Asked::Group(_) => None,
         })
     }
 
@@ -127,7 +134,8 @@ impl Turn {
     pub(super) fn take_get(&mut self) -> Option<Ask<Get>> {
         match self.queue.pop_front()? {
             Asked::Get(ask) => Some(ask),
-            other @ (Asked::Change(_)
+            other @ (Asked::GetMany(_)
+            | Asked::Change(_)
             | Asked::ChangeMany(_)
             | Asked::Search(_)
             | Asked::Erase(_)
@@ -183,6 +191,12 @@ where
 impl From<Ask<Get>> for Asked {
     fn from(ask: Ask<Get>) -> Self {
         Self::Get(ask)
+    }
+}
+
+impl From<Ask<GetMany>> for Asked {
+    fn from(ask: Ask<GetMany>) -> Self {
+        Self::GetMany(ask)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod ends;
 mod fitness;
+mod many;
 mod partition;
 
 pub use ends::{LAPSING_KEYS, Lapsing};
@@ -52,19 +53,27 @@ impl Client {
     /// # Errors
     /// As [`EngineError`] says.
     pub async fn get(&self, key: &Key, deadline: Instant) -> Result<Option<Value>, EngineError> {
+        let call = self.get_call(key);
+        let asked = async {
+            let answer = self.link.ask(Access::Read, &call, deadline).await?;
+            self.value(answer)
+        };
+        self.observed(Operation::Get, asked).await
+    }
+
+    fn get_call(&self, key: &Key) -> Call {
         let place = Place::of(key.as_bytes());
         let mut command = cmd("HGET");
         command
             .arg(self.engine.layout.bucket(place))
             .arg(key.as_bytes());
-        let call = Call::new(place.partition, command);
-        let asked = async {
-            let answer = self.link.ask(Access::Read, &call, deadline).await?;
-            let blob = text_or_nil(answer)?;
-            let decode = |blob| layout::decode(blob, &self.engine.content_types);
-            blob.map(decode).transpose()
-        };
-        self.observed(Operation::Get, asked).await
+        Call::new(place.partition, command)
+    }
+
+    /// The value that a key was found to name.
+    fn value(&self, found: Reply) -> Result<Option<Value>, EngineError> {
+        let decode = |blob| layout::decode(blob, &self.engine.content_types);
+        text_or_nil(found)?.map(decode).transpose()
     }
 
     /// Makes a change. One script, O(1).

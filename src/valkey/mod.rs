@@ -5,8 +5,8 @@
 //! index.
 //!
 //! # Layout
-//! - `client`: a thread's requests, for values and, in `client::partition`, for what an index needs;
-//!   `client::fitness`: whether an engine can be used as it is
+//! - `client`: a thread's requests, for values, many at a time in `client::many`, and, in
+//!   `client::partition`, for what an index needs; `client::fitness`: whether an engine can be used as it is
 //! - `scripts`: what changes the engine's data, each in one step
 //! - `layout`: the names of the engine's keys, and how a value is written
 //! - `log`: heads and logs as they are read

@@ -127,6 +127,8 @@ fn unread_answers_take_no_more_than_is_set_aside() {
     for path in [
         "/search?prefix=&limit=10000",
         "/search?prefix=",
+        "/search?prefix=&values=true",
+        "/search?prefix=large&values=true",
         "/get/large",
     ] {
         let before = server.resident_bytes();
@@ -136,6 +138,16 @@ fn unread_answers_take_no_more_than_is_set_aside() {
             .collect();
         holds_up_nobody(&server, clients, before);
     }
+    let keys = format!("{{\"keys\":[{}\"large\"]}}", "\"large\",".repeat(999));
+    let before = server.resident_bytes();
+    let request = format!(
+        "POST /get HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{keys}",
+        keys.len()
+    );
+    let clients = (0..60)
+        .map(|_| idle_client(&server, request.as_bytes()))
+        .collect();
+    holds_up_nobody(&server, clients, before);
     // Many requests that come at once are not all answered at once.
     assert_eq!(server.put("/set/4k", &[], &vec![b'v'; 4000]).status, 200);
     let before = server.resident_bytes();

@@ -117,7 +117,7 @@ fn a_body_over_its_bound_is_a_413_that_names_limit_and_setting() {
 fn an_unknown_parameter_is_a_400_that_lists_the_known_ones() {
     let server = Server::start();
     server.fill(["k"]);
-    let says = ["prfix", "prefix, suffix, limit, after"];
+    let says = ["prfix", "prefix, suffix, limit, after, values"];
     server
         .get("/search?prfix=a")
         .assert_problem(400, "unknown_parameter", &says);
@@ -144,6 +144,8 @@ fn an_unknown_parameter_is_a_400_that_lists_the_known_ones() {
     response.assert_problem(400, "unknown_parameter", &["\"x\"", "ttl_ms, expires_at"]);
     let response = server.send("POST", "/set?x", &[JSON], br#"{"key":"k","value":1}"#);
     response.assert_problem(400, "unknown_parameter", &["\"x\""]);
+    let response = server.send("POST", "/get?x=1", &[JSON], br#"{"keys":["k"]}"#);
+    response.assert_problem(400, "unknown_parameter", &["\"x\"", "takes none"]);
     assert_eq!(server.get("/get/k?").status, 200);
     assert_eq!(server.get("/search?&prefix=k&").keys(), ["k"]);
 }
@@ -166,6 +168,9 @@ fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
     let server = Server::start();
     for (method, path, allow) in [
         ("POST", "/get/k", "GET, HEAD"),
+        ("GET", "/get", "POST"),
+        ("PUT", "/get", "POST"),
+        ("DELETE", "/get", "POST"),
         ("GET", "/set", "POST"),
         ("PUT", "/set", "POST"),
         ("POST", "/set/k", "PUT"),
@@ -189,7 +194,7 @@ fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
 fn a_path_that_is_not_there_is_a_404_that_lists_the_paths() {
     let server = Server::start();
     for (method, path) in [
-        ("PUT", "/get"),
+        ("PUT", "/gets"),
         ("GET", "/"),
         ("GET", "/keys"),
         ("POST", "/x"),

@@ -1,6 +1,6 @@
 //! A gateway before a server that does with each request what a test says.
 
-use crate::support::Connection;
+use crate::support::{Connection, Response};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,12 +9,42 @@ use std::sync::Arc;
 pub enum Reply {
     /// Ask the server for this target.
     Pass(String),
+    /// Ask the server, and pass on the beginning of its answer.
+    Part(Part),
     /// Answer so, in full.
     Say(String),
     /// End the connection without an answer.
     Close,
     /// Never answer.
     Hold,
+}
+
+/// The beginning of an answer.
+pub struct Part {
+    pub target: String,
+    /// How much of the body is passed on. A shorter one is whole.
+    pub bytes: usize,
+    pub framing: Framing,
+    /// What happens then, where there was more.
+    pub then: Then,
+}
+
+/// What tells where a body ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Chunks,
+    /// The end of its connection.
+    Connection,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// The connection ends.
+    End,
+    /// Nothing more comes.
+    Hold,
+    /// It is said that this was all.
+    Finish,
 }
 
 /// What a client asked.
@@ -105,31 +135,74 @@ fn serve(
         let length = asked.header("content-length").unwrap_or("0");
         let mut body = vec![0; length.parse().unwrap()];
         stream.read_exact(&mut body)?;
-        let content_type = asked.header("content-type").map(str::to_owned);
+        let passed = ["content-type", "accept"];
+        let passed = passed.map(|name| (name, asked.header(name).map(str::to_owned)));
+        let ask = |target: &str| {
+            let headers = passed.iter();
+            let headers = headers.filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+            let headers: Vec<_> = headers.collect();
+            Connection::to(server).request(method, target, &headers, &body)
+        };
         let answer = match reply(asked) {
             Reply::Pass(target) => {
-                let content_type = content_type.as_deref().map(|value| ("Content-Type", value));
-                let headers: Vec<_> = content_type.into_iter().collect();
-                let mut connection = Connection::to(server);
-                let response = connection.request(method, &target, &headers, &body);
-                let mut head = format!("HTTP/1.1 {} Said\r\n", response.status);
-                for (name, value) in &response.headers {
-                    if !["content-length", "transfer-encoding", "connection"]
-                        .contains(&name.as_str())
-                    {
-                        head += &format!("{name}: {value}\r\n");
-                    }
+                let response = ask(&target);
+                let length = format!("Content-Length: {}", response.body.len());
+                [head(&response, &length), response.body].concat()
+            }
+            Reply::Part(part) => {
+                let response = ask(&part.target);
+                stream.get_mut().write_all(&beginning(&response, &part))?;
+                stream.get_mut().flush()?;
+                let is_whole = response.body.len() <= part.bytes;
+                match (part.framing, part.then) {
+                    (Framing::Chunks, Then::Finish) => continue,
+                    (Framing::Chunks, _) if is_whole => continue,
+                    (_, Then::Hold) if !is_whole => hold(),
+                    _ => return Ok(()),
                 }
-                head += &format!("Content-Length: {}\r\n\r\n", response.body.len());
-                [head.into_bytes(), response.body].concat()
             }
             Reply::Say(answer) => answer.into_bytes(),
             Reply::Close => return Ok(()),
-            Reply::Hold => loop {
-                std::thread::park();
-            },
+            Reply::Hold => hold(),
         };
         stream.get_mut().write_all(&answer)?;
         stream.get_mut().flush()?;
+    }
+}
+
+fn hold() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The head of an answer whose body is framed in another way than the server did.
+fn head(response: &Response, framing: &str) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {} Said\r\n", response.status);
+    for (name, value) in &response.headers {
+        if !["content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
+            head += &format!("{name}: {value}\r\n");
+        }
+    }
+    head += &format!("{framing}\r\n\r\n");
+    head.into_bytes()
+}
+
+fn beginning(response: &Response, part: &Part) -> Vec<u8> {
+    let body = &response.body[..part.bytes.min(response.body.len())];
+    let is_whole = body.len() == response.body.len();
+    match part.framing {
+        Framing::Connection => [head(response, "Connection: close"), body.to_vec()].concat(),
+        Framing::Chunks => {
+            let mut answer = head(response, "Transfer-Encoding: chunked");
+            if !body.is_empty() {
+                let chunk = [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat();
+                answer.extend(chunk);
+            }
+            if is_whole || part.then == Then::Finish {
+                answer.extend(b"0\r\n\r\n");
+            }
+            answer
+        }
     }
 }

@@ -86,7 +86,7 @@ fn an_escaped_route_is_no_route() {
         .assert_problem(404, "path_not_found", &["/get/{key}"]);
     server
         .get("/get")
-        .assert_problem(404, "path_not_found", &["/get/{key}"]);
+        .assert_problem(405, "method_not_allowed", &["POST", "/get/{key}"]);
     server
         .get("//get/x")
         .assert_problem(404, "path_not_found", &[]);

@@ -10,6 +10,7 @@ mod command;
 mod conditions;
 mod durable;
 mod engine;
+mod entries;
 mod erase;
 mod errors;
 mod expiry;

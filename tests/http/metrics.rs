@@ -98,6 +98,10 @@ fn every_request_is_counted_exactly() {
     send(2, "GET", "/get/%FF", &[], "", "/get", 400);
     send(6, "GET", "/get/none", &[], "", "/get", 404);
     send(2, "POST", "/get/k", &[], "", "/get", 405);
+    let keys = r#"{"keys":["k","none"]}"#;
+    send(3, "POST", "/get", &[JSON], keys, "/get", 200);
+    send(1, "POST", "/get", &[JSON], "{}", "/get", 422);
+    send(1, "GET", "/get", &[], "", "/get", 405);
     send(1, "PUT", "/set/k", &[], "12345678901", "/set", 413);
     send(2, "POST", "/set", &[], "{}", "/set", 415);
     send(3, "POST", "/set", &[JSON], "{}", "/set", 422);
@@ -226,6 +230,16 @@ fn all_that_the_route_table_answers_stays_under_the_bound_on_series() {
     ] {
         send("POST", "/set", headers, body);
     }
+    for (headers, body) in [
+        (&[JSON][..], r#"{"keys":["k"]}"#),
+        (&[JSON][..], "{}"),
+        (&[JSON][..], "{"),
+        (&[][..], "{}"),
+    ] {
+        send("POST", "/get", headers, body);
+    }
+    let long = format!("{{\"keys\":[\"{}\"]}}", "x".repeat(2000));
+    send("POST", "/get", &[JSON], &long);
     for path in [
         "/set/k",
         "/set/%",

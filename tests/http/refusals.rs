@@ -346,6 +346,8 @@ fn who_sends_all_before_reading_sees_why_it_was_refused() {
         ("POST", "/set", "text/plain", "x", 415),
         ("POST", "/set", "application/json", "x", 413),
         ("POST", "/set", "application/x-ndjson", "bad\n", 422),
+        ("POST", "/get", "application/json", "x", 413),
+        ("POST", "/get", "text/plain", "x", 415),
         ("POST", "/nowhere", "text/plain", "x", 404),
         ("PATCH", "/get/k", "text/plain", "x", 405),
         ("GET", "/get/k", "text/plain", "x", 400),

@@ -1,6 +1,6 @@
 //! `kvstore import` and `kvstore export` over links, servers and files that are not as they should be.
 
-use crate::gateway::{Gateway, Reply};
+use crate::gateway::{Framing, Gateway, Part, Reply, Then};
 use crate::support::{Server, kvstore, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -33,6 +33,14 @@ fn import(url: &str, file: &Path) -> (Option<i32>, String) {
     run(kvstore().args(["import", "--url", url]).arg(file))
 }
 
+/// What a child takes, in bytes; nothing once it has ended.
+fn resident_bytes(child: &Child) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
 /// The code of a child that a signal was sent to, and what it said.
 fn stopped(mut child: Child, signal: Signal) -> (Option<i32>, String) {
     kill_process(Pid::from_child(&child), signal).unwrap();
@@ -51,16 +59,20 @@ fn an_export_that_fails_leaves_the_older_file() {
     assert_eq!(code, Some(74), "{said}");
     assert!(said.contains("nothing was written"), "{said}");
     let server = Server::start();
-    server.fill((0..3000).map(|number| format!("{number:04}")));
+    let value = "v".repeat(100);
+    let line = |number: usize| format!("{{\"key\":\"{number:04}\",\"value\":\"{value}\"}}\n");
+    let lines: String = (0..3000).map(line).collect();
+    assert_eq!(server.bulk(&lines).status, 200);
+    let part_file = folder.join("backup.ndjson.part");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let held = Arc::new(AtomicUsize::new(0));
-        let seen = held.clone();
-        let gateway = Gateway::start(server.address(), move |asked| {
-            if asked.target.starts_with("/get/2") {
-                seen.fetch_add(1, Ordering::SeqCst);
-                return Reply::Hold;
-            }
-            Reply::Pass(asked.target)
+        let _ = fs::remove_file(&part_file);
+        let gateway = Gateway::start(server.address(), |asked| {
+            Reply::Part(Part {
+                target: asked.target,
+                bytes: 300_000,
+                framing: Framing::Chunks,
+                then: Then::Hold,
+            })
         });
         let child = kvstore()
             .args(["export", "--url", &gateway.url()])
@@ -68,8 +80,9 @@ fn an_export_that_fails_leaves_the_older_file() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        until("values are waited for", || {
-            (held.load(Ordering::SeqCst) == 8).then_some(())
+        until("some of it is written", || {
+            let known = fs::metadata(&part_file).ok()?;
+            (known.len() > 0).then_some(())
         });
         let (ended, said) = stopped(child, signal);
         assert_eq!(ended, Some(code), "{said}");
@@ -79,7 +92,7 @@ fn an_export_that_fails_leaves_the_older_file() {
             "{said}"
         );
         assert_eq!(fs::read_to_string(&file).unwrap(), "older\n");
-        let part = fs::read_to_string(folder.join("backup.ndjson.part")).unwrap();
+        let part = fs::read_to_string(&part_file).unwrap();
         assert!(
             part.ends_with('\n') && part.lines().count() < 2048,
             "whole lines"
@@ -91,8 +104,8 @@ fn an_export_that_fails_leaves_the_older_file() {
     }
     // What is left is replaced.
     assert_eq!(export(&server.url(), &file).0, Some(0));
-    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 3000);
-    assert!(!folder.join("backup.ndjson.part").exists());
+    assert_eq!(fs::read_to_string(&file).unwrap(), lines);
+    assert!(!part_file.exists());
 }
 
 #[test]
@@ -128,68 +141,122 @@ fn an_export_keeps_links_and_permissions() {
 }
 
 #[test]
-fn an_export_asks_again_and_follows_the_pages_of_the_server() {
-    let server = Server::start_with(&["--page-keys-max", "100"]);
-    server.fill((0..500).map(|number| format!("{number:03}")));
-    let count = Arc::new(AtomicUsize::new(0));
+fn an_export_goes_on_where_an_answer_breaks_off() {
+    let server = Server::start();
+    server.fill((0..500).map(|number| format!("k\"&/{number:03}")));
+    let (count, resumed) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = resumed.clone();
     let gateway = Gateway::start(server.address(), move |asked| {
-        // Some requests fail in one way or another, and a key is gone.
+        if asked.target.contains("values=true&after=k%22%26%2F") {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+        // No answer comes whole but the last, and some not at all.
         let count = count.fetch_add(1, Ordering::SeqCst);
-        match count % 20 {
-            7 => Reply::Close,
-            14 => Reply::Say(
+        match count % 5 {
+            2 => Reply::Close,
+            3 => Reply::Say(
                 "HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n".into(),
             ),
-            _ if asked.target == "/get/250" => Reply::Pass("/get/no".into()),
-            _ => Reply::Pass(asked.target),
+            _ => Reply::Part(Part {
+                target: asked.target,
+                bytes: 4000,
+                framing: [Framing::Chunks, Framing::Connection][count % 2],
+                then: [Then::End, Then::Finish][count / 5 % 2],
+            }),
         }
     });
     let file = folder("retries").join("file");
     let (code, said) = export(&gateway.url(), &file);
     assert_eq!(code, Some(0), "{said}");
-    assert!(
-        said.contains("499 keys exported") && said.contains("1 were deleted"),
-        "{said}"
-    );
-    let keys: Vec<String> = fs::read_to_string(&file)
-        .unwrap()
-        .lines()
-        .map(|line| line[8..11].to_owned())
-        .collect();
-    assert!(keys.is_sorted() && keys.len() == 499);
+    assert!(said.contains("500 keys exported"), "{said}");
+    let line = |number: usize| format!("{{\"key\":\"k\\\"&/{number:03}\",\"value\":1}}\n");
+    let expected: String = (0..500).map(line).collect();
+    assert_eq!(fs::read_to_string(&file).unwrap(), expected);
+    assert!(resumed.load(Ordering::SeqCst) > 2);
+}
+
+#[test]
+fn an_export_that_never_comes_to_its_end_is_given_up() {
+    let server = Server::start();
+    server.fill((0..100).map(|number| format!("{number:03}")));
+    let folder = folder("cut");
+    let address = server.address();
+    let given_up = |name: &str, framing, then, says: &str| {
+        let file = folder.join(name);
+        fs::write(&file, "older\n").unwrap();
+        // Whatever is asked for, there is less than a line of it.
+        let gateway = Gateway::start(address, move |asked| {
+            Reply::Part(Part {
+                target: asked.target,
+                bytes: 20,
+                framing,
+                then,
+            })
+        });
+        let (code, said) = export(&gateway.url(), &file);
+        assert_eq!(code, Some(74), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(said.contains("0 of 100 keys were written"), "{said}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "older\n");
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| given_up("end", Framing::Chunks, Then::End, "does not answer"));
+        scope.spawn(|| given_up("finish", Framing::Chunks, Then::Finish, "its last key"));
+        scope.spawn(|| given_up("loss", Framing::Connection, Then::End, "its last key"));
+    });
+}
+
+#[test]
+fn an_export_says_of_a_server_that_is_older_or_none_what_it_is() {
+    let server = Server::start();
+    let file = folder("others").join("file");
+    let say = |status: &str, kind: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let unknown = r#"{"code":"unknown_parameter","detail":"there is no parameter \"values\""}"#;
+    for (answer, says) in [
+        (say("400 Bad", "application/problem+json", unknown), "older"),
+        (say("200 OK", "text/html", "<!DOCTYPE html>"), "is it a kvstore?"),
+        (say("200 OK", "text/plain", &"x".repeat(200_000)), "is it a kvstore?"),
+        (say("200 OK", "application/json", "[\"key\"]"), "is it a kvstore?"),
+        (
+            say("200 OK", "application/x-ndjson", "{\"key\":\"k\",\"value\":1}\n"),
+            "is it a kvstore?",
+        ),
+        (say("403 No", "text/plain", "no"), "refused with 403"),
+    ] {
+        let gateway = Gateway::start(server.address(), move |_| Reply::Say(answer.clone()));
+        let (code, said) = export(&gateway.url(), &file);
+        assert_eq!(code, Some(74), "{said}");
+        assert!(said.contains(says), "{said}");
+        assert!(!file.exists());
+    }
 }
 
 #[test]
 fn an_export_to_a_reader_that_is_slow_waits_with_little_in_memory() {
     let server = Server::start();
-    let value = "x".repeat(100_000);
+    let value = "x".repeat(200_000);
     for number in 0..300 {
         server.put(&format!("/set/{number:03}"), &[], value.as_bytes());
     }
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = count.clone();
-    let gateway = Gateway::start(server.address(), move |asked| {
-        if asked.target.starts_with("/get/") {
-            counted.fetch_add(1, Ordering::SeqCst);
-        }
-        Reply::Pass(asked.target)
-    });
     let mut child = kvstore()
-        .args(["export", "--url", &gateway.url()])
+        .args(["export", "--url", &server.url()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    until("values are fetched ahead", || {
-        (count.load(Ordering::SeqCst) > 60).then_some(())
-    });
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut read = 0;
     for line in lines {
-        let ahead = count.load(Ordering::SeqCst) - read;
-        assert!(ahead < 100, "{ahead} values are held");
-        assert!(line.unwrap().len() > 100_000);
+        assert!(line.unwrap().len() > 200_000);
         read += 1;
+        // All of it would be 80 MB.
+        let resident = resident_bytes(&child);
+        assert!(resident < 40_000_000, "{resident} bytes after {read} lines");
     }
     assert_eq!(read, 300);
     assert!(child.wait().unwrap().success());

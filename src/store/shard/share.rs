@@ -4,14 +4,13 @@
 //! so that no key is lost. Where there is a log, each change writes its record, which is handed over at
 //! the end of the turn.
 
+use super::expiry::there_at;
 use super::unsynced::{TurnRecords, Unsynced, Wait};
 use crate::durable::{LoadedShard, Moment};
-use crate::keymap::{Decision, Image, KeyMap, Present, Room, SlotValues};
-use crate::model::{Change, Changed, Condition, Key, Mutation, Revision, Value};
+use crate::keymap::{AHEAD_MAX, Decision, Image, KeyMap, Present, Room, SlotValues};
+use crate::model::{Change, Changed, Condition, Fetched, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
-use crate::store::message::{
-    Counted, Found, FoundGroups, Group, ManyChanged, Search, Stopped, Total,
-};
+use crate::store::message::{Counted, Found, FoundGroups, GetMany, Group, ManyChanged, Search, Stopped, Total};
 use crate::store::shared::{Fit, Footprint, Shared};
 use std::cell::LazyCell;
 use std::ops::Range;
@@ -165,6 +164,22 @@ impl Share {
             }
         }
         many
+    }
+
+    /// The values of some keys, in their order.
+    pub(super) fn get_many(&self, message: &GetMany) -> Result<Vec<Fetched>, StoreError> {
+        let GetMany { keys, bodies } = message;
+        caught(|| {
+            let mut fetched = Vec::with_capacity(keys.len());
+            for some in keys.chunks(AHEAD_MAX) {
+                let ahead = self.map.look_ahead(some.iter());
+                fetched.extend(some.iter().enumerate().map(|(at, key)| {
+                    let value = there_at(ahead.get(at, key), &self.shared.clock);
+                    Fetched::of(value, bodies.bytes_max())
+                }));
+            }
+            Ok(fetched)
+        })
     }
 
     pub(super) fn search(&self, search: &Search) -> Result<Found, StoreError> {

@@ -4,6 +4,7 @@ mod bounds;
 mod erasing;
 mod expiry;
 mod groups;
+mod many;
 mod parked;
 mod turns;
 

@@ -12,7 +12,7 @@
 use super::super::journal::Journal;
 use super::super::turn::Asker;
 use crate::durable::{Append, Position, write_expired, write_removed, write_set};
-use crate::model::{Changed, Filter, Key, Revision, Value};
+use crate::model::{Changed, Fetched, Filter, Key, Revision, Value};
 use crate::store::StoreError;
 use crate::store::message::{Found, FoundGroups};
 use std::collections::{HashMap, VecDeque};
@@ -69,6 +69,10 @@ pub(super) enum Answer {
     Get(
         Asker<Result<Option<Value>, StoreError>>,
         Result<Option<Value>, StoreError>,
+    ),
+    GetMany(
+        Asker<Result<Vec<Fetched>, StoreError>>,
+        Result<Vec<Fetched>, StoreError>,
     ),
     Change(
         Asker<Result<Changed, StoreError>>,
@@ -178,6 +182,11 @@ impl Unsynced {
         self.last.get(&xxh3_64(key.as_bytes())).copied().map(Wait)
     }
 
+    /// What the states of many keys wait for: the latest of what each does.
+    pub(super) fn of_keys(&self, keys: &[Key]) -> Option<Wait> {
+        keys.iter().filter_map(|key| self.of_key(key)).max()
+    }
+
     /// What the keys that match a filter wait for.
     pub(super) fn of_filter(&self, filter: &Filter) -> Option<Wait> {
         let mut looks = 0;
@@ -274,6 +283,7 @@ impl Answer {
     fn give(self) {
         match self {
             Self::Get(asker, answer) => asker.answer(answer),
+            Self::GetMany(asker, answer) => asker.answer(answer),
             Self::Change(asker, answer) => asker.answer(answer),
             Self::Search(asker, answer) => asker.answer(answer),
             Self::Group(asker, answer) => asker.answer(answer),
@@ -283,6 +293,7 @@ impl Answer {
     fn fail(self) {
         match self {
             Self::Get(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
+            Self::GetMany(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
             Self::Change(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
             Self::Search(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
             Self::Group(asker, _) => asker.answer(Err(StoreError::DiskFailed)),
@@ -294,6 +305,7 @@ impl std::fmt::Debug for Answer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Self::Get(..) => "Get",
+            Self::GetMany(..) => "GetMany",
             Self::Change(..) => "Change",
             Self::Search(..) => "Search",
             Self::Group(..) => "Group",

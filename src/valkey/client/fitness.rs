@@ -163,17 +163,15 @@ impl Client {
         }
         let scripts = &self.engine.scripts;
         let keys = [head, bucket, log];
-        for (script, keys, argument) in [
-            (&scripts.sizes, &keys[..2], None),
-            (&scripts.keys, &keys[..2], None),
-            (&scripts.scan, &keys[..2], Some("0")),
-            (
-                &scripts.log,
-                &[keys[0].clone(), keys[2].clone()][..],
-                Some("-"),
-            ),
+        let log = [keys[0].clone(), keys[2].clone()];
+        for (script, keys, arguments) in [
+            (&scripts.sizes, &keys[..2], &[""; 0][..]),
+            (&scripts.keys, &keys[..2], &[""; 0][..]),
+            (&scripts.scan, &keys[..2], &["0"][..]),
+            (&scripts.log, &log[..], &["-"][..]),
+            (&scripts.short, &keys[1..2], &["1", "f"][..]),
         ] {
-            let arguments = argument.into_iter().map(|text| text.as_bytes().to_vec());
+            let arguments = arguments.iter().map(|text| text.as_bytes().to_vec());
             let run = scratch_run(script, partition, keys, arguments.collect());
             self.link.ask(Access::Read, &run.whole(), deadline).await?;
             self.link
