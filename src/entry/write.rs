@@ -171,7 +171,8 @@ pub(crate) fn around_etag(entry: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Whether a text is JSON in one line, with no white space around it.
 fn is_json_line(text: &[u8]) -> bool {
     memchr2(b'\n', b'\r', text).is_none()
-        && serde_json::from_slice::<&RawValue>(text).is_ok_and(|json| json.get().len() == text.len())
+        && serde_json::from_slice::<&RawValue>(text)
+            .is_ok_and(|json| json.get().len() == text.len())
 }
 
 fn write_string(string: &str, text: &mut Vec<u8>) {

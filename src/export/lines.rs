@@ -118,7 +118,8 @@ impl<'a> Lines<'a> {
         self.buffer.extend_from_slice(after);
         self.buffer.push(b'\n');
         self.last.clear();
-        self.last.extend_from_slice(&line[..line.len().min(KEY_BYTES)]);
+        self.last
+            .extend_from_slice(&line[..line.len().min(KEY_BYTES)]);
         self.count += 1;
         self.taken += 1;
         match self.buffer.len() >= WRITE_BYTES {

@@ -7,7 +7,7 @@
 use super::State;
 use super::buffers::{Charge, PIECE_BYTES, Purpose};
 use super::format::{Format, Frame};
-use super::items::{FETCHED_ITEMS, Found, Item, Items, Source, page_bytes_max};
+use super::items::{FETCHED_ITEMS, Found, Item, Items, Source};
 use super::problem::Problem;
 use super::streamed::{self, Pieces};
 use crate::entry::{self, EntryText, Etag, LongEntry, ValueForm};
@@ -182,7 +182,7 @@ impl<S: Source> Entries<S> {
             return Ok(false);
         };
         *items = S::Items::default();
-        let bytes = source.bytes() + page_bytes_max(&self.state, FETCHED_ITEMS);
+        let bytes = source.bytes() + S::bytes_max(&self.state, FETCHED_ITEMS);
         let buffers = &self.state.buffers;
         buffers.grow(charge, Purpose::Other, bytes).await?;
         *items = source.more(FETCHED_ITEMS).await?;

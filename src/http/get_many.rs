@@ -32,7 +32,10 @@ pub(super) async fn handle(
         return Err(Problem::new(Code::UnsupportedCondition, detail));
     }
     let content_type = body::json_type(request, state)?;
-    if !content_type.essence().eq_ignore_ascii_case("application/json") {
+    if !content_type
+        .essence()
+        .eq_ignore_ascii_case("application/json")
+    {
         return Err(body::unsupported(
             "the body must be JSON: add the header Content-Type: application/json \
              (curl: -H 'Content-Type: application/json')",
@@ -123,7 +126,10 @@ impl<'de> Visitor<'de> for Members {
                 return Err(A::Error::custom(unknown));
             }
             let keys_max = self.keys_max;
-            if keys.replace(map.next_value_seed(Keys { keys_max })?).is_some() {
+            if keys
+                .replace(map.next_value_seed(Keys { keys_max })?)
+                .is_some()
+            {
                 return Err(A::Error::custom("a member is given twice"));
             }
         }
@@ -213,7 +219,11 @@ mod tests {
             (r#"{"keys": ["abcde"]}"#, "the limit of 4"),
         ] {
             let problem = parse(text.as_bytes(), &limits()).unwrap_err();
-            assert!(problem.detail().contains(says), "{text}: {}", problem.detail());
+            assert!(
+                problem.detail().contains(says),
+                "{text}: {}",
+                problem.detail()
+            );
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::State;
 use super::buffers::Charge;
-use crate::model::{GroupItem, KeyList};
-use crate::store::{Pages, StoreError};
+use crate::model::{GroupItem, GroupList, KeyList};
+use crate::store::{GroupPages, Pages, StoreError};
 use serde::Serialize;
 use std::io::Write;
 
@@ -56,6 +56,9 @@ pub(super) trait Source: 'static {
 
     /// What was fetched and not given yet takes in memory, in bytes.
     fn bytes(&self) -> usize;
+
+    /// What fetching so many items may take at the most, in bytes.
+    fn bytes_max(state: &State, items: usize) -> usize;
 }
 
 /// Items that were found.
@@ -109,20 +112,17 @@ impl Items for KeyList {
     }
 }
 
-impl Items for Vec<GroupItem> {
+impl Items for GroupList {
     fn count(&self) -> usize {
         self.len()
     }
 
     fn bytes(&self) -> usize {
-        let texts = self.iter().map(|item| match item {
-            GroupItem::Key(text) | GroupItem::Group { text, .. } => text.len(),
-        });
-        self.capacity() * size_of::<GroupItem>() + texts.sum::<usize>()
+        self.memory_bytes()
     }
 
     fn join(&mut self, more: Self) {
-        self.extend(more);
+        self.append(&more);
     }
 
     fn cut(&mut self, count: usize) {
@@ -134,7 +134,7 @@ impl Items for Vec<GroupItem> {
             GroupItem::Key(key) => Item::Key(text(key)),
             GroupItem::Group { text: group, keys } => Item::Group {
                 text: text(group),
-                keys: *keys,
+                keys,
             },
         })
     }
@@ -154,12 +154,35 @@ impl Source for Pages {
     fn bytes(&self) -> usize {
         self.memory_bytes()
     }
+
+    fn bytes_max(state: &State, items: usize) -> usize {
+        let items = items.min(FETCHED_ITEMS);
+        state
+            .store
+            .page_bytes_max(items, state.limits.key_bytes_max)
+    }
 }
 
-/// What fetching so many items may take at the most, in bytes.
-pub(super) fn page_bytes_max(state: &State, items: usize) -> usize {
-    let items = items.min(FETCHED_ITEMS);
-    state.store.page_bytes_max(items, state.limits.key_bytes_max)
+impl Source for GroupPages {
+    type Items = GroupList;
+
+    async fn more(&mut self, most: usize) -> Result<GroupList, StoreError> {
+        self.next(most).await
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_done()
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory_bytes()
+    }
+
+    fn bytes_max(state: &State, items: usize) -> usize {
+        let items = items.min(FETCHED_ITEMS);
+        let key_bytes_max = state.limits.key_bytes_max;
+        state.store.group_page_bytes_max(items, key_bytes_max)
+    }
 }
 
 fn text(key: &[u8]) -> &str {
@@ -172,12 +195,14 @@ mod tests {
 
     #[test]
     fn groups_are_written_between_keys() {
-        let group = |text: &[u8], keys| GroupItem::Group {
-            text: text.into(),
-            keys,
+        let list = |items: &[GroupItem<'_>]| {
+            let mut list = GroupList::default();
+            items.iter().for_each(|item| list.add(*item));
+            list
         };
-        let mut items = vec![GroupItem::Key(b"a\"b".as_slice().into())];
-        items.join(vec![group("é/".as_bytes(), 3), group(b"x/", 1)]);
+        let group = |text, keys| GroupItem::Group { text, keys };
+        let mut items = list(&[GroupItem::Key(b"a\"b")]);
+        items.join(list(&[group("é/".as_bytes(), 3), group(b"x/", 1)]));
         items.cut(2);
         let written = |at| {
             let mut text = Vec::new();

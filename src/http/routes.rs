@@ -4,7 +4,9 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported};
+use super::{
+    State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported,
+};
 use crate::metrics::Refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{

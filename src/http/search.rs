@@ -8,12 +8,12 @@ use super::buffers::{Charge, Purpose};
 use super::entries::Entries;
 use super::format::Format;
 use super::get::NO_CACHE;
-use super::items::{FETCHED_ITEMS, Found, Item, Items, Source, page_bytes_max};
+use super::items::{FETCHED_ITEMS, Found, Item, Items, Source};
 use super::listing::Listing;
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::streamed::{self, Pieces};
-use crate::model::KeyList;
-use crate::store::Searched;
+use crate::model::{Delimiter, KeyList};
+use crate::store::{GroupPages, Pages, Searched};
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, LINK, VARY};
 use actix_web::web::Data;
@@ -29,27 +29,28 @@ pub(super) async fn handle(
 ) -> Result<HttpResponse, Problem> {
     let asked = Asked::parse(request, &state.limits)?;
     let format = Format::of(request);
-    if asked.delimiter.is_some() {
-        // A search of another source, which is all that groups differ in from here on.
-        let detail = "keys are not grouped yet; leave delimiter out";
-        return Err(Problem::new(Code::UnknownParameter, detail));
-    }
     if !asked.can_match(&state.limits) {
         let nothing = Listing::whole(format, KeyList::default(), Charge::default());
         return Ok(begin(format, 0).body(nothing));
     }
-    let first = page_bytes_max(state, asked.wanted().unwrap_or(FETCHED_ITEMS));
-    let charge = state.buffers.take(Purpose::Other, first).await?;
-    let Searched { total, pages } = state.store.search(asked.query()).await?;
-    let search = Search {
+    let begun = Begun {
         asked: &asked,
         method: request.method(),
         format,
         state,
-        source: pages,
-        charge,
     };
-    search.answer(begin(format, total)).await
+    match Delimiter::new(asked.delimiter.as_deref().unwrap_or_default().as_bytes()) {
+        None => {
+            let charge = begun.charge::<Pages>().await?;
+            let Searched { total, pages } = state.store.search(asked.query()).await?;
+            begun.go_on(total, pages, charge).await
+        }
+        Some(delimiter) => {
+            let charge = begun.charge::<GroupPages>().await?;
+            let grouped = state.store.groups(asked.query(), delimiter).await?;
+            begun.go_on(grouped.total, grouped.pages, charge).await
+        }
+    }
 }
 
 fn begin(format: Format, total: usize) -> HttpResponseBuilder {
@@ -62,26 +63,59 @@ fn begin(format: Format, total: usize) -> HttpResponseBuilder {
     response
 }
 
-/// A search that has begun.
-struct Search<'a, S> {
+/// What is known of a search before it finds anything.
+#[derive(Clone, Copy)]
+struct Begun<'a> {
     asked: &'a Asked,
     method: &'a Method,
     format: Format,
     state: &'a Data<State>,
+}
+
+impl Begun<'_> {
+    /// Takes from the budget what the first items may take.
+    async fn charge<S: Source>(self) -> Result<Charge, Problem> {
+        let first = S::bytes_max(self.state, self.asked.wanted().unwrap_or(FETCHED_ITEMS));
+        self.state.buffers.take(Purpose::Other, first).await
+    }
+
+    /// Answers with what is found.
+    async fn go_on<S: Source>(
+        self,
+        total: usize,
+        source: S,
+        charge: Charge,
+    ) -> Result<HttpResponse, Problem> {
+        let response = begin(self.format, total);
+        let search = Search {
+            begun: self,
+            source,
+            charge,
+        };
+        search.answer(response).await
+    }
+}
+
+/// A search that has begun to find.
+struct Search<'a, S> {
+    begun: Begun<'a>,
     source: S,
     charge: Charge,
 }
 
 impl<S: Source> Search<'_, S> {
     async fn answer(mut self, mut response: HttpResponseBuilder) -> Result<HttpResponse, Problem> {
-        let Some(limit) = self.asked.limit else {
+        let Some(limit) = self.begun.asked.limit else {
             let items = self.source.more(FETCHED_ITEMS).await?;
             return self.send(items, response).await;
         };
         let mut items = self.page(limit.saturating_add(1)).await?;
         let text = |at| items.item(at).map_or("", Item::text);
         if items.count() > limit
-            && let Some(link) = self.asked.next_page(limit, text(limit - 1), text(limit))
+            && let Some(link) = self
+                .begun
+                .asked
+                .next_page(limit, text(limit - 1), text(limit))
         {
             response.insert_header((LINK, link));
         }
@@ -94,8 +128,8 @@ impl<S: Source> Search<'_, S> {
         let mut items = self.source.more(FETCHED_ITEMS.min(wanted)).await?;
         while items.count() < wanted && !self.source.is_over() {
             let some = FETCHED_ITEMS.min(wanted - items.count());
-            let bytes = items.bytes() + self.source.bytes() + page_bytes_max(self.state, some);
-            let buffers = &self.state.buffers;
+            let bytes = items.bytes() + self.source.bytes() + S::bytes_max(self.begun.state, some);
+            let buffers = &self.begun.state.buffers;
             buffers
                 .grow(&mut self.charge, Purpose::Other, bytes)
                 .await?;
@@ -115,13 +149,16 @@ impl<S: Source> Search<'_, S> {
         mut response: HttpResponseBuilder,
     ) -> Result<HttpResponse, Problem> {
         let Self {
+            begun,
+            source,
+            mut charge,
+        } = self;
+        let Begun {
             asked,
             method,
             format,
             state,
-            source,
-            mut charge,
-        } = self;
+        } = begun;
         let source = (!source.is_over()).then_some(source);
         charge.shrink_to(items.bytes() + source.as_ref().map_or(0, |source| source.bytes()));
         if asked.values == Values::Wanted {
@@ -167,7 +204,7 @@ impl<S: Source> Pieces for Names<S> {
             if self.source.is_over() {
                 return Ok(self.listing.end());
             }
-            let bytes = self.source.bytes() + page_bytes_max(&self.state, FETCHED_ITEMS);
+            let bytes = self.source.bytes() + S::bytes_max(&self.state, FETCHED_ITEMS);
             let buffers = &self.state.buffers;
             buffers
                 .grow(&mut self.charge, Purpose::Other, bytes)

@@ -16,9 +16,9 @@ mod value;
 
 pub use content_type::{ContentType, ContentTypeError, ContentTypes};
 pub use deadline::{Deadline, DeadlineError, Lifetime};
+pub use fetched::Fetched;
 pub use group_list::{GroupItem, GroupList};
 pub use grouping::{Delimiter, Grouping};
-pub use fetched::Fetched;
 pub use key::{Key, KeyError};
 pub use key_list::KeyList;
 pub use mutation::{Change, Changed, Condition, Mutation, Preconditions, Revisions};

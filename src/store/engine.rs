@@ -5,7 +5,9 @@ use super::admission::Manner;
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::durable::DataStats;
 use super::memory::Memory;
-use super::message::{Counted, Erase, Erased, Found, FoundGroups, GetMany, Group, ManyChanged, Search};
+use super::message::{
+    Counted, Erase, Erased, Found, FoundGroups, GetMany, Group, ManyChanged, Search,
+};
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::remote::Remote;
 use super::replica::ReplicaStats;

@@ -72,7 +72,10 @@ impl Store {
                 places,
                 keys,
             } = share;
-            let asked = self.0.engine.get_many(shard, GetMany { keys, bodies }, manner);
+            let asked = self
+                .0
+                .engine
+                .get_many(shard, GetMany { keys, bodies }, manner);
             async move { Ok::<_, StoreError>((places, asked.await?)) }
         });
         for (places, fetched) in try_join_all(asked).await? {

@@ -5,7 +5,8 @@ use super::actors::Actors;
 use super::admission::{Admission, Manner};
 use super::durable::{DataStats, Durable};
 use super::message::{
-    Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, FoundGroups, Get, GetMany, Group, ManyChanged, Search,
+    Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, FoundGroups, Get, GetMany,
+    Group, ManyChanged, Search,
 };
 use super::readiness::OpenError;
 use super::shard::ShardActor;

@@ -10,8 +10,8 @@ use super::admission::{Admission, Manner};
 use super::batch::MESSAGE_CHANGES_MAX;
 use super::erase::key_of;
 use super::message::{
-    Admitted, Bodies, Count, Counted, Erase, Erased, Found, FoundGroups, GetMany, Group, ManyChanged,
-    Search, Stopped, Total,
+    Admitted, Bodies, Count, Counted, Erase, Erased, Found, FoundGroups, GetMany, Group,
+    ManyChanged, Search, Stopped, Total,
 };
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};

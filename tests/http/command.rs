@@ -223,8 +223,16 @@ fn what_is_exported_is_imported_byte_for_byte() {
         ("%C3%A9%25%22%0A", "text/x-mine;a=\"b\"", b"\xff"),
         ("not-utf8", "application/json", b"\"\xff\""),
         ("null", "application/json", b"null"),
-        ("tag", "application/json", br#"{"a":1,"etag":"\"00c4f0e2d1b3a596\""}"#),
-        ("no-tag", "text/plain", br#"","etag":"\"00c4f0e2d1b3a596\""}"#),
+        (
+            "tag",
+            "application/json",
+            br#"{"a":1,"etag":"\"00c4f0e2d1b3a596\""}"#,
+        ),
+        (
+            "no-tag",
+            "text/plain",
+            br#"","etag":"\"00c4f0e2d1b3a596\""}"#,
+        ),
     ];
     for (key, content_type, body) in values {
         let header = [("Content-Type", content_type)];
@@ -240,7 +248,10 @@ fn what_is_exported_is_imported_byte_for_byte() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
         let members = entry.as_object().unwrap();
         assert!(!members.contains_key("etag"), "{line}");
-        assert_eq!(members.len(), if members.contains_key("value") { 2 } else { 3 });
+        assert_eq!(
+            members.len(),
+            if members.contains_key("value") { 2 } else { 3 }
+        );
     }
     let to = Server::start();
     let (code, said) = run(kvstore().args(["import", "--url", &to.url()]).arg(&path));

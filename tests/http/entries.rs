@@ -14,7 +14,11 @@ fn kinds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let every_byte: Vec<u8> = (0..=255).collect();
     [
         ("a//b", "application/json", &b"\"v\""[..]),
-        ("é\"\\\u{0}", "application/json", b"{\"b\" : [1,  2.50],\"a\":\"\\u00e9\\/\"}"),
+        (
+            "é\"\\\u{0}",
+            "application/json",
+            b"{\"b\" : [1,  2.50],\"a\":\"\\u00e9\\/\"}",
+        ),
         ("number", "application/json", b"1e400"),
         ("null", "application/json", b"null"),
         ("pretty", "application/json", b"{\n  \"a\": 1\n}"),
@@ -25,7 +29,11 @@ fn kinds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("two", "application/json", b"1 2"),
         ("not-utf8", "application/json", b"\"\xff\""),
         ("no-body", "application/json", b""),
-        ("of-a-tag", "application/json", br#"{"a":1,"etag":"\"00c4f0e2d1b3a596\""}"#),
+        (
+            "of-a-tag",
+            "application/json",
+            br#"{"a":1,"etag":"\"00c4f0e2d1b3a596\""}"#,
+        ),
         ("charset", "application/json; charset=utf-8", b"1"),
         ("problem", "application/problem+json", b"{}"),
         ("bytes", "application/octet-stream", &every_byte),
@@ -62,7 +70,10 @@ fn entry(server: &Server, key: &str) -> String {
         true => format!("\"value\":{}", read.text()),
         false => {
             let base64 = STANDARD.encode(&read.body);
-            format!("\"content_type\":{},\"base64\":\"{base64}\"", json!(content_type))
+            format!(
+                "\"content_type\":{},\"base64\":\"{base64}\"",
+                json!(content_type)
+            )
         }
     };
     format!("{{\"key\":{key},{value},\"etag\":{}}}", json!(read.etag()))
@@ -185,7 +196,10 @@ fn a_list_of_keys_that_is_none_is_refused_with_what_it_should_be() {
     post(r#"{"keys": ["a", "abcde"]}"#).assert_problem(413, "key_too_large", &says);
     let long = format!("{{\"keys\": [\"a\"{}]}}", " ".repeat(100));
     post(&long).assert_problem(413, "body_too_large", &["100 bytes", "body_bytes_max"]);
-    assert_eq!(post("\u{feff}{\"keys\": [\"a\", \"b\", \"é\"]} ").status, 200);
+    assert_eq!(
+        post("\u{feff}{\"keys\": [\"a\", \"b\", \"é\"]} ").status,
+        200
+    );
 }
 
 #[test]
@@ -202,7 +216,10 @@ fn a_list_of_keys_is_json_and_says_so() {
     post(&[LINES]).assert_problem(415, "unsupported_media_type", &says);
     let latin = ("Content-Type", "application/json; charset=latin-1");
     post(&[latin]).assert_problem(415, "unsupported_media_type", &["UTF-8"]);
-    assert_eq!(post(&[("Content-Type", "Application/JSON; charset=utf-8")]).status, 200);
+    assert_eq!(
+        post(&[("Content-Type", "Application/JSON; charset=utf-8")]).status,
+        200
+    );
     for (header, status, code) in [
         (("Content-Encoding", "gzip"), 415, "unsupported_encoding"),
         (("Content-Range", "bytes 0-1/9"), 400, "unsupported_header"),
@@ -222,7 +239,13 @@ fn a_search_gives_values_with_its_keys() {
         put(&server, key, content_type, &body);
     }
     server.fill((0..20).map(|number| format!("page/{number:02}")));
-    for filter in ["prefix=", "prefix=n", "suffix=y", "prefix=page/&suffix=1", "prefix=x"] {
+    for filter in [
+        "prefix=",
+        "prefix=n",
+        "suffix=y",
+        "prefix=page/&suffix=1",
+        "prefix=x",
+    ] {
         for page in ["", "&limit=7", "&after=null", "&after=null&limit=2"] {
             let query = format!("/search?{filter}{page}");
             let names = server.get(&query);
@@ -261,7 +284,11 @@ fn links_lead_through_all_values() {
         assert_eq!(page.total(), 100);
         let entries = page.json();
         let entries = entries.as_array().unwrap();
-        found.extend(entries.iter().map(|entry| entry["key"].as_str().unwrap().to_owned()));
+        found.extend(
+            entries
+                .iter()
+                .map(|entry| entry["key"].as_str().unwrap().to_owned()),
+        );
         assert!(entries.iter().all(|entry| entry["value"] == 1));
         let Some(link) = page.header("link") else {
             break;
@@ -305,7 +332,13 @@ fn head_has_the_headers_of_get_with_values_too() {
     let server = Server::start();
     server.fill((0..3000).map(|number| format!("{number:04}")));
     let mut connection = server.connect();
-    for query in ["prefix=000", "prefix=none", "prefix=&limit=3", "prefix=&limit=2000", "prefix="] {
+    for query in [
+        "prefix=000",
+        "prefix=none",
+        "prefix=&limit=3",
+        "prefix=&limit=2000",
+        "prefix=",
+    ] {
         let path = format!("/search?{query}&values=true");
         let head = connection.request("HEAD", &path, &[], b"");
         let get = connection.request("GET", &path, &[], b"");
@@ -338,7 +371,11 @@ fn long_values_come_whole_in_any_form() {
     for (key, content_type, body) in [
         ("0-json", "application/json", text(8 * MIB - 2)),
         ("1-binary", "image/png", bytes(8 * MIB)),
-        ("2-spaced", "application/json", [text(3 * MIB), b"\n".to_vec()].concat()),
+        (
+            "2-spaced",
+            "application/json",
+            [text(3 * MIB), b"\n".to_vec()].concat(),
+        ),
         ("3-no-json", "application/json", vec![b'['; MIB]),
         ("4-middling", "application/json", text(40_000)),
         ("5-middling", "text/plain", bytes(20_001)),
@@ -388,7 +425,9 @@ fn a_key_that_is_deleted_while_its_page_travels_is_left_out() {
         body.extend(chunk);
     }
     let found: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
-    let keys = found.iter().map(|entry| entry["key"].as_str().unwrap().to_owned());
+    let keys = found
+        .iter()
+        .map(|entry| entry["key"].as_str().unwrap().to_owned());
     let stayed = (0..10_000).filter(|number| !(late.contains(number) && number % 2 == 0));
     assert!(keys.eq(stayed.map(name)));
     assert!(found.iter().all(|entry| entry["value"] == value));

@@ -16,6 +16,7 @@ mod errors;
 mod expiry;
 mod framing;
 mod gateway;
+mod groups;
 mod keys;
 mod metrics;
 mod original;

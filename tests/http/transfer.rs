@@ -219,11 +219,24 @@ fn an_export_says_of_a_server_that_is_older_or_none_what_it_is() {
     let unknown = r#"{"code":"unknown_parameter","detail":"there is no parameter \"values\""}"#;
     for (answer, says) in [
         (say("400 Bad", "application/problem+json", unknown), "older"),
-        (say("200 OK", "text/html", "<!DOCTYPE html>"), "is it a kvstore?"),
-        (say("200 OK", "text/plain", &"x".repeat(200_000)), "is it a kvstore?"),
-        (say("200 OK", "application/json", "[\"key\"]"), "is it a kvstore?"),
         (
-            say("200 OK", "application/x-ndjson", "{\"key\":\"k\",\"value\":1}\n"),
+            say("200 OK", "text/html", "<!DOCTYPE html>"),
+            "is it a kvstore?",
+        ),
+        (
+            say("200 OK", "text/plain", &"x".repeat(200_000)),
+            "is it a kvstore?",
+        ),
+        (
+            say("200 OK", "application/json", "[\"key\"]"),
+            "is it a kvstore?",
+        ),
+        (
+            say(
+                "200 OK",
+                "application/x-ndjson",
+                "{\"key\":\"k\",\"value\":1}\n",
+            ),
             "is it a kvstore?",
         ),
         (say("403 No", "text/plain", "no"), "refused with 403"),

@@ -10,7 +10,9 @@ use crate::durable::{LoadedShard, Moment};
 use crate::keymap::{AHEAD_MAX, Decision, Image, KeyMap, Present, Room, SlotValues};
 use crate::model::{Change, Changed, Condition, Fetched, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
-use crate::store::message::{Counted, Found, FoundGroups, GetMany, Group, ManyChanged, Search, Stopped, Total};
+use crate::store::message::{
+    Counted, Found, FoundGroups, GetMany, Group, ManyChanged, Search, Stopped, Total,
+};
 use crate::store::shared::{Fit, Footprint, Shared};
 use std::cell::LazyCell;
 use std::ops::Range;

@@ -18,7 +18,9 @@ fn many_values_come_in_the_order_of_their_keys_whatever_their_shards() {
         let numbers: Vec<usize> = (0..3000).map(|at| at * 7919 % 1500).collect();
         let keys = || numbers.iter().map(|number| key(&number.to_string()));
         let values = store.get_many(keys().collect()).await.unwrap();
-        let bodies = values.iter().map(|value| value.as_ref().map(|value| &value.body[..]));
+        let bodies = values
+            .iter()
+            .map(|value| value.as_ref().map(|value| &value.body[..]));
         let names: Vec<String> = numbers.iter().map(usize::to_string).collect();
         let expected = numbers.iter().zip(&names);
         let expected = expected.map(|(number, name)| (*number < 1000).then_some(name.as_bytes()));
@@ -39,8 +41,12 @@ fn of_long_values_among_many_only_the_length_comes_unless_all_are_wanted() {
         }
         let keys = || ["4096", "none", "4097", "200000"].map(key).to_vec();
         let short = store.get_short(keys(), Manner::Wait).await.unwrap();
-        let [Fetched::Value(value), Fetched::Nothing, Fetched::Long(4097), Fetched::Long(200_000)] =
-            &short[..]
+        let [
+            Fetched::Value(value),
+            Fetched::Nothing,
+            Fetched::Long(4097),
+            Fetched::Long(200_000),
+        ] = &short[..]
         else {
             panic!("{short:?}");
         };
