@@ -1,7 +1,8 @@
 //! What time it is, for what has a deadline.
 //!
-//! Deadlines are moments of the wall clock, which may be set while a process runs. So it is read once, at the
-//! start, and from there on time goes by a clock that only goes forward, while the machine is suspended too.
+//! Deadlines are moments of the wall clock, which may be set while a process runs. For values in this process
+//! it is read once, at the start, and from there on time goes by a clock that only goes forward, while the
+//! machine is suspended too. Values elsewhere end by the clock that is there, to which the wall clock is nearest.
 
 use crate::model::Deadline;
 use std::fmt;
@@ -19,16 +20,20 @@ enum Source {
         /// What the wall clock showed at the start, less what the other one did, in milliseconds.
         offset_ms: u64,
     },
+    Wall,
     Set(Arc<AtomicU64>),
 }
 
 impl Clock {
     /// The clock of the machine, from now on.
     pub fn running() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        let wall_ms = wall.map_or(0, |wall| wall.as_millis() as u64);
-        let offset_ms = wall_ms.saturating_sub(elapsed_ms());
+        let offset_ms = wall_ms().saturating_sub(elapsed_ms());
         Self(Source::Running { offset_ms })
+    }
+
+    /// The wall clock, as it is set.
+    pub fn wall() -> Self {
+        Self(Source::Wall)
     }
 
     /// A clock that shows the milliseconds since the Unix epoch that somebody sets.
@@ -40,6 +45,7 @@ impl Clock {
     pub fn now(&self) -> Deadline {
         Deadline::from_millis(match &self.0 {
             Source::Running { offset_ms } => offset_ms + elapsed_ms(),
+            Source::Wall => wall_ms(),
             Source::Set(millis) => millis.load(Ordering::Relaxed),
         })
     }
@@ -49,6 +55,12 @@ impl fmt::Debug for Clock {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Clock({})", self.now())
     }
+}
+
+/// Milliseconds since the Unix epoch.
+fn wall_ms() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    wall.map_or(0, |wall| wall.as_millis() as u64)
 }
 
 /// Milliseconds of a clock that only goes forward.

@@ -6,6 +6,7 @@
 //! waits until every request is answered, and only then lets the workers go, since each takes its
 //! shards along. A second signal stops at once.
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable::{Directory, DirectoryError, LogError, Purpose, SystemFiles};
 use crate::http::{self, Buffers, ConnectionLimits, Connections, SPARE_CONNECTIONS, State, Stream};
@@ -385,6 +386,10 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
             log_bytes_max: data.log_bytes_max,
         }),
     };
+    let clock = match remote {
+        None => Clock::running(),
+        Some(_) => Clock::wall(),
+    };
     let options = StoreOptions {
         shards: config.shards,
         messages_in_flight_max: config.messages_in_flight_max,
@@ -393,7 +398,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
         hash_key: [random()?, random()?],
         remote,
         durable,
-        clock: crate::clock::Clock::running(),
+        clock,
     };
     Ok(State {
         store: Store::new(options, lifecycle.clone())?,

@@ -4,7 +4,7 @@
 //! which revision; twelve more where the value ends. Bodies over 255 bytes are shared with their readers,
 //! and so are the few values that a record has no room for. Growth never copies what is there.
 //!
-//! Which slots' values end when is in a schedule, with an entry of twelve bytes for each.
+//! Which slots' values end when is in a schedule, with an entry of twelve bytes for each, and a few of no use.
 
 mod bodies;
 mod changes;

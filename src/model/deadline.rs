@@ -103,9 +103,17 @@ impl Deadline {
                 let byte = text.as_bytes().get(at);
                 byte.is_some_and(|byte| marks.contains(byte))
             };
+            // What a civil time of that parser may end with besides is heeded by nobody.
+            let fraction = text.as_bytes().get(19..).unwrap_or_default();
+            let is_fraction = match fraction.split_first() {
+                None => true,
+                Some((mark, rest)) => {
+                    *mark == b'.' && !rest.is_empty() && rest.iter().all(u8::is_ascii_digit)
+                }
+            };
             let is_date = digits(0..4) && mark(4, b"-") && digits(5..7) && mark(7, b"-");
             let is_hour = digits(8..10) && mark(10, b"Tt ") && digits(11..13) && mark(13, b":");
-            is_date && is_hour && digits(14..16) && mark(16, b":") && digits(17..19)
+            is_date && is_hour && digits(14..16) && mark(16, b":") && digits(17..19) && is_fraction
         };
         let mut zones = ["Z", "z", "+00:00"].iter();
         let text = zones.find_map(|zone| text.strip_suffix(zone));
@@ -177,6 +185,10 @@ mod tests {
             "2030-01-31T12:00:00Z[UTC]",
             "2030-01-31T12:00:00Zz",
             "2030-01-31T12:00:00.Z",
+            "2030-01-31T12:00:00+02:00Z",
+            "2030-01-31T12:00:00-08+00:00",
+            "2030-01-31T12:00:00[Europe/Berlin]Z",
+            "2030-01-31T12:00:00,5Z",
         ] {
             assert_eq!(Deadline::parse(text), Err(DeadlineError::Moment), "{text}");
         }

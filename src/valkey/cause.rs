@@ -89,7 +89,9 @@ impl EngineError {
     /// What is told by nothing but an error's words.
     fn of_words(words: &str) -> Option<Self> {
         let has = |part: &str| words.contains(part);
-        Some(if has("WRONGTYPE") || has("not our data") {
+        Some(if has("of a newer version") {
+            Self::Newer
+        } else if has("WRONGTYPE") || has("not our data") {
             Self::Foreign
         } else if has("max number of clients") {
             Self::Crowded

@@ -21,6 +21,7 @@ use crate::model::{
 use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// About how many entries a log keeps. A replica that fell behind by more reads the partition anew.
@@ -169,6 +170,9 @@ impl Client {
         let log_entries = || LOG_ENTRIES.to_string().into();
         let key: Vec<u8> = key.as_bytes().into();
         let scripts = &self.engine.scripts;
+        if expires_at.is_some() {
+            self.engine.ending[place.partition].store(true, Ordering::Relaxed);
+        }
         let mut keys = self.names(place);
         let (script, kind, arguments) = match change {
             Change::Set { content_type, body } => {
@@ -193,7 +197,8 @@ impl Client {
                 });
                 let mut arguments = vec![key, moment, score(*expires_at)];
                 arguments.extend(conditions(condition));
-                keys.drain(1..3);
+                let layout = &self.engine.layout;
+                keys = vec![layout.bucket(place), layout.ends(place.partition)];
                 (&scripts.expire, Kind::Expire, arguments)
             }
         };
@@ -206,14 +211,19 @@ impl Client {
         (run, ChangeRun { kind, revision })
     }
 
+    /// The names that a change of a key touches. Its partition's deadlines are among them where there are
+    /// some: a slot on its way to another node takes no script that names what is not there.
     fn names(&self, place: Place) -> Vec<String> {
         let layout = &self.engine.layout;
-        vec![
+        let mut names = vec![
             layout.bucket(place),
             layout.log(place.partition),
             layout.head(place.partition),
-            layout.ends(place.partition),
-        ]
+        ];
+        if self.engine.ending[place.partition].load(Ordering::Relaxed) {
+            names.push(layout.ends(place.partition));
+        }
+        names
     }
 
     /// Runs a script by its hash, or whole where the engine does not know it.

@@ -57,7 +57,7 @@ use outage::Outages;
 use redis::RedisError;
 use scripts::Scripts;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What is counted of the engine.
@@ -108,6 +108,8 @@ pub struct Engine {
     operations: AtomicU64,
     reconnects: Arc<AtomicU64>,
     outages: Outages,
+    /// Which partitions have deadlines, as far as is known.
+    ending: [AtomicBool; PARTITIONS],
     observer: Arc<dyn Observer>,
 }
 
@@ -134,6 +136,7 @@ impl Engine {
             operations: AtomicU64::new(getrandom::u64()?),
             reconnects: Arc::default(),
             outages,
+            ending: [const { AtomicBool::new(false) }; PARTITIONS],
             observer,
         })
     }

@@ -7,6 +7,9 @@ use crate::model::{Deadline, Value};
 /// How many entries of the schedule a sweep goes through with each value that is taken or planned.
 const SWEPT: usize = 4;
 
+/// What a look at the value of a slot counts, where moving an entry counts one.
+const LOOK: usize = 16;
+
 /// A slot whose value has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::keymap) struct Due {
@@ -22,7 +25,7 @@ impl Slab {
         self.sweep();
         loop {
             let entry = self.schedule.pop(now.as_millis(), work)?;
-            *work = work.saturating_sub(1);
+            *work = work.saturating_sub(LOOK);
             let place = self.places.look(entry.slot).unwrap_or(NOWHERE);
             let end = (place != NOWHERE).then(|| self.end_at(place)).flatten();
             match end {
@@ -45,13 +48,6 @@ impl Slab {
     /// The earliest moment at which there may be something due.
     pub(in crate::keymap) fn next_moment(&self) -> Option<Deadline> {
         self.schedule.next_moment().map(Deadline::from_millis)
-    }
-
-    /// Since when the value has ended that did so first of those that are still there, for all that is
-    /// known without a look at the schedule's higher levels.
-    pub(in crate::keymap) fn due_since(&self, now: Deadline) -> Option<Deadline> {
-        let since = self.schedule.due_since(now.as_millis())?;
-        Some(Deadline::from_millis(since))
     }
 
     /// How many values end.

@@ -83,25 +83,25 @@ impl Schedule {
     /// The earliest moment at which something is to be done: an entry due, or dealt out. `None` where there
     /// is no entry.
     pub(super) fn next_moment(&self) -> Option<u64> {
-        if self.dealing.is_some() {
-            return Some(self.moment);
-        }
-        (0..DIGITS).find_map(|level| {
-            self.next_filled(level)
-                .map(|digit| self.start(level, digit))
-        })
-    }
-
-    /// Since when the oldest entry is due that is due at a moment.
-    pub(super) fn due_since(&self, now: u64) -> Option<u64> {
-        let digit = self.next_filled(0)?;
-        Some(self.start(0, digit)).filter(|since| *since <= now)
+        let dealt = self.dealing.map(|_| self.moment);
+        let listed = || {
+            let mut levels = 0..DIGITS;
+            levels.find_map(|level| {
+                let digit = self.next_filled(level)?;
+                Some(self.start(level, digit))
+            })
+        };
+        let swept = self.sweep.as_ref().and_then(Sweep::holds_from);
+        dealt.or_else(listed).into_iter().chain(swept).min()
     }
 
     /// Takes an entry out that is due at a moment. What is done on the way is counted off `work`, and where
     /// that is used up nothing is taken.
     pub(super) fn pop(&mut self, now: u64, work: &mut usize) -> Option<Entry> {
         loop {
+            if !self.release(now, work) {
+                return None;
+            }
             if let Some(level) = self.dealing {
                 self.deal(level, work);
                 if self.dealing.is_some() {

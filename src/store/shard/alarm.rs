@@ -1,12 +1,13 @@
 //! When a shard looks next for values that have ended, where nobody asks it to.
 
 use super::ShardActor;
+use super::expiry::Expiry;
 use crate::model::Deadline;
 use crate::store::shared::HEARTBEAT;
 use actix::{ActorFutureExt, AsyncContext, Context, SpawnHandle, WrapFuture};
 use std::time::Duration;
 
-/// How long to wait where there is something to be done that cannot be, since the disk is full.
+/// How long to wait where there is something to be done that has to wait for the disk.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// The one alarm of a shard.
@@ -16,14 +17,14 @@ pub(super) struct Alarm {
 }
 
 impl ShardActor {
-    /// Takes keys out whose values have ended, for about 150 µs, and says whether there may be more.
-    pub(super) fn expire(&mut self) -> bool {
+    /// Takes keys out whose values have ended, for about 150 µs.
+    pub(super) fn expire(&mut self) -> Expiry {
         let before = self.share.expired();
-        let is_partial = self.share.expire();
+        let expiry = self.share.expire();
         if self.share.expired() != before {
             self.recount();
         }
-        is_partial
+        expiry
     }
 
     /// Sets the alarm to the earliest moment at which there may be something to do.
@@ -56,15 +57,15 @@ impl ShardActor {
         };
         let rung = wait.into_actor(self).map(|(), shard, context| {
             shard.alarm.set = None;
-            let is_partial = shard.expire();
+            let now = shard.share.now();
+            let wait = match shard.expire() {
+                Expiry::Done => None,
+                Expiry::Partial => Some(Duration::ZERO),
+                Expiry::Held => Some(RETRY),
+            };
             shard.follow_up(context);
-            let next = shard.share.map.next_expiry();
-            if let Some(next) = next.filter(|next| next.is_past(shard.share.now())) {
-                let wait = match is_partial {
-                    true => Duration::ZERO,
-                    false => RETRY,
-                };
-                shard.ring(next, wait, context);
+            if let Some(wait) = wait {
+                shard.ring(now, wait, context);
             }
             shard.work_off(context);
         });

@@ -9,6 +9,17 @@ use std::time::Duration;
 /// So many keys are taken out in a step, which takes some 150 µs.
 const STEP_KEYS: usize = 32;
 
+/// What came of a step in which keys were to be taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// There is no more to do at this moment.
+    Done,
+    /// There may be.
+    Partial,
+    /// There is, and it has to wait for the disk.
+    Held,
+}
+
 /// A value that was read, if it is still there.
 pub(super) fn there_at(value: Option<Value>, clock: &Clock) -> Option<Value> {
     // Most have no deadline, and the clock is not asked.
@@ -21,22 +32,29 @@ impl Share {
         self.shared.clock.now()
     }
 
-    /// Takes keys out whose values have ended, for about 150 µs, and says whether there may be more.
-    pub(super) fn expire(&mut self) -> bool {
+    /// Takes keys out whose values have ended, for about 150 µs.
+    pub(super) fn expire(&mut self) -> Expiry {
         let now = self.now();
         if self.map.next_expiry().is_none_or(|next| !next.is_past(now)) {
-            return false;
+            self.expired_until = now;
+            return Expiry::Done;
         }
-        // Where the disk is full a removal goes past what others may take, and where that is not enough the
-        // key is taken out later.
+        // Nobody holds a removal back that nobody asked for, so that it is done once the disk has room, and
+        // has what was handed to it.
         if let Some(unsynced) = &self.unsynced
-            && unsynced.journal().check_room(true).is_err()
+            && (unsynced.journal().check_room(true).is_err() || unsynced.journal().is_busy())
         {
-            return false;
+            return Expiry::Held;
         }
-        let expired = caught(|| Ok(self.expire_some(now)));
-        // A panic leaves each key there or not. There may be more, which have their turn another time.
-        expired.is_ok_and(|expired| expired.is_partial)
+        match caught(|| Ok(self.expire_some(now))) {
+            Ok(expired) if expired.is_partial => Expiry::Partial,
+            Ok(_) => {
+                self.expired_until = now;
+                Expiry::Done
+            }
+            // A panic leaves each key there or not. The others have their turn another time.
+            Err(_) => Expiry::Held,
+        }
     }
 
     fn expire_some(&mut self, now: Deadline) -> Expired {
@@ -79,10 +97,11 @@ impl Share {
         self.expired
     }
 
-    /// For how long the value has ended that did so first of those that are still counted.
+    /// For how long, at the most, the value has ended that did so first of those that are still counted.
     pub(super) fn expiry_lag(&self) -> Duration {
         let now = self.now();
-        let since = self.map.expired_since(now);
+        let next = self.map.next_expiry().filter(|next| next.is_past(now));
+        let since = next.map(|next| next.max(self.expired_until));
         since
             .and_then(|since| since.past_at(now))
             .unwrap_or_default()

@@ -7,8 +7,8 @@
 use super::expiry::there_at;
 use super::unsynced::{TurnRecords, Unsynced, Wait};
 use crate::durable::{LoadedShard, Moment};
-use crate::keymap::{AHEAD_MAX, Decision, Image, KeyMap, Present, Room, SlotValues};
-use crate::model::{Change, Changed, Condition, Fetched, Key, Mutation, Revision, Value};
+use crate::keymap::{AHEAD_MAX, Decision, Head, Image, KeyMap, Present, Room, SlotValues};
+use crate::model::{Change, Changed, Condition, Deadline, Fetched, Key, Mutation, Revision, Value};
 use crate::store::StoreError;
 use crate::store::message::{
     Counted, Found, FoundGroups, GetMany, Group, ManyChanged, Search, Stopped, Total,
@@ -56,6 +56,8 @@ pub(super) struct Share {
     pub(super) last_revision: u64,
     /// Keys that were taken out since their value had ended.
     pub(super) expired: u64,
+    /// Until when what had ended was taken out, all of it.
+    pub(super) expired_until: Deadline,
     held: Footprint,
     pub(super) shared: Arc<Shared>,
 }
@@ -86,6 +88,7 @@ impl Share {
             followed: TurnRecords::default(),
             last_revision,
             expired: 0,
+            expired_until: shared.clock.now(),
             held: Footprint::default(),
             shared,
         };
@@ -231,19 +234,22 @@ impl Share {
     /// What a change waits for. A removal waits for nothing, and what does not grow the store for no
     /// bytes.
     pub(super) fn wanted(&self, mutation: &Mutation) -> Wanted {
-        let Change::Set { body, .. } = &mutation.change else {
-            return Wanted::NOTHING;
-        };
         let key = &mutation.key;
-        let present = || self.map.head(key).map(|head| head.body_bytes);
-        let bytes = match caught(|| check_room(&self.shared, key, body.len(), present)) {
-            Err(StoreError::Full { .. }) => entry_bytes(key, body.len()),
+        let present = || self.map.head(key);
+        let new = match &mutation.change {
+            Change::Set { body, .. } => kept_bytes(body.len(), mutation.expires_at),
+            Change::Expire if mutation.expires_at.is_some() => ENDING_BYTES,
+            Change::Delete | Change::Expire => return Wanted::NOTHING,
+        };
+        let room = match &mutation.change {
+            Change::Set { .. } => Room::Crowded,
+            Change::Delete | Change::Expire => Room::Full,
+        };
+        let bytes = match caught(|| check_room(&self.shared, key, new, present)) {
+            Err(StoreError::Full { .. }) => entry_bytes(key, new),
             Ok(()) | Err(_) => 0,
         };
-        Wanted {
-            room: Room::Crowded,
-            bytes,
-        }
+        Wanted { room, bytes }
     }
 
     /// What a message of a bulk body waits for.
@@ -300,6 +306,8 @@ impl Share {
             None => None,
         };
         let mut changed = Changed::Absent;
+        // A search may show then what the other deadline would not let it.
+        let mut ends_differ = false;
         let made = self.map.change(&key, |present| {
             let head = present.as_ref().map(Present::head);
             // What has ended is not there; that a value takes its place tells nobody who follows less.
@@ -312,8 +320,9 @@ impl Share {
             }
             let value = match (change, head, present) {
                 (Change::Set { content_type, body }, head, present) => {
-                    let held = || present.map(|present| present.head().body_bytes);
-                    check_room(shared, &key, body.len(), held)?;
+                    let kept = kept_bytes(body.len(), expires_at);
+                    check_room(shared, &key, kept, || present.map(|present| present.head()))?;
+                    ends_differ = head.is_some_and(|head| head.expires_at != expires_at);
                     changed = match head {
                         None => Changed::Created(revision),
                         Some(_) => Changed::Updated(revision),
@@ -326,10 +335,13 @@ impl Share {
                     }
                 }
                 (Change::Expire, Some(head), Some(present)) => {
-                    if head.expires_at.is_none() && expires_at.is_some() {
-                        check_ending_room(shared)?;
-                    }
                     changed = Changed::Kept(head.revision);
+                    if head.expires_at == expires_at {
+                        return Ok(Decision::Keep(expires_at));
+                    }
+                    let kept = kept_bytes(head.body_bytes, expires_at);
+                    check_room(shared, &key, kept, || Some(head))?;
+                    ends_differ = true;
                     if let Some(records) = records {
                         let value = Value {
                             expires_at,
@@ -363,7 +375,11 @@ impl Share {
             self.last_revision = revision.0;
         }
         if let Some(unsynced) = &mut self.unsynced {
-            unsynced.note(&key, changed);
+            if ends_differ {
+                unsynced.note_moved(&key);
+            } else if !matches!(changed, Changed::Kept(_)) {
+                unsynced.note(&key, changed);
+            }
         }
         Ok(changed)
     }
@@ -392,32 +408,31 @@ impl From<StoreError> for NotMade {
     }
 }
 
-/// Whether the store has room for a value, of a key whose present body has so many bytes. What does not
+/// Whether the store has room for a value that takes so many bytes, of a key that names this. What does not
 /// grow it always fits.
 fn check_room(
     shared: &Shared,
     key: &Key,
-    body_bytes: usize,
-    present: impl FnOnce() -> Option<usize>,
+    kept: usize,
+    present: impl FnOnce() -> Option<Head>,
 ) -> Result<(), StoreError> {
-    let new = entry_bytes(key, body_bytes);
+    let new = entry_bytes(key, kept);
     if shared.has_room(new) {
         return Ok(());
     }
     // Near the bound it is worth looking what the value replaces.
-    let grows = present().map_or(new, |present| body_bytes.saturating_sub(present));
+    let grows = present().map_or(new, |present| {
+        kept.saturating_sub(kept_bytes(present.body_bytes, present.expires_at))
+    });
     if grows == 0 || shared.has_room(grows) {
         return Ok(());
     }
     Err(shared.full())
 }
 
-/// Whether the store has room for one more deadline.
-fn check_ending_room(shared: &Shared) -> Result<(), StoreError> {
-    match shared.has_room(ENDING_BYTES) {
-        true => Ok(()),
-        false => Err(shared.full()),
-    }
+/// What a value takes besides what every key does, about, in bytes.
+fn kept_bytes(body_bytes: usize, expires_at: Option<Deadline>) -> usize {
+    body_bytes + expires_at.map_or(0, |_| ENDING_BYTES)
 }
 
 /// Runs what may panic. The panic hook logs where it was.
@@ -428,12 +443,14 @@ pub(super) fn caught<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<T
 /// What a change adds to the store that sets a new key, about, in bytes.
 fn new_bytes(mutation: &Mutation) -> usize {
     match &mutation.change {
-        Change::Set { body, .. } => entry_bytes(&mutation.key, body.len()),
+        Change::Set { body, .. } => {
+            entry_bytes(&mutation.key, kept_bytes(body.len(), mutation.expires_at))
+        }
         Change::Delete | Change::Expire => 0,
     }
 }
 
 /// What a new key adds to the store, about, in bytes.
-fn entry_bytes(key: &Key, body_bytes: usize) -> usize {
-    key.as_bytes().len() + body_bytes + ENTRY_BYTES
+fn entry_bytes(key: &Key, kept: usize) -> usize {
+    key.as_bytes().len() + kept + ENTRY_BYTES
 }

@@ -164,10 +164,19 @@ impl Unsynced {
     /// Notes a change that was made.
     pub(super) fn note(&mut self, key: &Key, changed: Changed) {
         match changed {
-            Changed::Created(_) | Changed::Deleted(_) => self.open.moved.push(key.clone()),
-            Changed::Updated(_) | Changed::Kept(_) => {}
-            Changed::Absent | Changed::Unmet(_) => return,
+            Changed::Created(_) | Changed::Deleted(_) => self.note_moved(key),
+            Changed::Updated(_) | Changed::Kept(_) => self.note_changed(key),
+            Changed::Absent | Changed::Unmet(_) => {}
         }
+    }
+
+    /// Notes a change by which searches may find another key more or less.
+    pub(super) fn note_moved(&mut self, key: &Key) {
+        self.open.moved.push(key.clone());
+        self.note_changed(key);
+    }
+
+    fn note_changed(&mut self, key: &Key) {
         let hash = xxh3_64(key.as_bytes());
         self.last.insert(hash, self.number);
         self.open.hashes.push(hash);

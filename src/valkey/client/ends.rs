@@ -4,11 +4,12 @@ use super::{Client, LOG_ENTRIES};
 use crate::model::Deadline;
 use crate::valkey::call::{Access, Call};
 use crate::valkey::layout::Place;
-use crate::valkey::log::{array, is_key, number, text};
+use crate::valkey::log::{array, number, text};
 use crate::valkey::scripts::Run;
 use crate::valkey::{EngineError, Operation};
 use redis::{Value as Reply, cmd};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// Keys of a partition that are looked at together.
@@ -19,6 +20,8 @@ pub const LAPSING_KEYS: usize = 50;
 pub struct Lapsing {
     /// The key.
     pub key: Vec<u8>,
+    /// The partition in which it was found; that of another is no key of ours there, and only forgotten.
+    pub partition: usize,
     /// When it ended, for all that is known.
     pub since: Deadline,
 }
@@ -35,34 +38,70 @@ impl Client {
         now: Deadline,
         deadline: Instant,
     ) -> Result<Vec<Lapsing>, EngineError> {
-        let call = |partition| {
+        let first = |partition| {
             let mut command = cmd("ZRANGE");
             command.arg(self.engine.layout.ends(partition));
-            command.arg("-inf").arg(now.as_millis());
-            command.arg("BYSCORE").arg("LIMIT").arg(0);
-            command.arg(LAPSING_KEYS).arg("WITHSCORES");
+            command.arg(0).arg(0).arg("WITHSCORES");
             Call::new(partition, command)
         };
-        let calls: Vec<Call> = partitions.map(call).collect();
-        let answers = self.ask_many(Operation::Sync, &calls, deadline).await;
-        let mut lapsing = Vec::new();
+        let calls: Vec<Call> = partitions.map(first).collect();
+        let mut due = Vec::new();
         let mut answered = Err(EngineError::Unreachable);
-        for (call, answer) in calls.iter().zip(answers) {
-            match answer.and_then(|answer| read(answer, call.partition)) {
-                Ok(keys) => {
-                    lapsing.extend(keys);
+        for (partition, answer) in self.asked(&calls, deadline).await {
+            match answer {
+                Ok(first) => {
+                    let ending = &self.engine.ending[partition];
+                    ending.store(!first.is_empty(), Ordering::Relaxed);
+                    due.extend(
+                        first
+                            .first()
+                            .filter(|first| first.since.is_past(now))
+                            .cloned(),
+                    );
                     answered = Ok(());
                 }
+                // What stands there is no set of deadlines.
+                Err(EngineError::Foreign) => drop(self.mend(partition, deadline).await),
                 Err(error) if answered.is_err() => answered = Err(error),
                 Err(_) => {}
             }
         }
-        answered.map(|()| lapsing)
+        answered?;
+        let all_due = |first: &Lapsing| {
+            let mut command = cmd("ZRANGE");
+            command.arg(self.engine.layout.ends(first.partition));
+            command.arg("-inf").arg(now.as_millis());
+            command.arg("BYSCORE").arg("LIMIT").arg(0);
+            command.arg(LAPSING_KEYS).arg("WITHSCORES");
+            Call::new(first.partition, command)
+        };
+        let calls: Vec<Call> = due.iter().map(all_due).collect();
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.asked(&calls, deadline).await;
+        Ok(answers
+            .filter_map(|(_, answer)| answer.ok())
+            .flatten()
+            .collect())
+    }
+
+    async fn asked(
+        &self,
+        calls: &[Call],
+        deadline: Instant,
+    ) -> impl Iterator<Item = (usize, Result<Vec<Lapsing>, EngineError>)> {
+        let answers = self.ask_many(Operation::Sync, calls, deadline).await;
+        let answers = calls.iter().zip(answers).map(|(call, answer)| {
+            let partition = call.partition;
+            (partition, answer.and_then(|answer| read(answer, partition)))
+        });
+        answers.collect::<Vec<_>>().into_iter()
     }
 
     /// Takes keys out, those of them whose values have ended by the engine's clock, and says how many.
     pub async fn lapse(&self, lapsing: &[Lapsing], deadline: Instant) -> usize {
-        let runs: Vec<Run<'_>> = lapsing.iter().map(|one| self.lapse_run(&one.key)).collect();
+        let runs: Vec<Run<'_>> = lapsing.iter().map(|one| self.lapse_run(one)).collect();
         let calls: Vec<Call> = runs.iter().map(Run::by_hash).collect();
         let answers = self.link.ask_many(Access::Write, &calls, deadline).await;
         let mut taken = 0;
@@ -78,15 +117,24 @@ impl Client {
         taken
     }
 
-    fn lapse_run(&self, key: &[u8]) -> Run<'_> {
-        let place = Place::of(key);
+    fn lapse_run(&self, Lapsing { key, partition, .. }: &Lapsing) -> Run<'_> {
+        let place = Place {
+            partition: *partition,
+            ..Place::of(key)
+        };
         let operation = self.engine.next_operation();
+        let layout = &self.engine.layout;
         Run {
             script: &self.engine.scripts.lapse,
             partition: place.partition,
-            keys: self.names(place),
+            keys: vec![
+                layout.bucket(place),
+                layout.log(place.partition),
+                layout.head(place.partition),
+                layout.ends(place.partition),
+            ],
             arguments: vec![
-                key.into(),
+                key.clone(),
                 operation.to_string().into(),
                 LOG_ENTRIES.to_string().into(),
             ],
@@ -94,20 +142,21 @@ impl Client {
     }
 }
 
-/// Reads keys and scores. What somebody else has put there is left out.
+/// Reads keys and scores.
 fn read(answer: Reply, partition: usize) -> Result<Vec<Lapsing>, EngineError> {
     let mut lapsing = Vec::new();
     let mut words = array(answer)?.into_iter();
     while let (Some(key), Some(score)) = (words.next(), words.next()) {
         let key = text(key)?;
-        if !is_key(&key) || Place::of(&key).partition != partition {
-            continue;
-        }
         let score = str::from_utf8(&text(score)?)
             .ok()
             .and_then(|score| score.parse::<f64>().ok());
         let since = Deadline::from_millis(score.map_or(0, |score| score as u64));
-        lapsing.push(Lapsing { key, since });
+        lapsing.push(Lapsing {
+            key,
+            partition,
+            since,
+        });
     }
     Ok(lapsing)
 }

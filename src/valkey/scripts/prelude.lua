@@ -15,6 +15,10 @@ local function look(bucket, key)
   local blob = redis.call('HGET', bucket, key)
   if not blob then return nil, '', false end
   local version = string.byte(blob)
+  local low = version % 16
+  if version ~= 1 and version ~= 129 and low >= 1 and low < 9 and (version == low or version >= 128) then
+    error('the value is of a newer version')
+  end
   if (version ~= 1 or #blob < 10) and (version ~= 129 or #blob < 18) then error('the value is not our data') end
   if version == 129 and moment(string.sub(blob, 11, 18)) <= millis() then return nil, '', true end
   return blob, string.sub(blob, 3, 10), false
@@ -47,5 +51,5 @@ local function take(bucket, log, head, ends, key, operation, length)
   redis.call('XADD', log, 'MAXLEN', '~', length, text, operation, '-' .. key)
   redis.call('HDEL', bucket, key)
   redis.call('SET', head, text .. '-0 ' .. operation .. ' ' .. string.format('%.0f', count - 1))
-  redis.pcall('ZREM', ends, key)
+  if ends then redis.pcall('ZREM', ends, key) end
 end

@@ -13,14 +13,20 @@ pub(super) struct Sweep {
     seen: Seen,
     /// The list that comes next, from the last on; those of the lowest level are due soon anyway.
     next: usize,
-    /// What is left of the list before.
+    /// What is left of the list before, and the first moment of that.
     list: List,
+    from: u64,
 }
 
 impl Sweep {
     /// Notes that a slot has an entry at its deadline.
     pub(super) fn note(&mut self, slot: u32) {
         self.seen.insert(slot);
+    }
+
+    /// The first moment of what it holds, if that is anything.
+    pub(super) fn holds_from(&self) -> Option<u64> {
+        (!self.list.is_empty()).then_some(self.from)
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -73,7 +79,27 @@ impl Schedule {
             seen: Seen::below(slots),
             next: DIGITS * LISTS,
             list: List::default(),
+            from: 0,
         }
+    }
+
+    /// Puts back what a sweep holds that may be due at a moment, and says whether it holds nothing of that
+    /// kind any more.
+    pub(super) fn release(&mut self, now: u64, work: &mut usize) -> bool {
+        let Some(mut sweep) = self.sweep.take() else {
+            return true;
+        };
+        let is_due = sweep.holds_from().is_some_and(|from| from <= now);
+        while is_due && *work > 0 {
+            let Some(entry) = sweep.list.pop() else {
+                break;
+            };
+            *work -= 1;
+            self.place(entry);
+        }
+        let is_free = !is_due || sweep.list.is_empty();
+        self.sweep = Some(sweep);
+        is_free
     }
 
     /// Takes the next list up, if there is one.
@@ -82,7 +108,9 @@ impl Schedule {
             sweep.next -= 1;
             let list = std::mem::take(&mut self.lists[sweep.next]);
             if !list.is_empty() {
-                self.filled[sweep.next / LISTS] &= !(1 << (sweep.next % LISTS));
+                let (level, digit) = (sweep.next / LISTS, sweep.next % LISTS);
+                self.filled[level] &= !(1 << digit);
+                sweep.from = self.start(level, digit);
                 sweep.list = list;
                 return true;
             }

@@ -72,8 +72,10 @@ proptest! {
                             _ => drop(deadlines.remove(&entry.slot)),
                         }
                     }
-                    let is_late = |at: &u64| schedule.sweep.is_none() && *at <= now;
-                    prop_assert!(!deadlines.values().any(is_late), "what is due is given");
+                    prop_assert!(!deadlines.values().any(|at| *at <= now), "what is due is given");
+                    let first = deadlines.values().min();
+                    prop_assert!(first.is_none() || schedule.next_moment() <= first.copied());
+                    prop_assert_eq!(schedule.next_moment().is_some(), schedule.len > 0);
                 }
                 _ => {
                     let at = now + ahead;
