@@ -38,15 +38,21 @@ impl KeyMap {
             due.push(one);
         }
         let is_partial = work == 0 || due.len() == keys_max;
+        // All are looked up before any is taken out, so that their waits for memory overlap.
+        let located = due.into_iter().map(|due| {
+            self.values.prefetch(due.slot);
+            (due.slot, self.index.locate(due))
+        });
+        let located: Vec<(u32, Option<Located>)> = located.collect();
         let mut keys = 0;
         let mut others = Vec::new();
-        for due in due {
-            match self.index.locate(due) {
+        for (slot, located) in located {
+            match located.and_then(|located| self.index.key_of(slot, located)) {
                 Some((spot, key)) => {
                     self.end(spot, &key, &mut each);
                     keys += 1;
                 }
-                None => others.push(due.slot),
+                None => others.push(slot),
             }
         }
         for (key, slot) in self.index.keys_in_trees(others) {
@@ -76,6 +82,13 @@ impl KeyMap {
         self.index.remove_at(spot, key);
         self.values.remove(spot.slot);
     }
+}
+
+/// Where a key is: at a rank of the segment of a number.
+#[derive(Clone, Copy, Debug)]
+struct Located {
+    at: usize,
+    rank: u32,
 }
 
 /// Some slots, so that most others are told from them by one look.
@@ -115,15 +128,21 @@ impl KeyIndex {
         segments.for_each(|live| live.segment.prefetch_hash(hash.hash()));
     }
 
-    /// The key of a slot, and where it is, if it is in a segment.
-    fn locate(&self, due: Due) -> Option<(Spot, Vec<u8>)> {
+    /// Where the key of a slot is, if it is in a segment; what is read next is on its way.
+    fn locate(&self, due: Due) -> Option<Located> {
         self.segments.iter().enumerate().find_map(|(at, live)| {
             let rank = live
                 .segment
                 .find_slot(due.slot, due.hash, |rank| !live.dead.contains(rank))?;
-            let key = live.segment.walk(rank).advance()?.to_vec();
-            Some((Spot::in_segment(due.slot, at, rank), key))
+            live.segment.prefetch(rank);
+            Some(Located { at, rank })
         })
+    }
+
+    /// The key of a slot that was located.
+    fn key_of(&self, slot: u32, Located { at, rank }: Located) -> Option<(Spot, Vec<u8>)> {
+        let key = self.segments[at].segment.walk(rank).advance()?.to_vec();
+        Some((Spot::in_segment(slot, at, rank), key))
     }
 
     /// The keys of those of some slots that are in trees, and dead ones that were there. A scan of these.

@@ -53,7 +53,7 @@ impl Live {
 
     /// Buries the key of a rank that is alive. Returns how many bytes more that takes.
     pub(super) fn bury(&mut self, rank: u32, key: &[u8]) -> usize {
-        let reverse_rank = self.segment.reverse_rank(key);
+        let reverse_rank = self.segment.reverse_rank(key, rank);
         self.dead.bury(Grave { rank, reverse_rank })
     }
 
@@ -140,6 +140,6 @@ pub(super) fn matches(
 pub(super) fn carry_over(segment: &Segment, dead: &mut Dead, key: &[u8]) {
     let rank = segment.rank(key);
     let rank = rank.expect("a key that was alive in an input is in the result");
-    let reverse_rank = segment.reverse_rank(key);
+    let reverse_rank = segment.reverse_rank(key, rank);
     dead.bury(Grave { rank, reverse_rank });
 }

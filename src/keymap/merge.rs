@@ -221,8 +221,10 @@ mod tests {
                 prop_assert_eq!(merged.slot(rank), rank);
                 merged.key_at(rank, &mut found);
                 prop_assert_eq!(found.as_slice(), key);
-                let reverse = merged.reverse_rank(key);
+                let reverse = merged.reverse_rank(key, rank);
                 prop_assert_eq!(merged.rank_at(reverse), rank);
+                let reversed: Vec<u8> = key.iter().rev().copied().collect();
+                prop_assert_eq!(merged.reverse_bound(&reversed), reverse);
             }
             let naive: Vec<u32> = (0u32..).zip(&keys)
                 .filter(|(_, key)| key.starts_with(&prefix) && key.ends_with(&suffix))

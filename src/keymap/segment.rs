@@ -222,10 +222,16 @@ impl Segment {
         self.reverse_bound(&reversed)..end
     }
 
-    /// The reverse rank of a key of this segment.
-    pub(super) fn reverse_rank(&self, key: &[u8]) -> u32 {
+    /// The reverse rank of a key of this segment, whose rank this is. Of the reverse ranks that it may have,
+    /// 16, the one that leads to its rank: so no key is decoded.
+    pub(super) fn reverse_rank(&self, key: &[u8], rank: u32) -> u32 {
         let reversed: Vec<u8> = key.iter().rev().copied().collect();
-        self.reverse_bound(&reversed)
+        let block = self.reversed.floor(&reversed) * BLOCK_KEYS;
+        let end = self.len().min(block.saturating_add(BLOCK_KEYS));
+        let mut likely = block..end;
+        let found = likely.find(|reverse_rank| self.permutation.get(*reverse_rank) == rank);
+        // Separators that were stored may be those of other keys.
+        found.unwrap_or_else(|| self.reverse_bound(&reversed))
     }
 
     /// How many keys are in a rectangle. O(log n).
@@ -349,7 +355,7 @@ mod tests {
                 let key = key.as_slice();
                 assert_eq!(read.rank(key), Some(rank));
                 assert_eq!(read.slot(rank), rank);
-                assert_eq!(read.rank_at(read.reverse_rank(key)), rank);
+                assert_eq!(read.rank_at(read.reverse_rank(key, rank)), rank);
             }
         }
     }

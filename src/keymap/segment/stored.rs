@@ -225,7 +225,8 @@ mod tests {
                 segment.slot(rank);
                 segment.key_at(rank, &mut buffer);
             }
-            assert!(segment.reverse_rank(key) <= len);
+            let rank = segment.rank(key).unwrap_or(0);
+            assert!(segment.reverse_rank(key, rank) <= len);
             segment.ranks_above(key);
             for end in [1, key.len() / 2, key.len()] {
                 let filter = Filter {

@@ -57,7 +57,6 @@ impl ShardActor {
         };
         let rung = wait.into_actor(self).map(|(), shard, context| {
             shard.alarm.set = None;
-            let now = shard.share.now();
             let wait = match shard.expire() {
                 Expiry::Done => None,
                 Expiry::Partial => Some(Duration::ZERO),
@@ -65,7 +64,8 @@ impl ShardActor {
             };
             shard.follow_up(context);
             if let Some(wait) = wait {
-                shard.ring(now, wait, context);
+                // Earlier than anything that comes meanwhile.
+                shard.ring(Deadline::from_millis(0), wait, context);
             }
             shard.work_off(context);
         });
