@@ -38,6 +38,9 @@ impl KeyMap {
             due.push(one);
         }
         let is_partial = work == 0 || due.len() == keys_max;
+        // A slot whose deadline came nearer has more than one entry.
+        due.sort_unstable_by_key(|due| due.slot);
+        due.dedup_by_key(|due| due.slot);
         // All are looked up before any is taken out, so that their waits for memory overlap.
         let located = due.into_iter().map(|due| {
             self.values.prefetch(due.slot);

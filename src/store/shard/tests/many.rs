@@ -69,8 +69,10 @@ fn many_reads_past_the_bound_on_messages_are_refused_or_wait() {
     with_store_of(1, options, |store| async move {
         // More than one message.
         let keys = || (0..300).map(|number| key(&number.to_string())).collect();
+        // Unless the first was answered before the next was asked for.
         let refused = store.get_short(keys(), Manner::Refuse).await;
-        assert_eq!(refused, Err(StoreError::Overloaded));
+        let nothing = vec![Fetched::Nothing; 300];
+        assert!(refused == Err(StoreError::Overloaded) || refused == Ok(nothing));
         let waited = store.get_short(keys(), Manner::Wait).await.unwrap();
         assert_eq!(waited, vec![Fetched::Nothing; 300]);
     });
