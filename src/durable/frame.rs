@@ -75,6 +75,17 @@ pub fn write(head: &FrameHead, content: &[u8], seal: &Seal, at: u64, to: &mut Ve
 
 /// The frame at a place of a file's bytes; `None` where there is none.
 pub fn read<'a>(file: &'a [u8], at: usize, seal: &Seal) -> Option<Frame<'a>> {
+    read_part(file, at, at as u64, seal)
+}
+
+/// How long the frame is that some bytes begin with, in bytes, if they are one.
+pub fn len(bytes: &[u8]) -> Option<usize> {
+    let len = u32::from_le_bytes(*bytes.first_chunk()?);
+    HEAD_BYTES.checked_add(len as usize)
+}
+
+/// The frame at a place of some of a file's bytes, which has another place in the file.
+pub fn read_part<'a>(file: &'a [u8], at: usize, place: u64, seal: &Seal) -> Option<Frame<'a>> {
     let head = file.get(at..at.checked_add(HEAD_BYTES)?)?;
     let number = |at: usize| u32::from_le_bytes(field(head, at));
     let long = |at: usize| u64::from_le_bytes(field(head, at));
@@ -84,7 +95,7 @@ pub fn read<'a>(file: &'a [u8], at: usize, seal: &Seal) -> Option<Frame<'a>> {
     }
     let begin = at + HEAD_BYTES;
     let content = file.get(begin..begin.checked_add(number(0) as usize)?)?;
-    let is_whole = sum(&head[..SUM_AT], content, seal, at as u64) == long(SUM_AT);
+    let is_whole = sum(&head[..SUM_AT], content, seal, place) == long(SUM_AT);
     is_whole.then(|| Frame {
         head: FrameHead {
             records: number(4),
@@ -145,6 +156,9 @@ mod tests {
             prop_assert_eq!(super::read(&file, at, &SEAL), Some(Frame { head: HEAD, content: &content }));
             let (later, other) = (Seal { start: 4, ..SEAL }, Seal { store: [8; 16], ..SEAL });
             prop_assert!(!read(&file, later) && !read(&file, other));
+            let part = read_part(&file[at..], 0, at as u64, &SEAL);
+            prop_assert_eq!(part, Some(Frame { head: HEAD, content: &content }));
+            prop_assert_eq!(len(&file[at..]), Some(HEAD_BYTES + content.len()));
             prop_assert!(!read(&file[..file.len() - 1], SEAL));
             file.insert(0, 0);
             prop_assert!(super::read(&file, at + 1, &SEAL).is_none(), "it is at another place");

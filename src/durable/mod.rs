@@ -8,7 +8,8 @@
 //! - `record`: the state of a key after a change; `frame`: the records of a turn, with a checksum
 //! - `segment`: the files of the log: how one begins, and what is in it
 //! - `layout`: what belongs to a directory; `loading`: how a store is found in it
-//! - `log`: who writes it; `recovery`: what of it is there after a crash, and what is damage
+//! - `log`: who writes it; `recovery`: what of it is there after a crash, and what is damage; `reading`: what
+//!   of it is there while it is written
 //! - `inspection`: what a directory holds, without serving it
 //! - `checkpoint`: all of a shard at one position of the log, so that what is before can go
 //!
@@ -25,6 +26,7 @@ mod inspection;
 mod layout;
 mod loading;
 mod log;
+mod reading;
 mod record;
 mod recovery;
 mod segment;
@@ -43,7 +45,11 @@ pub use inspection::Inspection;
 pub use layout::{Directory, DirectoryError, Layout, Purpose};
 pub use loading::{LoadError, Loaded, LoadedShard, Progress};
 pub use log::{Append, Listener, Log, LogCounts, LogError, LogOptions, LogRoom, Sync};
-pub use record::{NoRecord, Record, Records, State, write_expired, write_removed, write_set};
+pub use reading::{LogFiles, LogRead, LogReader};
+pub use record::{
+    NoRecord, Record, RecordView, RecordViews, Records, State, write_expired, write_removed,
+    write_set,
+};
 pub use recovery::{Found, Recovered, recover, trim};
 
 /// A place in the log: how many records are before it.

@@ -37,6 +37,10 @@ const EXPIRED: u8 = 4;
 /// The longest key that a record holds, in bytes.
 const KEY_BYTES_MAX: usize = u16::MAX as usize;
 
+/// Where the key is, and how long a deadline.
+const KEY_AT: usize = 11;
+const DEADLINE_BYTES: usize = 8;
+
 /// The state of a key after a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -65,6 +69,22 @@ impl State {
             Self::Removed(revision) | Self::Expired(revision) => *revision,
         }
     }
+}
+
+/// A record as it lies in the bytes of a turn: to see whether it is wanted nothing of it is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView<'a> {
+    /// Which key, which is text where this is a record.
+    pub key: &'a [u8],
+    /// All of it.
+    pub bytes: &'a [u8],
+}
+
+/// The records that some bytes hold, as they lie there. After bytes that are none there is nothing.
+#[derive(Clone, Debug)]
+pub struct RecordViews<'a> {
+    bytes: &'a [u8],
+    at: usize,
 }
 
 /// Bytes that are no record.
@@ -110,6 +130,61 @@ fn write_head(kind: u8, key: &[u8], revision: Revision, to: &mut Vec<u8>) {
     to.extend_from_slice(&len.to_le_bytes());
     to.extend_from_slice(&revision.0.to_le_bytes());
     to.extend_from_slice(key);
+}
+
+impl RecordView<'_> {
+    /// The record.
+    ///
+    /// # Errors
+    /// Where the bytes are none all the same.
+    pub fn read(self, content_types: &ContentTypes) -> Result<Record, NoRecord> {
+        let first = Records::new(self.bytes, content_types).next();
+        first.unwrap_or(Err(NoRecord(0)))
+    }
+}
+
+impl<'a> RecordViews<'a> {
+    /// Goes through bytes that are records and nothing else, from the record on that is at a byte.
+    pub fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at }
+    }
+
+    /// The byte at which the next record is.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+}
+
+impl<'a> Iterator for RecordViews<'a> {
+    type Item = RecordView<'a>;
+
+    fn next(&mut self) -> Option<RecordView<'a>> {
+        let rest = self.bytes.get(self.at..)?;
+        let (key, len) = extent(rest)?;
+        self.at += len;
+        Some(RecordView {
+            key,
+            bytes: &rest[..len],
+        })
+    }
+}
+
+/// The key of the record that some bytes begin with, and how long that is.
+fn extent(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let kind = *bytes.first()?;
+    let key_bytes = u16::from_le_bytes(*bytes.get(1..)?.first_chunk()?);
+    let key_end = KEY_AT + usize::from(key_bytes);
+    let key = bytes.get(KEY_AT..key_end)?;
+    let value_at = match kind {
+        REMOVED | EXPIRED => return Some((key, key_end)),
+        SET => key_end,
+        SET_ENDING => key_end + DEADLINE_BYTES,
+        _ => return None,
+    };
+    let body_len_at = value_at + 1 + usize::from(*bytes.get(value_at)?);
+    let body_len = u32::from_le_bytes(*bytes.get(body_len_at..)?.first_chunk()?);
+    let end = (body_len_at + size_of::<u32>()).checked_add(body_len as usize)?;
+    (end <= bytes.len()).then_some((key, end))
 }
 
 /// The records that some bytes hold, one after the other.
@@ -248,7 +323,18 @@ mod tests {
             let bytes = written(&records);
             let types = ContentTypes::default();
             let read: Result<Vec<Record>, NoRecord> = Records::new(&bytes, &types).collect();
-            prop_assert_eq!(read, Ok(records));
+            prop_assert_eq!(read.as_ref(), Ok(&records));
+            let mut views = RecordViews::new(&bytes, 0);
+            for record in &records {
+                let mut again = RecordViews::new(&bytes, views.at());
+                let view = views.next();
+                prop_assert_eq!(again.next(), view);
+                let view = view.unwrap();
+                prop_assert_eq!(view.key, record.key.as_bytes());
+                prop_assert_eq!(view.read(&types), Ok(record.clone()));
+            }
+            prop_assert_eq!(views.next(), None);
+            prop_assert_eq!(views.at(), bytes.len());
         }
 
         #[test]
@@ -260,12 +346,16 @@ mod tests {
             let whole = read.by_ref().take_while(Result::is_ok).count();
             prop_assert!(whole < records.len());
             prop_assert_eq!(read.next(), None);
+            prop_assert_eq!(RecordViews::new(&bytes[..cut], 0).count(), whole);
         }
 
         #[test]
         fn any_bytes_are_records_or_not(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let types = ContentTypes::default();
             Records::new(&bytes, &types).for_each(drop);
+            for view in RecordViews::new(&bytes, 0) {
+                let _ = view.read(&types);
+            }
         }
     }
 }

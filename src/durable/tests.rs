@@ -1,6 +1,7 @@
 //! The log against a list of what was appended, through crashes at every operation.
 
 mod histories;
+mod reading;
 
 use super::simulated::{Loss, SimulatedFiles};
 use super::*;

@@ -1,0 +1,97 @@
+//! What is read of a log while it is written, against the list of what was appended.
+
+use super::*;
+
+fn log(files: &SimulatedFiles) -> LogFiles {
+    LogFiles {
+        files: Arc::new(files.clone()),
+        directory: directory().to_owned(),
+        store: STORE,
+    }
+}
+
+/// Reads on up to a position, in pieces; `None` where something is gone.
+fn read_on(reader: &mut LogReader, range: std::ops::Range<u64>, piece: usize) -> Option<Frames> {
+    let (mut at, mut bytes) = (range.start, piece);
+    let mut found = Frames::new();
+    while at < range.end {
+        let read = reader.read(Position(at), Position(range.end), bytes);
+        match read.unwrap() {
+            LogRead::Turns(turns) => {
+                assert!(!turns.is_empty(), "all up to the end is written");
+                for (position, append) in turns {
+                    at += 1;
+                    assert_eq!(position, Position(at));
+                    found.push((append.shard, append.content));
+                }
+                bytes = piece;
+            }
+            LogRead::Longer(longer) => {
+                assert!(longer > bytes);
+                bytes = longer;
+            }
+            LogRead::Gone => return None,
+        }
+    }
+    let nothing = reader.read(Position(at), Position(range.end), piece);
+    assert_eq!(nothing.unwrap(), LogRead::Turns(Vec::new()));
+    Some(found)
+}
+
+proptest! {
+    #[test]
+    fn what_was_appended_is_read_from_any_position_on_or_said_to_be_gone(
+        first in groups(),
+        second in groups(),
+        from: prop::sample::Index,
+        needed: prop::sample::Index,
+        piece in 40_usize..2000,
+    ) {
+        let files = SimulatedFiles::default();
+        let (between, _) = write(&files, 1, Position(0), &first);
+        let (end, _) = write(&files, 2, Position(between), &second);
+        let appended: Frames = first.iter().chain(&second).flatten().cloned().collect();
+        prop_assert_eq!(end as usize, appended.len());
+        let log = log(&files);
+        let from = from.index(appended.len());
+        let open = || log.open(Position(from as u64), None).unwrap();
+        let expected = &appended[from..];
+        let found = read_on(&mut open().unwrap(), from as u64..end, piece).unwrap();
+        prop_assert_eq!(&found[..], expected);
+        // Half of it is read before old files go.
+        let middle = (from as u64 + end) / 2;
+        let mut early = open().unwrap();
+        let found = read_on(&mut early, from as u64..middle, piece).unwrap();
+        prop_assert_eq!(&found[..], &appended[from..middle as usize]);
+        let needed = needed.index(appended.len() + 1) as u64;
+        trim(&files, directory(), Position(needed)).unwrap();
+        if let Some(found) = read_on(&mut early, middle..end, piece) {
+            prop_assert_eq!(&found[..], &appended[middle as usize..]);
+        }
+        match open() {
+            None => prop_assert!((from as u64) < needed),
+            Some(mut reader) => {
+                let found = read_on(&mut reader, from as u64..end, piece).unwrap();
+                prop_assert_eq!(&found[..], expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_start_that_is_known_of_is_not_taken_for_its_own(
+        first in groups(),
+        second in groups(),
+        at: prop::sample::Index,
+    ) {
+        let files = SimulatedFiles::default();
+        let (between, _) = write(&files, 1, Position(0), &first);
+        let (end, _) = write(&files, 2, Position(between), &second);
+        let at = 1 + at.index(end as usize) as u64;
+        let opened = log(&files).open(Position(at), Some(1)).unwrap();
+        prop_assert_eq!(opened.is_some(), at <= between);
+        let opened = log(&files).open(Position(at), Some(2)).unwrap();
+        prop_assert!(opened.is_some());
+        let other = LogFiles { store: [1; 16], ..log(&files) };
+        prop_assert!(other.open(Position(at), None).unwrap().is_none());
+    }
+}
