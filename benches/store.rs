@@ -20,6 +20,7 @@ fn store(lifecycle: Arc<Lifecycle>) -> Store {
         shards: 1,
         messages_in_flight_max: 1024,
         store_bytes_max: usize::MAX,
+        changes_bytes_max: 16 << 20,
         request_timeout: Duration::from_secs(30),
         hash_key: [1, 2],
         remote: None,

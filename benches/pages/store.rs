@@ -27,6 +27,7 @@ impl Hosted {
             shards: SHARDS,
             messages_in_flight_max: 1024,
             store_bytes_max: usize::MAX,
+            changes_bytes_max: 16 << 20,
             request_timeout: Duration::from_secs(60),
             hash_key: [1, 2],
             remote: None,

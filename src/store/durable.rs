@@ -5,12 +5,16 @@ use super::checkpointer::{CheckpointStats, Checkpointer};
 use super::journal::{Journal, JournalStats, SyncObserver};
 use super::readiness::OpenError;
 use super::shared::Shared;
-use crate::durable::{Directory, LoadError, Loaded, LoadedShard, LogError, Progress, Sync};
+use super::stream::Origin;
+use crate::durable::{
+    Directory, LoadError, Loaded, LoadedShard, LogError, LogFiles, Progress, Sync,
+};
 use crate::model::ContentTypes;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// How often it is logged how far the store is loaded.
 const PROGRESS_LOG: Duration = Duration::from_secs(2);
@@ -152,6 +156,7 @@ impl Durable {
         );
         let unbegun = |error| OpenError::Log(Arc::new(error));
         let journal = Arc::new(journal.map_err(unbegun)?);
+        self.shared.stream.begin(origin_of(directory, &loaded));
         let checkpoints = shards.iter_mut();
         let checkpoints = checkpoints.map(|shard| std::mem::take(&mut shard.checkpoint));
         let checkpointer = Checkpointer::start(
@@ -229,6 +234,22 @@ impl Durable {
                 log::error!("the log could not be ended; a restart finds what it holds");
             }
         }
+    }
+}
+
+/// Whose changes are told of, over restarts too.
+fn origin_of(directory: &Directory, loaded: &Loaded) -> Origin {
+    let store = directory.layout().store;
+    Origin {
+        // The id itself is nobody's but the directory's.
+        incarnation: xxh3_64(&store),
+        start: loaded.start,
+        first: loaded.end,
+        log: Some(LogFiles {
+            files: directory.files(),
+            directory: directory.log_path(),
+            store,
+        }),
     }
 }
 

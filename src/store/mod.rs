@@ -12,7 +12,8 @@
 //!       `checkpointer`: who takes checkpoints of them
 //!   - `remote`: a server elsewhere; `replica`: the index of its keys
 //! - `admission`: who is let in; `actors`: where the actors are; `message`: what they are asked
-//! - `shared`: what shards hold together; `stream`: what they change, in one order; `merger`: the threads that do their maps' jobs
+//! - `shared`: what shards hold together; `stream`: what they change, in one order, for those who follow it;
+//!   `merger`: the threads that do their maps' jobs
 
 mod abort;
 mod actors;
@@ -51,9 +52,12 @@ pub use readiness::{OpenError, Readiness, Troubles};
 pub use remote::RemoteOptions;
 pub use replica::ReplicaStats;
 pub use search::{Pages, Searched};
-pub use stream::{Following, Gone};
+pub use stream::{
+    Became, ChangeView, ChangesStats, FollowError, Following, Gone, Happened, NoPlace, Place, Seen,
+};
 
 use crate::clock::Clock;
+use crate::durable::Position;
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Changed, Deadline, Key, Mutation, Value};
 use abort::abort;
@@ -65,12 +69,13 @@ use futures_util::future::try_join_all;
 use memory::Memory;
 use message::{Found, FoundGroups, Group, ManyChanged, Search};
 use remote::Remote;
-use shared::Shared;
+use shared::{Bounds, Shared};
 use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use stream::Origin;
 use tokio::time::timeout;
 
 /// How long a message of a bulk body may wait for merges. Those of the largest stores take a minute.
@@ -85,6 +90,9 @@ pub struct StoreOptions {
     pub messages_in_flight_max: usize,
     /// The bound on the memory of all keys and values, or of the index of an engine's keys, in bytes.
     pub store_bytes_max: usize,
+    /// The bound on the memory of the changes that are kept for those who follow them, in bytes, which counts
+    /// as keys and values do.
+    pub changes_bytes_max: usize,
     /// How long an answer may take.
     pub request_timeout: Duration,
     /// The key of the hash that divides the keys.
@@ -118,7 +126,7 @@ struct Inner {
 pub struct StoreStats {
     /// Keys and the key index.
     pub counted: Counted,
-    /// Bytes that keys and values take.
+    /// Bytes that keys, values and changes take.
     pub bytes: usize,
     /// The bound on these.
     pub bytes_max: usize,
@@ -132,18 +140,21 @@ pub struct StoreStats {
     pub replica: Option<ReplicaStats>,
     /// What is measured of a data directory.
     pub data: Option<DataStats>,
+    /// What is kept for those who follow the changes.
+    pub changes: ChangesStats,
 }
 
 impl Store {
     /// A store whose shards are not there yet: threads take them in by [`Store::host`].
     ///
     /// # Errors
-    /// Where the system gives no threads for merges.
+    /// Where the system gives no threads for merges, or no random numbers.
     pub fn new(options: StoreOptions, lifecycle: Arc<Lifecycle>) -> io::Result<Self> {
         let StoreOptions {
             shards,
             messages_in_flight_max,
             store_bytes_max,
+            changes_bytes_max,
             request_timeout,
             hash_key,
             remote,
@@ -159,11 +170,23 @@ impl Store {
             }
         };
         let admission = Arc::new(Admission::new(shards, messages_in_flight_max));
-        let shared = Arc::new(Shared::new(shards, store_bytes_max, lifecycle, clock)?);
+        let bounds = Bounds {
+            bytes_max: store_bytes_max,
+            changes_bytes_max,
+        };
+        let shared = Arc::new(Shared::new(shards, bounds, lifecycle, clock)?);
         let (admitted, held) = (admission.clone(), shared.clone());
         let engine = match remote {
             None => {
                 let actors = Actors::new(shards, messages_in_flight_max, held.clone());
+                if durable.is_none() {
+                    held.stream.begin(Origin {
+                        incarnation: getrandom::u64().map_err(io::Error::other)?,
+                        start: 0,
+                        first: Position(0),
+                        log: None,
+                    });
+                }
                 let durable = durable.map(|options| Durable::new(options, held.clone()));
                 let memory =
                     Memory::new(actors, admitted, held, durable, hash_key, request_timeout);
@@ -266,6 +289,7 @@ impl Store {
             searches_aborted: self.0.searches_aborted.load(Ordering::Relaxed),
             replica: self.0.engine.replica_stats(),
             data: self.0.engine.data_stats(),
+            changes: self.0.shared.stream.stats(),
         })
     }
 
@@ -275,11 +299,25 @@ impl Store {
     }
 
     /// Follows the changes that are made from now on, in one order. With a data directory they come once
-    /// they are as safe as answers need. `None` where the data is not in this process.
-    pub fn follow(&self) -> Option<Following> {
+    /// they are as safe as answers need. A search or read that begins after this shows what was changed before.
+    ///
+    /// # Errors
+    /// `Unsupported` and `Starting`.
+    pub fn follow(&self) -> Result<Following, FollowError> {
         match &self.0.engine {
-            Engine::Memory(_) => Some(self.0.shared.stream.follow()),
-            Engine::Remote(_) => None,
+            Engine::Memory(_) => self.0.shared.stream.follow(),
+            Engine::Remote(_) => Err(FollowError::Unsupported),
+        }
+    }
+
+    /// The same from a place on that was given with a change, over a restart too where the data is kept.
+    ///
+    /// # Errors
+    /// Any [`FollowError`].
+    pub async fn follow_after(&self, place: Place) -> Result<Following, FollowError> {
+        match &self.0.engine {
+            Engine::Memory(_) => self.0.shared.stream.follow_after(place).await,
+            Engine::Remote(_) => Err(FollowError::Unsupported),
         }
     }
 

@@ -30,7 +30,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use unsynced::{Answer, Unsynced, Wait};
+use unsynced::{Answer, BATCH_BYTES, Unsynced, Wait};
 
 /// For how long an actor works off searches, what changes or reads many keys before it lets the
 /// connections of its thread have a turn.
@@ -273,10 +273,12 @@ impl ShardActor {
     }
 
     fn hand_over_if(&mut self, is_due: impl FnOnce(&Unsynced) -> bool) {
-        if let Some(unsynced) = &mut self.share.unsynced
-            && is_due(unsynced)
-        {
-            unsynced.hand_over();
+        let is_due = match &self.share.unsynced {
+            Some(unsynced) => is_due(unsynced),
+            None => self.share.followed.bytes() >= BATCH_BYTES,
+        };
+        if is_due {
+            self.share.hand_over(self.shard);
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) merger: Merger,
     /// What all shards change, in one order.
     pub(super) stream: Arc<Stream>,
-    /// The bound on what all shards hold, in bytes.
+    /// The bound on what all shards hold and on the changes that are kept, together, in bytes.
     pub(super) bytes_max: usize,
     /// Bytes that all shards hold together.
     bytes: AtomicUsize,
@@ -39,6 +39,15 @@ pub(super) struct Shared {
     /// When each shard last showed that it is alive, in milliseconds since `started`.
     heartbeats: Vec<AtomicU64>,
     started: Instant,
+}
+
+/// How much may be held, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// By all shards, and with the changes that are kept.
+    pub(super) bytes_max: usize,
+    /// Of these changes.
+    pub(super) changes_bytes_max: usize,
 }
 
 /// What of the bytes of all shards is one's own, as it was counted last.
@@ -70,15 +79,19 @@ impl Shared {
     /// Where the system gives no threads for merges.
     pub(super) fn new(
         shards: usize,
-        bytes_max: usize,
+        bounds: Bounds,
         lifecycle: Arc<Lifecycle>,
         clock: Clock,
     ) -> io::Result<Self> {
+        let Bounds {
+            bytes_max,
+            changes_bytes_max,
+        } = bounds;
         Ok(Self {
             lifecycle,
             clock,
             merger: Merger::start()?,
-            stream: Arc::new(Stream::new()),
+            stream: Arc::new(Stream::new(changes_bytes_max)),
             bytes_max,
             bytes: AtomicUsize::new(0),
             merging_bytes: AtomicUsize::new(0),
@@ -135,9 +148,9 @@ impl Shared {
         }
     }
 
-    /// Bytes that all shards hold together.
+    /// Bytes that all shards hold together, and those of the changes that are kept.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed) + self.stream.bytes()
     }
 
     /// Counts what a shard holds `now` instead of what it did.

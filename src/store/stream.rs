@@ -2,82 +2,151 @@
 //! their turns, for whoever follows them.
 //!
 //! Where there is a log it is the first to take them, and they come here once they are as safe as answers
-//! need. Without one they come at once. While nobody follows nothing is kept, and without a log nothing is
-//! recorded: that costs a change one look at a number.
+//! need. Without one they come at once. What came last is kept, up to a bound, while somebody follows and for a
+//! while after the last has left, so that one who comes back can go on; else nothing is, and without a log
+//! nothing is recorded, which costs a change one look at a number. Where there is a log, what is not kept is
+//! read from its files while they are there.
+//!
+//! ```text
+//! turns ─→ kept: start ─────────── end ─→ those who follow, each at a place of its own
+//!          log:  oldest file ─ start  ─→ those who are further behind
+//! ```
 
-use crate::durable::{Append, Position};
+mod following;
+mod place;
+#[cfg(test)]
+mod tests;
+
+pub use following::{Became, ChangeView, FollowError, Following, Gone, Happened, Seen};
+pub use place::{NoPlace, Place};
+
+use crate::durable::{Append, LogFiles, Position};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// What is kept for those who follow, at the most, in bytes. Who falls further behind has to begin anew.
-const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// For how long it is recorded though nobody follows any more.
+const GRACE: Duration = Duration::from_secs(600);
 
 /// What a turn's records take besides their bytes.
-const TURN_BYTES: usize = 64;
+const TURN_BYTES: usize = 96;
 
 /// The stream of a store.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// What is kept, at the most, in bytes, but for the last turn.
+    bytes_max: usize,
+    grace: Duration,
+    origin: OnceLock<Origin>,
     kept: Mutex<Kept>,
     /// Up to where records are here.
     end: watch::Sender<Position>,
-    followers: AtomicUsize,
+    /// The number of the [`Recording`], from 1 on; 0 while there is none.
+    recording: AtomicU64,
+    /// What is kept, as counted in `kept`, without its lock.
+    bytes: AtomicUsize,
+}
+
+/// Whose changes these are, and where those are that are not kept any more.
+#[derive(Debug)]
+pub(super) struct Origin {
+    /// Tells the changes of this store from all others.
+    pub(super) incarnation: u64,
+    /// Which start of a process this is; 0 without a log.
+    pub(super) start: u64,
+    /// The position of the first change of this process.
+    pub(super) first: Position,
+    /// Where the changes are that are not kept, if anywhere.
+    pub(super) log: Option<LogFiles>,
+}
+
+/// A stretch in which all that changes is recorded. What was recorded in one is never put together with what
+/// was in another, since there may be changes between them that nobody has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Recording(u64);
+
+/// What of the stream is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangesStats {
+    /// Bytes.
+    pub bytes: usize,
+    /// How long ago the oldest of it came.
+    pub oldest_age: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// By the position after each.
-    turns: VecDeque<(Position, Arc<Append>)>,
+    turns: VecDeque<Turn>,
     bytes: usize,
     /// The position before the first of them, and after the last.
     start: Position,
     end: Position,
+    followers: usize,
+    /// When the last of them left, while it is recorded all the same.
+    left: Option<Instant>,
+    /// How many recordings there were.
+    recordings: u64,
 }
 
-/// A place in the stream of whoever follows it.
 #[derive(Debug)]
-pub struct Following {
-    stream: Arc<Stream>,
-    next: Position,
-    end: watch::Receiver<Position>,
+struct Turn {
+    /// The position after it.
+    end: Position,
+    came: Instant,
+    append: Arc<Append>,
 }
-
-/// That what comes next is not kept any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
 
 impl Stream {
-    pub(super) fn new() -> Self {
+    /// The stream of a store of which it is to be said yet whose changes these are.
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self {
+            bytes_max,
+            grace: GRACE,
+            origin: OnceLock::new(),
             kept: Mutex::default(),
             end: watch::Sender::new(Position(0)),
-            followers: AtomicUsize::new(0),
+            recording: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
         }
     }
 
-    /// Whether anybody follows.
-    pub(super) fn is_followed(&self) -> bool {
-        self.followers.load(Ordering::Relaxed) > 0
+    /// Says whose changes these are, before there are any. Only what is said first counts.
+    pub(super) fn begin(&self, origin: Origin) {
+        let mut kept = self.lock();
+        kept.start = origin.first;
+        kept.end = origin.first;
+        self.end.send_replace(origin.first);
+        self.origin.get_or_init(|| origin);
     }
 
-    /// Takes records that no log has taken, and gives them their position.
-    pub(super) fn append(&self, append: Append) {
+    /// The recording under way, if there is one.
+    pub(super) fn recording(&self) -> Option<Recording> {
+        match self.recording.load(Ordering::Acquire) {
+            0 => None,
+            number => Some(Recording(number)),
+        }
+    }
+
+    /// Takes records that no log has taken, and gives them their position. Those of a recording that has ended
+    /// are of no use to anybody.
+    pub(super) fn append(&self, append: Append, recording: Recording) {
         let mut kept = self.lock();
+        if self.recording() != Some(recording) {
+            return;
+        }
         let end = Position(kept.end.0 + u64::from(append.records));
         self.keep(&mut kept, end, append);
+        self.end_if_left(&mut kept);
     }
 
     /// Takes records that the log has taken, which has told of all up to a position.
     pub(super) fn pass(&self, end: Position, turns: Vec<Append>) {
         let mut kept = self.lock();
-        if !self.is_followed() {
-            *kept = Kept {
-                start: end,
-                end,
-                ..Kept::default()
-            };
+        if self.recording().is_none() {
+            kept.start = end;
+            kept.end = end;
             return;
         }
         let records: u64 = turns.iter().map(|turn| u64::from(turn.records)).sum();
@@ -86,30 +155,88 @@ impl Stream {
             at += u64::from(turn.records);
             self.keep(&mut kept, Position(at), turn);
         }
+        self.end_if_left(&mut kept);
     }
 
-    /// Follows from here on: all changes that are made after this are given.
-    pub(super) fn follow(self: &Arc<Self>) -> Following {
-        self.followers.fetch_add(1, Ordering::Relaxed);
-        let kept = self.lock();
-        Following {
-            next: kept.end,
-            end: self.end.subscribe(),
-            stream: self.clone(),
+    /// What is kept, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is kept.
+    pub(super) fn stats(&self) -> ChangesStats {
+        let mut kept = self.lock();
+        self.end_if_left(&mut kept);
+        let oldest = kept.turns.front();
+        ChangesStats {
+            bytes: kept.bytes,
+            oldest_age: oldest.map_or(Duration::ZERO, |turn| turn.came.elapsed()),
         }
     }
 
-    fn keep(&self, kept: &mut Kept, end: Position, turn: Append) {
-        kept.bytes += turn.content.len() + TURN_BYTES;
+    /// Counts one more who follows: from here on all is recorded.
+    fn join(&self, kept: &mut Kept) {
+        kept.followers += 1;
+        kept.left = None;
+        if self.recording().is_none() {
+            kept.recordings += 1;
+            self.recording.store(kept.recordings, Ordering::Release);
+        }
+    }
+
+    /// Counts one less.
+    fn leave(&self) {
+        let mut kept = self.lock();
+        kept.followers -= 1;
+        if kept.followers == 0 {
+            kept.left = Some(Instant::now());
+        }
+    }
+
+    /// Ends the recording where nobody has followed for long.
+    fn end_if_left(&self, kept: &mut Kept) {
+        if kept.left.is_none_or(|left| left.elapsed() < self.grace) {
+            return;
+        }
+        self.recording.store(0, Ordering::Release);
+        kept.left = None;
+        kept.turns = VecDeque::new();
+        self.count(kept, 0);
+        if self.log().is_none() {
+            // What is changed now has no position, and nobody may go on behind it as if nothing had been.
+            kept.end.0 += 1;
+            self.end.send_replace(kept.end);
+        }
+        kept.start = kept.end;
+    }
+
+    fn keep(&self, kept: &mut Kept, end: Position, append: Append) {
+        let mut bytes = kept.bytes + turn_bytes(&append);
         kept.end = end;
-        kept.turns.push_back((end, Arc::new(turn)));
-        while kept.bytes > KEPT_BYTES_MAX
-            && let Some((end, turn)) = kept.turns.pop_front()
+        kept.turns.push_back(Turn {
+            end,
+            came: Instant::now(),
+            append: Arc::new(append),
+        });
+        // The last stays, whatever it takes: else nobody would get a value over the bound.
+        while bytes > self.bytes_max
+            && kept.turns.len() > 1
+            && let Some(turn) = kept.turns.pop_front()
         {
-            kept.bytes -= turn.content.len() + TURN_BYTES;
-            kept.start = end;
+            bytes -= turn_bytes(&turn.append);
+            kept.start = turn.end;
         }
+        self.count(kept, bytes);
         self.end.send_replace(end);
+    }
+
+    fn count(&self, kept: &mut Kept, bytes: usize) {
+        kept.bytes = bytes;
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn log(&self) -> Option<&LogFiles> {
+        self.origin.get()?.log.as_ref()
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -117,85 +244,6 @@ impl Stream {
     }
 }
 
-impl Following {
-    /// The next turn's records, once there are some, and the position after them.
-    ///
-    /// # Errors
-    /// Where they are not kept any more.
-    pub async fn next(&mut self) -> Result<(Position, Arc<Append>), Gone> {
-        loop {
-            {
-                let kept = self.stream.lock();
-                if self.next < kept.start {
-                    return Err(Gone);
-                }
-                let at = kept.turns.partition_point(|(end, _)| *end <= self.next);
-                if let Some((end, turn)) = kept.turns.get(at) {
-                    self.next = *end;
-                    return Ok((*end, turn.clone()));
-                }
-            }
-            let next = self.next;
-            // The sender is the stream's, which this holds.
-            let _ = self.end.wait_for(|end| *end > next).await;
-        }
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        let before = self.stream.followers.fetch_sub(1, Ordering::Relaxed);
-        if before == 1 {
-            let mut kept = self.stream.lock();
-            kept.turns = VecDeque::new();
-            kept.bytes = 0;
-            kept.start = kept.end;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt;
-
-    fn turn(records: u32, bytes: usize) -> Append {
-        Append {
-            shard: 0,
-            records,
-            content: vec![7; bytes],
-        }
-    }
-
-    fn next(following: &mut Following) -> Option<Result<u64, Gone>> {
-        let next = following.next().now_or_never()?;
-        Some(next.map(|(end, _)| end.0))
-    }
-
-    #[test]
-    fn who_follows_gets_all_that_comes_later_until_too_much_has() {
-        let stream = Arc::new(Stream::new());
-        assert!(!stream.is_followed());
-        stream.pass(Position(40), vec![turn(3, 10)]);
-        let mut first = stream.follow();
-        assert!(stream.is_followed());
-        assert_eq!(next(&mut first), None);
-        stream.pass(Position(45), vec![turn(2, 10), turn(3, 10)]);
-        let mut second = stream.follow();
-        stream.append(turn(1, 10));
-        assert_eq!(next(&mut first), Some(Ok(42)));
-        assert_eq!(next(&mut first), Some(Ok(45)));
-        assert_eq!(next(&mut first), Some(Ok(46)));
-        assert_eq!(next(&mut second), Some(Ok(46)));
-        assert_eq!(next(&mut second), None);
-        for _ in 0..20 {
-            stream.append(turn(1, KEPT_BYTES_MAX / 10));
-            assert_eq!(next(&mut first).map(|next| next.is_ok()), Some(true));
-            assert!(stream.lock().bytes <= KEPT_BYTES_MAX);
-        }
-        assert_eq!(next(&mut second), Some(Err(Gone)));
-        drop((first, second));
-        assert!(!stream.is_followed());
-        assert_eq!(stream.lock().bytes, 0);
-    }
+fn turn_bytes(append: &Append) -> usize {
+    append.content.capacity() + TURN_BYTES
 }

@@ -69,8 +69,7 @@ impl Share {
         } = self;
         let mut records = match unsynced {
             Some(unsynced) => Some(unsynced.records()),
-            None if shared.stream.is_followed() => Some(followed),
-            None => None,
+            None => followed.within(shared.stream.recording()),
         };
         let expired = map.expire(now, STEP_KEYS, |key| {
             *last_revision = last_revision.wrapping_add(1);

@@ -51,7 +51,7 @@ pub(super) struct Share {
     pub(super) map: KeyMap,
     /// What is not on disk yet, where there is a log.
     pub(super) unsynced: Option<Unsynced>,
-    /// What was changed in this turn, where there is none but somebody follows the changes.
+    /// What was changed in this turn, where there is none but the changes are recorded.
     pub(super) followed: TurnRecords,
     pub(super) last_revision: u64,
     /// Keys that were taken out since their value had ended.
@@ -100,10 +100,11 @@ impl Share {
     pub(super) fn change(&mut self, mutation: Mutation) -> Result<Changed, StoreError> {
         let mark = self.records().map(|records| records.mark());
         let changed = caught(|| self.make(mutation));
-        if let (Err(_), Some(mark)) = (&changed, mark)
+        if changed.is_err()
             && let Some(records) = self.records()
         {
-            records.undo(mark);
+            // Where nothing was recorded before, somebody may follow since.
+            records.undo(mark.unwrap_or_default());
         }
         changed
     }
@@ -112,8 +113,7 @@ impl Share {
     fn records(&mut self) -> Option<&mut TurnRecords> {
         match &mut self.unsynced {
             Some(unsynced) => Some(unsynced.records()),
-            None if self.shared.stream.is_followed() => Some(&mut self.followed),
-            None => None,
+            None => self.followed.within(self.shared.stream.recording()),
         }
     }
 
@@ -123,8 +123,8 @@ impl Share {
             Some(unsynced) => unsynced.hand_over(),
             None => {
                 let shard = u32::try_from(shard).expect("there are 1024 shards at the most");
-                if let Some(append) = self.followed.take(shard) {
-                    self.shared.stream.append(append);
+                if let Some((append, recording)) = self.followed.take_recorded(shard) {
+                    self.shared.stream.append(append, recording);
                 }
             }
         }
@@ -302,8 +302,7 @@ impl Share {
                 unsynced.journal().check_room(is_removal)?;
                 Some(unsynced.records())
             }
-            None if shared.stream.is_followed() => Some(&mut self.followed),
-            None => None,
+            None => self.followed.within(shared.stream.recording()),
         };
         let mut changed = Changed::Absent;
         // A search may show then what the other deadline would not let it.

@@ -47,6 +47,7 @@ fn options() -> StoreOptions {
         shards: 1,
         messages_in_flight_max: 64,
         store_bytes_max: usize::MAX,
+        changes_bytes_max: 1 << 20,
         request_timeout: PATIENT,
         hash_key: [1, 2],
         remote: None,

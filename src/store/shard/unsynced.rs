@@ -15,12 +15,13 @@ use crate::durable::{Append, Position, write_expired, write_removed, write_set};
 use crate::model::{Changed, Fetched, Filter, Key, Revision, Value};
 use crate::store::StoreError;
 use crate::store::message::{Found, FoundGroups};
+use crate::store::stream::Recording;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A batch is handed over before its turn's end once it has so many bytes.
-const BATCH_BYTES: usize = 256 * 1024;
+pub(super) const BATCH_BYTES: usize = 256 * 1024;
 
 /// So many keys are compared with a filter; where there are more, a search waits for all.
 const LOOKS_MAX: usize = 1024;
@@ -33,6 +34,8 @@ const STEP: usize = 1024;
 pub(super) struct TurnRecords {
     count: u32,
     content: Vec<u8>,
+    /// To which recording they belong, where no log takes them.
+    recording: Recording,
 }
 
 /// What is not on disk yet.
@@ -90,10 +93,11 @@ pub(super) enum Answer {
 pub(super) struct Wait(u64);
 
 /// A place among records, to go back to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark {
     count: u32,
     bytes: usize,
+    recording: Recording,
 }
 
 impl TurnRecords {
@@ -102,13 +106,36 @@ impl TurnRecords {
         Mark {
             count: self.count,
             bytes: self.content.len(),
+            recording: self.recording,
         }
     }
 
     /// Takes back what was written since: the change was not made.
     pub(super) fn undo(&mut self, mark: Mark) {
+        // All of a recording that began after it was written since.
+        let mark = match mark.recording == self.recording {
+            true => mark,
+            false => Mark::default(),
+        };
         self.count = mark.count;
         self.content.truncate(mark.bytes);
+    }
+
+    /// The records of a recording, if there is one: those of another are of no use any more.
+    pub(super) fn within(&mut self, recording: Option<Recording>) -> Option<&mut Self> {
+        let recording = recording?;
+        if self.recording != recording {
+            *self = Self {
+                recording,
+                ..Self::default()
+            };
+        }
+        Some(self)
+    }
+
+    /// How many bytes they are.
+    pub(super) fn bytes(&self) -> usize {
+        self.content.len()
     }
 
     /// Writes the record of a change that is about to be made.
@@ -131,12 +158,18 @@ impl TurnRecords {
 
     /// What there is, to be handed over; nothing where there is none.
     pub(super) fn take(&mut self, shard: u32) -> Option<Append> {
-        let Self { count, content } = std::mem::take(self);
+        let Self { count, content, .. } = std::mem::take(self);
         (count > 0).then_some(Append {
             shard,
             records: count,
             content,
         })
+    }
+
+    /// The same, and the recording to which they belong.
+    pub(super) fn take_recorded(&mut self, shard: u32) -> Option<(Append, Recording)> {
+        let recording = self.recording;
+        Some((self.take(shard)?, recording))
     }
 }
 
@@ -230,7 +263,7 @@ impl Unsynced {
 
     /// Whether the open batch is to be handed over though its turn goes on.
     pub(super) fn is_large(&self) -> bool {
-        self.open.records.content.len() >= BATCH_BYTES
+        self.open.records.bytes() >= BATCH_BYTES
     }
 
     /// Hands the open batch over.
