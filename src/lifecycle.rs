@@ -1,7 +1,9 @@
 //! Where the process is on its way from start to stop, and how many requests it owes an answer.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use tokio::sync::Notify;
 
 /// A stage of the process's life. They follow each other in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +22,7 @@ pub enum Stage {
 pub struct Lifecycle {
     stage: AtomicU8,
     in_flight: AtomicUsize,
+    advanced: Notify,
 }
 
 /// One request that was not wholly answered yet.
@@ -39,6 +42,20 @@ impl Lifecycle {
     /// Goes on to `stage`; never goes back.
     pub fn advance(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+        self.advanced.notify_waiters();
+    }
+
+    /// Waits until the process is in a stage or a later one.
+    pub async fn reached(&self, stage: Stage) {
+        loop {
+            let mut advanced = pin!(self.advanced.notified());
+            // Before the stage is looked at, so that none comes between.
+            advanced.as_mut().enable();
+            if self.stage() >= stage {
+                return;
+            }
+            advanced.await;
+        }
     }
 
     /// Counts a request until the guard is dropped.

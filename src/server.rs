@@ -9,7 +9,9 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable::{Directory, DirectoryError, LogError, Purpose, SystemFiles};
-use crate::http::{self, Buffers, ConnectionLimits, Connections, SPARE_CONNECTIONS, State, Stream};
+use crate::http::{
+    self, Buffers, ConnectionLimits, Connections, SPARE_CONNECTIONS, State, Stream, Watchers,
+};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::metrics::{Metrics, Refusal};
 use crate::model::ContentTypes;
@@ -394,6 +396,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
         shards: config.shards,
         messages_in_flight_max: config.messages_in_flight_max,
         store_bytes_max: config.store_bytes_max,
+        changes_bytes_max: config.changes_bytes_max,
         request_timeout: config.request_timeout,
         hash_key: [random()?, random()?],
         remote,
@@ -406,6 +409,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
         buffers: Buffers::new(config.limits.buffers_bytes_max, config.limits.body_timeout),
         content_types: ContentTypes::default(),
         metrics,
+        watchers: Watchers::new(config.watchers_max),
         lifecycle,
         access_log: config.access_log,
     })

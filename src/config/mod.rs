@@ -59,6 +59,10 @@ pub struct Config {
     pub messages_in_flight_max: usize,
     /// The bound on the memory of keys and values, in bytes.
     pub store_bytes_max: usize,
+    /// The bound on the memory of the changes that are kept for those who watch, in bytes.
+    pub changes_bytes_max: usize,
+    /// Clients that watch at once.
+    pub watchers_max: usize,
     /// Open connections.
     pub connections_max: usize,
     /// How long a connection may wait for its next request.
@@ -243,6 +247,8 @@ impl Config {
             limits,
             messages_in_flight_max: at_most("messages_in_flight_max", in_flight, 1 << 20)?,
             store_bytes_max: at_least_one("store_bytes_max", store_bytes_max)?,
+            changes_bytes_max: at_least_one("changes_bytes_max", settings.changes_bytes_max)?,
+            watchers_max: at_least_one("watchers_max", settings.watchers_max)?,
             connections_max: at_least_one("connections_max", settings.connections_max)?,
             keep_alive: duration("keep_alive_ms", settings.keep_alive_ms)?,
             head_timeout: duration("head_timeout_ms", settings.head_timeout_ms)?,

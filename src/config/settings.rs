@@ -88,6 +88,10 @@ settings! {
         "Longest line of a bulk body, in bytes";
     page_keys_max: usize = 10_000usize, "10000", "KVSTORE_PAGE_KEYS_MAX",
         "Largest limit of a search, and the most keys of one POST /get";
+    watchers_max: usize = 10_000usize, "10000", "KVSTORE_WATCHERS_MAX",
+        "Clients that watch changes at once; more get 503";
+    changes_bytes_max: usize = 16usize * 1024 * 1024, "16777216", "KVSTORE_CHANGES_BYTES_MAX",
+        "Memory of the changes kept for those who watch, in bytes, a part of store_bytes_max; who falls further behind goes on by the log of data_dir, or has to begin anew";
     messages_in_flight_max: usize = 1024usize, "1024", "KVSTORE_MESSAGES_IN_FLIGHT_MAX",
         "Messages that may wait for a shard; more get 503";
     connections_max: usize = 25_000usize, "25000", "KVSTORE_CONNECTIONS_MAX",

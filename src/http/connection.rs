@@ -91,6 +91,8 @@ pub(super) struct Connection {
     head: RefCell<Option<Charge>>,
     /// What an answer takes of it that is not wholly sent.
     answer: RefCell<Option<Charge>>,
+    /// Whether the answer has no end, and takes something only while some of it has not left.
+    is_open_ended: Cell<bool>,
     /// Whether it is one within the bound, and counted.
     is_counted: Cell<bool>,
     open: IntGauge,
@@ -152,6 +154,7 @@ impl Connection {
             has_left: Cell::new(false),
             head: RefCell::new(None),
             answer: RefCell::new(None),
+            is_open_ended: Cell::new(false),
             is_counted: Cell::new(false),
             open: metrics.connections(),
             open_max: i64::try_from(limits.open_max).unwrap_or(i64::MAX),
@@ -218,8 +221,24 @@ impl Connection {
         self.answer.replace(Some(charge));
     }
 
+    /// The answer has no end: what it takes of the budget is given back whenever all of it has left.
+    pub(super) fn sends_without_end(&self) {
+        self.is_open_ended.set(true);
+    }
+
+    /// Whether the answer takes something of the budget.
+    pub(super) fn is_charged(&self) -> bool {
+        self.answer.borrow().is_some()
+    }
+
+    /// Whether the client does not take what is written to it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked.get()
+    }
+
     /// The answer was handed over whole.
     pub(super) fn request_ended(&self) {
+        self.is_open_ended.set(false);
         self.ended.set(self.ended.get() + 1);
         self.ahead.set(0);
         self.ahead_max.set(AHEAD_BYTES);
@@ -303,7 +322,7 @@ impl Connection {
 
     /// All that was written has left.
     pub(super) fn flushed(&self) {
-        if self.turn.get() == Turn::Request {
+        if self.turn.get() == Turn::Request || self.is_open_ended.get() {
             self.answer.take();
         }
     }

@@ -19,6 +19,9 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         buffers_bytes: state.buffers.held(),
         buffers_bytes_max: state.buffers.bytes_max(),
         requests_in_flight: state.lifecycle.in_flight(),
+        watchers: state.watchers.open(),
+        watch_events: state.watchers.events(),
+        watchers_cut: state.watchers.cut(),
         is_ready: health::unready(state).is_none(),
     };
     let text = state.metrics.scrape(&stats, &server);

@@ -5,8 +5,8 @@
 //!
 //! # Layout
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
-//! - `get`, `get_many`, `set`, `bulk`, `delete`, `erase`, `expire`, `search`, `metrics`, `health`: a file for each
-//!   route
+//! - `get`, `get_many`, `set`, `bulk`, `delete`, `erase`, `expire`, `search`, `watch`, `metrics`, `health`: a file for
+//!   each route
 //! - `parameters`, `percent`, `body`: what a request is made of
 //! - `listing`, `entries`: answers that list `items`, by their names or with values; `format`: how they are
 //!   put together; `streamed`: how they are sent as they are found
@@ -45,10 +45,12 @@ mod set;
 mod stream;
 mod streamed;
 mod unsupported;
+mod watch;
 
 pub use buffers::Buffers;
 pub use connection::{ConnectionLimits, Connections, SPARE_CONNECTIONS};
 pub use stream::Stream;
+pub use watch::Watchers;
 
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -63,6 +65,7 @@ use gate::gate;
 use problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
+use watch::Hub;
 
 /// What handlers work with, shared by all workers.
 #[derive(Debug)]
@@ -77,6 +80,8 @@ pub struct State {
     pub content_types: ContentTypes,
     /// What is measured.
     pub metrics: Metrics,
+    /// Who watches changes.
+    pub watchers: Watchers,
     /// Whether the process is stopping.
     pub lifecycle: Arc<Lifecycle>,
     /// Whether to log every request.
@@ -117,6 +122,7 @@ pub fn app(
 > {
     let gate_state = state.clone();
     App::new()
+        .app_data(Hub::new(state.clone()))
         .app_data(Data::from(state))
         .configure(routes::register)
         .default_service(to(routes::unmatched))

@@ -26,6 +26,7 @@ pub(super) enum Code {
     InvalidLimit,
     InvalidDeadline,
     InvalidParameter,
+    InvalidEventId,
     UnknownParameter,
     RepeatedParameter,
     MissingFilter,
@@ -39,6 +40,7 @@ pub(super) enum Code {
     ExpectationFailed,
     KeyNotFound,
     PathNotFound,
+    ChangesGone,
     MethodNotAllowed,
     BodyTimeout,
     BodyIncomplete,
@@ -50,6 +52,7 @@ pub(super) enum Code {
     InvalidBody,
     InvalidLine,
     Internal,
+    WatchUnsupported,
     Overloaded,
     Starting,
     Stopping,
@@ -83,6 +86,7 @@ impl Code {
             Self::InvalidLimit => ("invalid_limit", S::BAD_REQUEST, "Invalid limit"),
             Self::InvalidDeadline => ("invalid_deadline", S::BAD_REQUEST, "Invalid deadline"),
             Self::InvalidParameter => ("invalid_parameter", S::BAD_REQUEST, "Invalid parameter"),
+            Self::InvalidEventId => ("invalid_event_id", S::BAD_REQUEST, "Invalid event id"),
             Self::UnknownParameter => ("unknown_parameter", S::BAD_REQUEST, "Unknown parameter"),
             Self::RepeatedParameter => ("repeated_parameter", S::BAD_REQUEST, "Repeated parameter"),
             Self::MissingFilter => ("missing_filter", S::BAD_REQUEST, "Filter missing"),
@@ -111,6 +115,7 @@ impl Code {
             Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "Incomplete body"),
             Self::KeyNotFound => ("key_not_found", S::NOT_FOUND, "Key not found"),
             Self::PathNotFound => ("path_not_found", S::NOT_FOUND, "Path not found"),
+            Self::ChangesGone => ("changes_gone", S::GONE, "Changes gone"),
             Self::MethodNotAllowed => (
                 "method_not_allowed",
                 S::METHOD_NOT_ALLOWED,
@@ -136,6 +141,10 @@ impl Code {
                 "Line of a wrong shape",
             ),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
+            Self::WatchUnsupported => {
+                let title = "Watching not supported";
+                ("watch_unsupported", S::NOT_IMPLEMENTED, title)
+            }
             Self::Overloaded => ("overloaded", S::SERVICE_UNAVAILABLE, "Overloaded"),
             Self::Starting => ("starting", S::SERVICE_UNAVAILABLE, "Starting"),
             Self::Stopping => ("stopping", S::SERVICE_UNAVAILABLE, "Stopping"),

@@ -4,9 +4,7 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{
-    State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported,
-};
+use super::{State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported, watch};
 use crate::metrics::Refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
@@ -52,6 +50,7 @@ enum Handler {
     Delete,
     Expire,
     Search,
+    Watch,
     Metrics,
     Livez,
     Readyz,
@@ -59,7 +58,7 @@ enum Handler {
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 
-static ROUTES: [Route; 12] = [
+static ROUTES: [Route; 13] = [
     Route::new("/get", Shape::Exact, &[Method::POST], Handler::GetMany),
     Route::new("/get", Shape::Keyed, READS, Handler::Get),
     Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
@@ -68,6 +67,7 @@ static ROUTES: [Route; 12] = [
     Route::new("/delete", Shape::Keyed, &[Method::DELETE], Handler::Delete),
     Route::new("/expire", Shape::Keyed, &[Method::POST], Handler::Expire),
     Route::new("/search", Shape::Exact, READS, Handler::Search),
+    Route::new("/watch", Shape::Exact, &[Method::GET], Handler::Watch),
     Route::new("/metrics", Shape::Exact, READS, Handler::Metrics),
     Route::new("/livez", Shape::Exact, READS, Handler::Livez),
     Route::new("/readyz", Shape::Exact, READS, Handler::Readyz),
@@ -96,6 +96,24 @@ impl Route {
             Handler::Get
             | Handler::Erase
             | Handler::Delete
+            | Handler::Search
+            | Handler::Watch
+            | Handler::Metrics
+            | Handler::Livez
+            | Handler::Readyz => false,
+        }
+    }
+
+    /// Whether its answers take from the budget themselves what they need, since they have no end.
+    fn sends_without_end(&self) -> bool {
+        match self.handler {
+            Handler::Watch => true,
+            Handler::Get
+            | Handler::Set
+            | Handler::Put
+            | Handler::Erase
+            | Handler::Delete
+            | Handler::Expire
             | Handler::Search
             | Handler::Metrics
             | Handler::Livez
@@ -157,7 +175,8 @@ pub(super) fn is_health(path: &str) -> bool {
         | Handler::Erase
         | Handler::Delete
         | Handler::Expire
-        | Handler::Search => false,
+        | Handler::Search
+        | Handler::Watch => false,
     })
 }
 
@@ -212,6 +231,7 @@ async fn answer(route: &Route, request: ServiceRequest) -> Result<ServiceRespons
         BodySize::Stream => usize::MAX,
     };
     if sent > UNCOUNTED_BYTES
+        && !route.sends_without_end()
         && let Err(problem) = Box::pin(reserve_sending(&request, sent)).await
     {
         response = problem.into_response();
@@ -290,6 +310,7 @@ async fn dispatch(
         Handler::Delete => Box::pin(delete::handle(request, state)).await,
         Handler::Expire => Box::pin(expire::handle(request, payload, state)).await,
         Handler::Search => Box::pin(search::handle(request, state)).await,
+        Handler::Watch => Box::pin(watch::handle(request, state)).await,
         Handler::Metrics => Box::pin(metrics::handle(request, state)).await,
         Handler::Livez => health::livez(request, state),
         Handler::Readyz => health::readyz(request, state),

@@ -1,7 +1,7 @@
 //! What is measured of the server, beside what the middleware counts of each request.
 
 use super::table::Sampled;
-use super::table::Value::Gauge;
+use super::table::Value::{Counter, Gauge};
 use super::{counter_by_reason, gauge, options, registered};
 use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, Registry};
 
@@ -73,6 +73,12 @@ pub struct ServerStats {
     pub buffers_bytes_max: usize,
     /// Requests that are not wholly answered.
     pub requests_in_flight: usize,
+    /// Clients that watch changes.
+    pub watchers: usize,
+    /// Events that were given to any of them.
+    pub watch_events: u64,
+    /// Those that were cut off, since they had fallen out of what is kept.
+    pub watchers_cut: u64,
     /// Whether `/readyz` would say so.
     pub is_ready: bool,
 }
@@ -92,6 +98,21 @@ pub(super) const SERVER: &[Sampled<ServerStats>] = &[
         name: "http_requests_in_flight",
         help: "Requests not wholly answered, this scrape included",
         value: Gauge(|server| server.requests_in_flight as f64),
+    },
+    Sampled {
+        name: "watchers",
+        help: "Clients that watch changes",
+        value: Gauge(|server| server.watchers as f64),
+    },
+    Sampled {
+        name: "watch_events_total",
+        help: "Changes that those who watch were told of, each counted for each of them",
+        value: Counter(|server| server.watch_events as f64),
+    },
+    Sampled {
+        name: "watchers_cut_total",
+        help: "Clients that were cut off since they had fallen behind what is kept of the changes",
+        value: Counter(|server| server.watchers_cut as f64),
     },
     Sampled {
         name: "ready",

@@ -27,13 +27,23 @@ pub(super) const STORE: &[Sampled<StoreStats>] = &[
     },
     Sampled {
         name: "store_bytes",
-        help: "Memory that keys, values and their index take, in bytes",
+        help: "Memory that keys, values, their index and changes kept for watchers take, in bytes",
         value: Gauge(|stats| stats.bytes as f64),
     },
     Sampled {
         name: "store_bytes_max",
         help: "Bound on kvstore_store_bytes, past which sets get 507",
         value: Gauge(|stats| stats.bytes_max as f64),
+    },
+    Sampled {
+        name: "changes_bytes",
+        help: "Memory of the changes kept for those who watch, in bytes; a part of kvstore_store_bytes",
+        value: Gauge(|stats| stats.changes.bytes as f64),
+    },
+    Sampled {
+        name: "changes_oldest_age_seconds",
+        help: "How long ago the oldest change was made that is kept in memory for those who watch",
+        value: Gauge(|stats| stats.changes.oldest_age.as_secs_f64()),
     },
     Sampled {
         name: "messages_in_flight",

@@ -12,12 +12,14 @@
 //!          log:  oldest file ─ start  ─→ those who are further behind
 //! ```
 
+mod change;
 mod following;
 mod place;
 #[cfg(test)]
 mod tests;
 
-pub use following::{Became, ChangeView, FollowError, Following, Gone, Happened, Seen};
+pub use change::{Became, ChangeView, Happened};
+pub use following::{FollowError, Following, Gone, Seen};
 pub use place::{NoPlace, Place};
 
 use crate::durable::{Append, LogFiles, Position};

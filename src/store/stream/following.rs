@@ -1,8 +1,7 @@
 //! Whoever follows the changes: from a place on, a turn at a time.
 
-use super::{Kept, Place, Stream};
-use crate::durable::{Append, LogRead, LogReader, Position, RecordView, RecordViews, State};
-use crate::model::{ContentTypes, Key, Value};
+use super::{ChangeView, Kept, Place, Stream};
+use crate::durable::{Append, LogRead, LogReader, Position, RecordViews};
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
@@ -20,7 +19,7 @@ pub struct Following {
     stream: Arc<Stream>,
     /// All before this was given.
     next: Position,
-    /// Of a turn that was given in part: the position after it, and the byte of its next record.
+    /// Of a turn that was looked at in part: the position after it, and the byte of its next record.
     within: Option<(Position, usize)>,
     end: watch::Receiver<Position>,
     /// How it goes on in the log, where that is what it reads.
@@ -40,38 +39,10 @@ struct Behind {
     bytes: usize,
 }
 
-/// A change, as it is looked at.
-#[derive(Clone, Copy, Debug)]
-pub struct ChangeView<'a> {
-    /// The place behind it.
-    pub place: Place,
-    record: RecordView<'a>,
-}
-
-/// A change, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Happened {
-    /// Of which key.
-    pub key: Key,
-    /// What became of it.
-    pub became: Became,
-}
-
-/// What became of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Became {
-    /// It names this value.
-    Set(Value),
-    /// It was removed.
-    Deleted,
-    /// Its value ended.
-    Expired,
-}
-
 /// What came of looking at the changes that come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Some were; there may be more.
+    /// Those of a turn were, or some of them; there may be more.
     Some,
     /// There are none yet.
     Nothing,
@@ -193,8 +164,8 @@ impl Kept {
 }
 
 impl Following {
-    /// Looks at the changes of one turn that come next, in their order, each once. Where one breaks off, those
-    /// behind it come another time.
+    /// Looks at the changes of one turn that come next, in their order, each once. One that breaks off comes again
+    /// the next time, and those behind it.
     pub fn look(&mut self, mut change: impl FnMut(ChangeView<'_>) -> ControlFlow<()>) -> Seen {
         let (end, append) = match self.find() {
             Next::Turn(end, append) => (end, append),
@@ -208,17 +179,19 @@ impl Following {
             Some(_) | None => (begin.position, 0),
         };
         let mut views = RecordViews::new(&append.content, at);
-        while let Some(record) = views.next() {
+        loop {
+            let at = views.at();
+            let Some(record) = views.next() else { break };
             position.0 += 1;
             if position <= self.next {
                 continue;
             }
-            self.next = position;
             let place = Place { position, ..begin };
             if change(ChangeView { place, record }).is_break() {
-                self.within = (position < end).then_some((end, views.at()));
+                self.within = Some((end, at));
                 return Seen::Some;
             }
+            self.next = position;
         }
         self.within = None;
         self.next = end;
@@ -362,35 +335,6 @@ impl Following {
         self.last_start = None;
         self.behind.get_or_insert_default().reader = Some(reader);
         Ok(())
-    }
-}
-
-impl ChangeView<'_> {
-    /// Which key was changed.
-    pub fn key(&self) -> &[u8] {
-        self.record.key
-    }
-
-    /// How much it is, in bytes: more than its key and its value take.
-    pub fn bytes(&self) -> usize {
-        self.record.bytes.len()
-    }
-
-    /// The change itself.
-    ///
-    /// # Panics
-    /// Where it is none, which nobody has written.
-    pub fn read(&self, content_types: &ContentTypes) -> Happened {
-        let record = self.record.read(content_types);
-        let record = record.expect("what shards hand over is records");
-        Happened {
-            key: record.key,
-            became: match record.state {
-                State::Set(value) => Became::Set(value),
-                State::Removed(_) => Became::Deleted,
-                State::Expired(_) => Became::Expired,
-            },
-        }
     }
 }
 

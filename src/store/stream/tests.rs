@@ -48,11 +48,11 @@ fn look(following: &mut Following, most: usize) -> (Seen, Vec<u64>) {
     let looked = following.look(|change| {
         let position = change.place.position.0;
         assert_eq!(change.key(), position.to_string().as_bytes());
-        seen.push(position);
-        match seen.len() == most {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if seen.len() == most {
+            return ControlFlow::Break(());
         }
+        seen.push(position);
+        ControlFlow::Continue(())
     });
     (looked, seen)
 }

@@ -1,0 +1,325 @@
+//! One that watches, as the body of its answer: what it is told, piece by piece, as fast as it takes them.
+//!
+//! It holds a place and no more than a piece: while it is behind it looks at the changes itself (`behind`), and once
+//! there is nothing more to be looked at it is told by the hub.
+
+mod behind;
+
+use super::super::State;
+use super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
+use super::super::connection::Connection;
+use super::events::{Contents, Ending, Form, LongEvent, Mark};
+use super::hub::{Hub, QUEUED_BYTES_MAX, Seat, Told};
+use super::hub_of;
+use super::present::Present;
+use super::watchers::Watching;
+use crate::lifecycle::Stage;
+use crate::model::Filter;
+use crate::store::{Following, Place};
+use actix_web::HttpRequest;
+use actix_web::body::BodyStream;
+use actix_web::web::Data;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How often a client hears of a place at which it can go on, whatever is changed. It tells proxies too that the
+/// connection lives.
+const BOOKMARKS: Duration = Duration::from_secs(10);
+
+/// So much of an answer that its client takes fits what a connection takes anyway, in bytes.
+const UNCOUNTED_BYTES: usize = 4 * 1024;
+
+/// How one begins.
+pub(super) struct Begin {
+    pub(super) filter: Arc<Filter>,
+    pub(super) form: Form,
+    pub(super) following: Following,
+    /// What there is, where that comes first.
+    pub(super) present: Option<Box<Present>>,
+    pub(super) watching: Watching,
+}
+
+/// One that watches.
+pub(super) struct Watcher {
+    state: Data<State>,
+    hub: Rc<Hub>,
+    connection: Option<Rc<Connection>>,
+    seat: Rc<Seat>,
+    filter: Arc<Filter>,
+    form: Form,
+    following: Following,
+    phase: Phase,
+    /// The event that is being given, where it is long.
+    long: Option<Long>,
+    /// What the next long one may take, and how much that is, in bytes.
+    reserved: (Charge, usize),
+    /// What was read from the log takes.
+    log_charge: Charge,
+    /// Where the client can go on, by all that it was given.
+    given: Option<Place>,
+    bookmark_at: Instant,
+    _watching: Watching,
+}
+
+/// How far it is.
+enum Phase {
+    /// It is given what there is.
+    Present(Box<Present>),
+    /// It looks at the changes by itself. It has all that there was once it has come to a place, if it lacks
+    /// something of that.
+    Behind { ready_at: Option<Place> },
+    /// It is told by the hub.
+    Live,
+    /// It has been given all that it will be.
+    Over,
+}
+
+/// A long event, and what its value takes until its last piece was handed over: a copy by itself, the stored one
+/// together with others who are sent it.
+struct Long {
+    event: LongEvent,
+    place: Option<Place>,
+    _copied: Charge,
+    _shared: Option<Arc<Charge>>,
+}
+
+/// A part of the answer.
+struct Piece {
+    text: Bytes,
+    /// The place behind it, where the client can go on there.
+    place: Option<Place>,
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Broken(String);
+
+impl Watcher {
+    pub(super) fn new(begin: Begin, request: &HttpRequest, state: &Data<State>) -> Self {
+        let Begin {
+            filter,
+            form,
+            following,
+            present,
+            watching,
+        } = begin;
+        let connection = request.conn_data::<Rc<Connection>>().cloned();
+        if let Some(connection) = &connection {
+            connection.sends_without_end();
+        }
+        Self {
+            hub: hub_of(request),
+            connection,
+            seat: Seat::new(filter.clone(), form, following.place()),
+            filter,
+            form,
+            following,
+            phase: match present {
+                Some(present) => Phase::Present(present),
+                None => Phase::Behind { ready_at: None },
+            },
+            long: None,
+            reserved: (Charge::default(), 0),
+            log_charge: Charge::default(),
+            given: None,
+            // At once: a client whose connection ends before anything was changed can go on as well.
+            bookmark_at: Instant::now(),
+            _watching: watching,
+            state: state.clone(),
+        }
+    }
+
+    /// A body that ends with a place to go on at when the process is told to stop. Where it cannot be given what
+    /// there is, it breaks off without its end.
+    pub(super) fn into_body(self) -> BodyStream<impl Stream<Item = Result<Bytes, Broken>>> {
+        BodyStream::new(stream::unfold(self, |mut watcher| async move {
+            let piece = watcher.next().await.transpose()?;
+            if let Err(Broken(why)) = &piece {
+                log::warn!("a watch ended before all present keys were given: {why}");
+                watcher.phase = Phase::Over;
+            }
+            Some((piece, watcher))
+        }))
+    }
+
+    /// The next piece; at the end of the process the last one, unless an event is given in part.
+    async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        let lifecycle = self.state.lifecycle.clone();
+        let may_end = self.long.is_none() && !matches!(self.phase, Phase::Over);
+        let next = tokio::select! {
+            biased;
+            () = lifecycle.reached(Stage::Draining), if may_end => None,
+            next = self.next_piece() => Some(next?),
+        };
+        let piece = match next {
+            Some(piece) => piece,
+            None => self.last_words(),
+        };
+        Ok(piece.map(|piece| {
+            self.given = piece.place.or(self.given);
+            piece.text
+        }))
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Piece>, Broken> {
+        loop {
+            let piece = match self.phase {
+                _ if self.long.is_some() => self.next_of_long(),
+                Phase::Present(_) => self.go_through_present().await?,
+                Phase::Behind { .. } => self.catch_up().await,
+                Phase::Live => self.wait().await,
+                Phase::Over => return Ok(None),
+            };
+            if let Some(piece) = piece {
+                self.reserve_sending(piece.text.len()).await;
+                return Ok(Some(piece));
+            }
+        }
+    }
+
+    fn next_of_long(&mut self) -> Option<Piece> {
+        let long = self.long.as_mut()?;
+        let (text, ending) = long.event.next_piece()?;
+        let mut place = None;
+        if ending == Ending::Yes {
+            place = long.place;
+            self.long = None;
+        }
+        Some(Piece { text, place })
+    }
+
+    /// Goes on with what there is. Its events have no id: a client that goes on behind one would lack the rest.
+    async fn go_through_present(&mut self) -> Result<Option<Piece>, Broken> {
+        let mut text = Vec::new();
+        let mut events = 0;
+        while text.len() < PIECE_BYTES
+            && self.long.is_none()
+            && let Phase::Present(present) = &mut self.phase
+        {
+            let next = present.next().await;
+            let Some((key, value)) = next.map_err(|error| Broken(error.to_string()))? else {
+                let ready_at = Some(self.following.end());
+                self.phase = Phase::Behind { ready_at };
+                break;
+            };
+            events += 1;
+            let is_long = value.body.len() > QUEUED_BYTES_MAX;
+            if is_long && self.form.contents == Contents::Entries {
+                let shared = self.state.buffers.share(&value.body).await;
+                let shared = shared.map_err(|problem| Broken(problem.detail().into()))?;
+                self.long = Some(Long {
+                    event: LongEvent::new(key.as_str(), value, None, self.form.wire),
+                    place: None,
+                    _copied: Charge::default(),
+                    _shared: shared,
+                });
+            } else {
+                self.form.write_set(key.as_str(), &value, None, &mut text);
+            }
+        }
+        self.state.watchers.told(events);
+        Ok(piece(text, None))
+    }
+
+    /// Waits for what the hub tells.
+    async fn wait(&mut self) -> Option<Piece> {
+        loop {
+            let told = self.hub.take(&self.seat, PIECE_BYTES);
+            if !told.is_empty() {
+                self.state.watchers.told(told.len() as u64);
+                return joined(&told);
+            }
+            if !self.seat.is_live() {
+                let place = self.seat.place();
+                self.hub.dismiss(&self.seat);
+                self.following.go_to(place);
+                self.phase = Phase::Behind { ready_at: None };
+                return None;
+            }
+            if self.is_bookmark_due() {
+                return self.bookmark(self.hub.told(&self.seat));
+            }
+            tokio::select! {
+                () = self.seat.changed.notified() => {}
+                () = sleep_until(self.bookmark_at) => {}
+            }
+        }
+    }
+
+    fn is_bookmark_due(&self) -> bool {
+        // Before it is ready a client could not go on at any place.
+        let is_ready = !matches!(self.phase, Phase::Behind { ready_at: Some(_) });
+        is_ready && Instant::now() >= self.bookmark_at
+    }
+
+    fn bookmark(&mut self, place: Place) -> Option<Piece> {
+        self.bookmark_at = Instant::now() + BOOKMARKS;
+        let mut text = Vec::new();
+        self.form.write_mark(Mark::Bookmark, place, &mut text);
+        piece(text, Some(place))
+    }
+
+    /// Tells where to go on, and no more. Not where that is nowhere: before all that there is was given.
+    fn last_words(&mut self) -> Option<Piece> {
+        self.phase = Phase::Over;
+        self.bookmark(self.given?)
+    }
+
+    /// Takes from the budget what a connection takes while it sends, where it does for longer than a moment.
+    async fn reserve_sending(&mut self, bytes: usize) {
+        let Some(connection) = self.connection.clone() else {
+            return;
+        };
+        let is_little = bytes <= UNCOUNTED_BYTES && !connection.is_blocked();
+        if is_little || connection.is_charged() || matches!(self.phase, Phase::Present(_)) {
+            return;
+        }
+        let charge = self.take(SENDING_BYTES).await;
+        connection.sends(charge);
+    }
+
+    /// Takes so many bytes from the budget, however long that takes. What was read ahead is given back meanwhile, so
+    /// that those who wait do not wait for each other.
+    async fn take(&mut self, bytes: usize) -> Charge {
+        loop {
+            match self.state.buffers.take(Purpose::Large, bytes).await {
+                Ok(charge) => return charge,
+                Err(_) => {
+                    self.following.forget_log();
+                    self.log_charge = Charge::default();
+                    self.reserved = (Charge::default(), 0);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.hub.dismiss(&self.seat);
+    }
+}
+
+fn piece(text: Vec<u8>, place: Option<Place>) -> Option<Piece> {
+    let text = Bytes::from(text);
+    (!text.is_empty()).then_some(Piece { text, place })
+}
+
+/// What was told as one piece: each event by itself would be a chunk of its own.
+fn joined(told: &[Told]) -> Option<Piece> {
+    let place = Some(told.last()?.place);
+    if let [Told { text, .. }] = told {
+        let text = text.clone();
+        return Some(Piece { text, place });
+    }
+    let mut text = Vec::with_capacity(told.iter().map(|told| told.text.len()).sum());
+    for told in told {
+        text.extend_from_slice(&told.text);
+    }
+    piece(text, place)
+}

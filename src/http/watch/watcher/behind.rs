@@ -1,0 +1,157 @@
+//! One that watches and is behind: it looks at the changes from its own place on, as they are kept or as the log has
+//! them.
+
+use super::super::super::buffers::{Charge, PIECE_BYTES};
+use super::super::events::{Contents, LongEvent, Mark};
+use super::super::hub::{Admitted, QUEUED_BYTES_MAX};
+use super::{BOOKMARKS, Long, Phase, Piece, Watcher, piece};
+use crate::store::{Became, Gone, Happened, Seen};
+use std::ops::ControlFlow;
+use std::time::Duration;
+use tokio::task::yield_now;
+use tokio::time::Instant;
+
+/// For how long changes are looked at before others of the thread have their turn.
+const TURN: Duration = Duration::from_micros(250);
+
+/// What came of looking at the changes of a turn.
+enum Looked {
+    /// What comes next.
+    Seen(Seen),
+    /// A long event comes next, for which so many bytes are to be reserved.
+    Long(usize),
+}
+
+impl Watcher {
+    /// Looks at the changes that come next, until there is a piece or it is told by the hub.
+    pub(super) async fn catch_up(&mut self) -> Option<Piece> {
+        let mut text = Vec::new();
+        let mut began = Instant::now();
+        loop {
+            let looked = self.look(&mut text);
+            let is_ready = self.get_ready(&mut text);
+            let place = self.following.place();
+            if text.len() >= PIECE_BYTES || is_ready {
+                return piece(text, Some(place));
+            }
+            if self.long.is_some() {
+                return None;
+            }
+            match looked {
+                Looked::Seen(Seen::Some) => {}
+                _ if !text.is_empty() => return piece(text, Some(place)),
+                Looked::Long(bytes) => self.reserved = (self.take(bytes).await, bytes),
+                Looked::Seen(Seen::Logged(bytes)) => {
+                    if self.read_log(bytes).await == Err(Gone) {
+                        return self.cut_off();
+                    }
+                }
+                Looked::Seen(Seen::Gone) => return self.cut_off(),
+                Looked::Seen(Seen::Nothing) => {
+                    self.log_charge = Charge::default();
+                    self.reserved = (Charge::default(), 0);
+                    if self.is_bookmark_due() {
+                        return self.bookmark(place);
+                    }
+                    if self.hub.admit(&self.seat, &self.following) == Admitted::Yes {
+                        self.phase = Phase::Live;
+                        return None;
+                    }
+                }
+            }
+            if text.is_empty() && self.is_bookmark_due() {
+                return self.bookmark(place);
+            }
+            if began.elapsed() > TURN {
+                yield_now().await;
+                began = Instant::now();
+            }
+        }
+    }
+
+    /// Looks at the changes of a turn that come next, and writes those that match, up to a piece or a long one.
+    fn look(&mut self, text: &mut Vec<u8>) -> Looked {
+        let Self {
+            state,
+            filter,
+            form,
+            following,
+            long,
+            reserved,
+            ..
+        } = self;
+        let mut lacking = None;
+        let mut events = 0;
+        let seen = following.look(|change| {
+            if text.len() >= PIECE_BYTES || long.is_some() {
+                return ControlFlow::Break(());
+            }
+            if !filter.matches(change.key()) {
+                return ControlFlow::Continue(());
+            }
+            let is_long =
+                form.contents == Contents::Entries && change.bytes() > QUEUED_BYTES_MAX;
+            if is_long && (!text.is_empty() || reserved.1 < change.bytes()) {
+                lacking = Some(change.bytes());
+                return ControlFlow::Break(());
+            }
+            events += 1;
+            let Happened { key, became } = change.read(&state.content_types);
+            match became {
+                Became::Set(value) if is_long => {
+                    let (copied, _) = std::mem::take(reserved);
+                    *long = Some(Long {
+                        event: LongEvent::new(key.as_str(), value, Some(change.place), form.wire),
+                        place: Some(change.place),
+                        _copied: copied,
+                        _shared: None,
+                    });
+                }
+                became => form.write(&Happened { key, became }, change.place, text),
+            }
+            ControlFlow::Continue(())
+        });
+        state.watchers.told(events);
+        match lacking {
+            Some(bytes) => Looked::Long(bytes),
+            None => Looked::Seen(seen),
+        }
+    }
+
+    /// Writes that the client has all that there was, once that is so.
+    fn get_ready(&mut self, text: &mut Vec<u8>) -> bool {
+        let place = self.following.place();
+        let is_ready = match &self.phase {
+            Phase::Behind {
+                ready_at: Some(ready_at),
+            } => place >= *ready_at && self.long.is_none(),
+            Phase::Behind { ready_at: None } | Phase::Present(_) | Phase::Live | Phase::Over => {
+                false
+            }
+        };
+        if is_ready {
+            self.phase = Phase::Behind { ready_at: None };
+            self.form.write_mark(Mark::Ready, place, text);
+            self.bookmark_at = Instant::now() + BOOKMARKS;
+        }
+        is_ready
+    }
+
+    /// Tells that what comes next is not kept any more, and no more.
+    fn cut_off(&mut self) -> Option<Piece> {
+        self.phase = Phase::Over;
+        self.state.watchers.was_cut();
+        log::debug!("one who watches is cut off, since what comes next is not kept any more");
+        let mut text = Vec::new();
+        self.form.write_gone(&mut text);
+        piece(text, None)
+    }
+
+    /// Reads what comes next from the log, which takes so many bytes.
+    async fn read_log(&mut self, bytes: usize) -> Result<(), Gone> {
+        // What was read before is given.
+        self.log_charge = Charge::default();
+        self.log_charge = self.take(bytes).await;
+        self.following.read_log().await
+    }
+}
