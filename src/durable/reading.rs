@@ -47,19 +47,20 @@ pub enum LogRead {
 
 impl LogFiles {
     /// Begins to read the records from a position on; `None` where they are not there any more. With a start of a
-    /// process, the records before that position must be of this one or of one before.
+    /// process, the record before that position, if there is one, must be of this one or of one before.
     ///
     /// # Errors
     /// As the system has them.
     pub fn open(&self, from: Position, last_start: Option<u64>) -> io::Result<Option<LogReader>> {
+        let last_start = last_start.filter(|_| from > Position(0));
         let names = self.files.list(&self.directory)?;
         let firsts = names.iter().filter_map(|name| segment::position(name));
-        let first = match last_start {
-            None => firsts.filter(|first| *first <= from).max(),
+        let first = firsts.filter(|first| match last_start {
+            None => *first <= from,
             // Who wrote what is before is in the file that has it.
-            Some(_) => firsts.filter(|first| *first < from).max(),
-        };
-        let Some(first) = first else {
+            Some(_) => *first < from,
+        });
+        let Some(first) = first.max() else {
             return Ok(None);
         };
         let mut reader = LogReader {

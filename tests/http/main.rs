@@ -30,3 +30,4 @@ mod stop;
 mod support;
 mod transfer;
 mod values;
+mod watch;

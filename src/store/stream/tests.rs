@@ -308,7 +308,8 @@ fn what_is_not_kept_is_read_from_the_log_over_restarts_as_far_as_it_is_known() {
             (2, 990, true),
             (2, 991, false),
             (3, 990, false),
-            (0, 0, false),
+            (0, 0, true),
+            (0, 1, false),
         ] {
             let resumed = second.follow_after(place(start, position)).await;
             assert_eq!(resumed.is_ok(), is_known, "{start} {position}");

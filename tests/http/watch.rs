@@ -1,0 +1,362 @@
+//! Watches: what they give, folded, is what the store has, through cuts, restarts and slow readers.
+
+mod client;
+mod resuming;
+
+use crate::engine::is_memory;
+use crate::support::{JSON, Server, until};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use client::{State, Watch, equals_the_store, in_memory, state};
+use rustix::process::Signal;
+use serde_json::Value::Null;
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// Changes of all kinds of keys that begin with a letter, until it is enough.
+fn change(server: &Server, letter: char, is_over: &AtomicBool) {
+    for turn in 0_usize.. {
+        if is_over.load(Ordering::Relaxed) && turn > 200 {
+            return;
+        }
+        let key = format!("{letter}/{}", turn * 7 % 31);
+        let put = |query: &str| server.put(&format!("/set/{key}{query}"), &[], b"1").status;
+        let status = match turn % 11 {
+            0 | 1 | 5 => put(""),
+            2 => put("?ttl_ms=1"),
+            3 => put("?ttl_ms=40"),
+            4 => put("?ttl_ms=86400000"),
+            6 | 7 => server.delete(&format!("/delete/{key}")).status,
+            8 => {
+                server.fill((0..20).map(|number| format!("{letter}/{}", number + turn % 5)));
+                200
+            }
+            9 if turn % 3 == 0 => {
+                let path = format!("/delete?prefix={letter}/&suffix={}", turn % 10);
+                server.delete(&path).status
+            }
+            _ => server.put(&format!("/set/{key}?ttl_ms=30"), &[], b"2").status,
+        };
+        assert!(matches!(status, 200 | 204 | 404), "{status}");
+    }
+}
+
+#[test]
+fn folding_what_a_watch_gives_equals_the_store_for_every_filter() {
+    if !is_memory() {
+        return;
+    }
+    let server = Server::start();
+    let filters = [
+        "prefix=",
+        "suffix=",
+        "prefix=a/",
+        "suffix=1",
+        "prefix=b/&suffix=1",
+        "prefix=a/1",
+        "prefix=none",
+    ];
+    server.fill((0..200).map(|number| format!("a/{number}")));
+    let is_over = AtomicBool::new(false);
+    let mut watches: Vec<(&str, Watch, State)> = Vec::new();
+    thread::scope(|scope| {
+        for letter in ['a', 'b'] {
+            let (server, is_over) = (&server, &is_over);
+            scope.spawn(move || change(server, letter, is_over));
+        }
+        for round in 0..3 {
+            for filter in filters {
+                let values = ["", "&values=true"][round % 2];
+                let mut watch = Watch::open(&server, &format!("{filter}{values}&from=start"));
+                let mut folded = State::new();
+                // Some are read on while others wait.
+                while round > 0 && !watch.fold(&mut folded) {}
+                watches.push((filter, watch, folded));
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    until("all that ends has ended", || {
+        let metrics = server.get("/metrics");
+        let mut lines = metrics.text().lines();
+        let deadlines = lines.find_map(|line| line.strip_prefix("kvstore_deadlines "));
+        let lasting = state(&server, "prefix=");
+        let ending = lasting.values().filter(|found| found.1.is_some()).count();
+        (deadlines == Some(ending.to_string().as_str())).then_some(())
+    });
+    for (filter, mut watch, mut folded) in watches {
+        equals_the_store(&server, filter, &mut watch, &mut folded);
+    }
+}
+
+#[test]
+fn present_keys_come_first_in_order_and_then_ready() {
+    if !is_memory() {
+        return;
+    }
+    let server = Server::start();
+    server.fill((0..1000).map(|number| format!("k{number:03}")));
+    let mut watch = Watch::open(&server, "suffix=7&from=start");
+    for number in (7..1000).step_by(10) {
+        let event = watch.next().unwrap();
+        assert_eq!((event.name.as_str(), event.id), ("set", None));
+        assert_eq!(event.data["key"], format!("k{number:03}"));
+    }
+    let ready = watch.next().unwrap();
+    assert_eq!((ready.name.as_str(), ready.id.is_some()), ("ready", true));
+    server.delete("/delete/k017");
+    let deleted = watch.next().unwrap();
+    assert_eq!(
+        (deleted.name.as_str(), deleted.id.is_some()),
+        ("delete", true)
+    );
+    assert_eq!(deleted.data, json!({"key": "k017"}));
+}
+
+#[test]
+fn each_kind_of_change_is_an_event_in_either_form() {
+    if !is_memory() {
+        return;
+    }
+    let server = Server::start();
+    let lines = ("Accept", "application/x-ndjson");
+    let mut watches = [
+        Watch::open(&server, "prefix=k"),
+        Watch::open(&server, "prefix=k&values=true"),
+        Watch::with(&server, "prefix=k", &[lines]),
+        Watch::with(&server, "prefix=k&values=true", &[lines]),
+    ];
+    for watch in &mut watches {
+        let first = watch.next().unwrap();
+        assert_eq!((first.name.as_str(), first.id.is_some()), ("bookmark", true));
+    }
+    let tag = server.put("/set/k", &[JSON], b"{\"a\": 1}").etag();
+    server.put("/set/other", &[], b"1");
+    let plain = server.put("/set/k2", &[("Content-Type", "text/plain")], b"hi");
+    let far = "2999-12-31T23:59:59.999Z";
+    let expire = format!("{{\"expires_at\":\"{far}\"}}");
+    server.send("POST", "/expire/k", &[JSON], expire.as_bytes());
+    server.send("POST", "/expire/k2", &[JSON], b"{\"ttl_ms\":1}");
+    until("k2 ends", || {
+        (server.get("/get/k2").status == 404).then_some(())
+    });
+    server.delete("/delete/k");
+    for (at, watch) in watches.iter_mut().enumerate() {
+        let (mut of_k, mut of_k2) = (Vec::new(), Vec::new());
+        while of_k.len() + of_k2.len() < 6 {
+            let event = watch.next_change();
+            assert!(event.id.is_some());
+            match event.data["key"].as_str() {
+                Some("k") => of_k.push(event),
+                Some("k2") => of_k2.push(event),
+                other => panic!("{other:?}"),
+            }
+        }
+        let names = |events: &[client::Event]| -> Vec<String> {
+            events.iter().map(|event| event.name.clone()).collect()
+        };
+        assert_eq!(names(&of_k), ["set", "set", "delete"]);
+        assert_eq!(names(&of_k2), ["set", "set", "expire"]);
+        for (event, expires_at) in of_k.iter().zip([Null, far.into()]) {
+            assert_eq!(event.data["etag"], tag);
+            assert_eq!(event.data["expires_at"], expires_at);
+            let value = if at % 2 == 1 { json!({"a": 1}) } else { Null };
+            assert_eq!(event.data["value"], value);
+        }
+        assert_eq!(of_k[2].data, json!({"key": "k"}));
+        assert_eq!(of_k2[0].data["etag"], plain.etag());
+        if at % 2 == 1 {
+            assert_eq!(of_k2[0].data["content_type"], "text/plain");
+            assert_eq!(of_k2[0].data["base64"], "aGk=");
+        }
+    }
+}
+
+#[test]
+fn long_values_come_whole_whether_they_are_there_or_set_later() {
+    if !is_memory() {
+        return;
+    }
+    let server = Server::start();
+    let text = format!("\"{}\"", "j".repeat(300_000));
+    let bytes: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
+    server.put("/set/there", &[JSON], text.as_bytes());
+    let mut watch = Watch::open(&server, "prefix=&values=true&from=start");
+    let there = watch.next().unwrap();
+    assert!(there.data["value"].as_str().unwrap().len() == 300_000);
+    assert_eq!(watch.next().unwrap().name, "ready");
+    for round in 0..3 {
+        server.put("/set/json", &[JSON], text.as_bytes());
+        server.put("/set/small", &[JSON], round.to_string().as_bytes());
+        server.put("/set/bytes", &[("Content-Type", "a/b")], &bytes);
+        for _ in 0..3 {
+            let event = watch.next_change();
+            match event.data["key"].as_str().unwrap() {
+                "json" => assert!(event.data["value"].as_str().unwrap().len() == 300_000),
+                "small" => assert_eq!(event.data["value"], round),
+                "bytes" => {
+                    let text = event.data["base64"].as_str().unwrap();
+                    assert!(STANDARD.decode(text).unwrap() == bytes);
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_malformed_is_a_400_that_says_what_to_do() {
+    fn last(id: &str) -> (&'static str, &str) {
+        ("Last-Event-ID", id)
+    }
+    let server = in_memory(&[]);
+    let mut watch = Watch::open(&server, "prefix=");
+    let id = watch.next().unwrap().id.unwrap();
+    for (query, code, says) in [
+        ("", "missing_filter", "prefix="),
+        ("from=start", "missing_filter", "prefix="),
+        ("values=true", "missing_filter", "suffix"),
+        ("prefix=&prefix=", "repeated_parameter", "twice"),
+        ("prefix=&limit=1", "unknown_parameter", "prefix, suffix, values, from, after"),
+        ("prefix=%FF", "invalid_encoding", "UTF-8"),
+        ("prefix=&values=yes", "invalid_parameter", "values takes true"),
+        ("prefix=&values", "invalid_parameter", "values takes true"),
+        ("prefix=&from=now", "invalid_parameter", "from takes start"),
+        ("prefix=&from=", "invalid_parameter", "from takes start"),
+        ("prefix=&after=", "invalid_event_id", "after is \"\""),
+        ("prefix=&after=1-2", "invalid_event_id", "1-2"),
+        ("prefix=&after=0000000000000001-0-1-2", "invalid_event_id", "as it came"),
+        ("prefix=&after=0000000000000001-0-01", "invalid_event_id", "01"),
+        ("prefix=&after=000000000000000A-0-1", "invalid_event_id", "000A"),
+        ("prefix=&after=+00000000000000a-0-1", "invalid_event_id", "no id"),
+        ("prefix=&after=1-0-1", "invalid_event_id", "no id"),
+    ] {
+        let refused = server.get(&format!("/watch?{query}"));
+        refused.assert_problem(400, code, &[says]);
+    }
+    let both = server.get(&format!("/watch?prefix=&from=start&after={id}"));
+    both.assert_problem(400, "invalid_parameter", &["from=start"]);
+    let both = server.get_with("/watch?prefix=&from=start", &[last(&id)]);
+    both.assert_problem(400, "invalid_parameter", &["Last-Event-ID"]);
+    let none = server.get_with("/watch?prefix=", &[last("nothing")]);
+    none.assert_problem(400, "invalid_event_id", &["Last-Event-ID is \"nothing\""]);
+    let twice = server.get_with("/watch?prefix=", &[last(&id), last(&id)]);
+    twice.assert_problem(400, "invalid_event_id", &["two"]);
+    for method in ["HEAD", "POST", "DELETE"] {
+        let refused = server.send(method, "/watch?prefix=", &[], b"");
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET")));
+    }
+    server
+        .send("GET", "/watch?prefix=", &[], b"body")
+        .assert_problem(400, "unexpected_body", &[]);
+    // A filter that no key can match is one.
+    let long = "x".repeat(2000);
+    let mut watch = Watch::open(&server, &format!("prefix={long}&from=start"));
+    assert_eq!(watch.next().unwrap().name, "ready");
+}
+
+#[test]
+fn the_answer_goes_through_proxies_as_it_comes() {
+    if !is_memory() {
+        return;
+    }
+    let server = Server::start();
+    let mut connection = server.connect();
+    connection.send("GET", "/watch?prefix=", &[], b"");
+    let head = connection.head();
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store"),
+        ("x-accel-buffering", "no"),
+        ("vary", "accept"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "close"),
+    ] {
+        assert_eq!(head.header(name), Some(value), "{name}");
+    }
+    let accept = |value| {
+        let mut connection = server.connect();
+        connection.send("GET", "/watch?prefix=", &[("Accept", value)], b"");
+        connection.head().header("content-type").unwrap().to_owned()
+    };
+    for value in ["*/*", "text/event-stream", "application/x-ndjson, text/event-stream"] {
+        assert_eq!(accept(value), "text/event-stream");
+    }
+    assert_eq!(accept("application/x-ndjson"), "application/x-ndjson");
+}
+
+#[test]
+fn so_many_watch_as_may_and_they_are_counted() {
+    if !is_memory() {
+        return;
+    }
+    let server = Server::start_with(&["--watchers-max", "2"]);
+    let mut first = Watch::open(&server, "prefix=a");
+    let second = Watch::open(&server, "prefix=b");
+    let third = server.get("/watch?prefix=c");
+    third.assert_problem(503, "overloaded", &["watchers_max", "2 clients"]);
+    assert_eq!(third.header("retry-after"), Some("1"));
+    server.fill(["a1", "b1", "a2"]);
+    first.next_change();
+    first.next_change();
+    let sample = |name: &str| -> f64 {
+        let metrics = server.get("/metrics");
+        let mut lines = metrics.text().lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    };
+    assert_eq!(sample("kvstore_watchers"), 2.0);
+    until("each was told", || {
+        (sample("kvstore_watch_events_total") == 3.0).then_some(())
+    });
+    assert!(sample("kvstore_changes_bytes") > 0.0);
+    assert!(sample("kvstore_store_bytes") > sample("kvstore_changes_bytes"));
+    assert_eq!(sample("kvstore_watchers_cut_total"), 0.0);
+    drop(second);
+    // It is noticed at the next byte that is written.
+    until("another may watch", || {
+        server.fill(["b2"]);
+        let mut connection = server.connect();
+        connection.send("GET", "/watch?prefix=c", &[], b"");
+        (connection.head().status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_watch_ends_at_once_with_an_id_when_the_process_is_told_to_stop() {
+    if !is_memory() {
+        return;
+    }
+    let mut server = Server::start_with(&["--drain-ms", "3000"]);
+    let mut watches = [
+        Watch::open(&server, "prefix="),
+        Watch::with(&server, "suffix=", &[("Accept", "application/x-ndjson")]),
+    ];
+    server.fill(["a"]);
+    for watch in &mut watches {
+        assert_eq!(watch.next_change().data["key"], "a");
+    }
+    server.signal(Signal::TERM);
+    for watch in &mut watches {
+        let last = watch.next().unwrap();
+        assert_eq!((last.name.as_str(), last.id.is_some()), ("bookmark", true));
+        assert!(watch.next().is_none());
+        assert!(watch.closes());
+    }
+    let refused = server.get("/watch?prefix=");
+    refused.assert_problem(503, "stopping", &[]);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn over_an_engine_elsewhere_watching_is_refused() {
+    if is_memory() {
+        return;
+    }
+    let server = Server::start();
+    for query in ["prefix=", "prefix=&from=start", "prefix=&after=0000000000000001-0-1"] {
+        let refused = server.get(&format!("/watch?{query}"));
+        refused.assert_problem(501, "watch_unsupported", &["engine"]);
+    }
+}
