@@ -88,17 +88,15 @@ impl LogReader {
         or_gone(self.read_some(from, to, bytes_max), LogRead::Gone)
     }
 
-    fn read_some(
-        &mut self,
-        from: Position,
-        to: Position,
-        bytes_max: usize,
-    ) -> io::Result<LogRead> {
+    fn read_some(&mut self, from: Position, to: Position, bytes_max: usize) -> io::Result<LogRead> {
         let mut bytes = Vec::new();
         while self.position < to {
             let path = segment::path(&self.log.directory, self.first);
             let left = self.log.files.len(&path)?.saturating_sub(self.at);
-            bytes.resize(usize::try_from(left).map_or(bytes_max, |left| left.min(bytes_max)), 0);
+            bytes.resize(
+                usize::try_from(left).map_or(bytes_max, |left| left.min(bytes_max)),
+                0,
+            );
             self.log.files.read_into(&path, self.at, &mut bytes)?;
             let (turns, len) = self.take_turns(&bytes, from, to);
             if !turns.is_empty() {

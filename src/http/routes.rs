@@ -4,7 +4,9 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::problem::{Code, Problem};
-use super::{State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported, watch};
+use super::{
+    State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported, watch,
+};
 use crate::metrics::Refusal;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
@@ -109,6 +111,7 @@ impl Route {
         match self.handler {
             Handler::Watch => true,
             Handler::Get
+            | Handler::GetMany
             | Handler::Set
             | Handler::Put
             | Handler::Erase

@@ -176,21 +176,26 @@ fn parse_from(
     let mut headers = request.headers().get_all(LAST_EVENT_ID);
     let last = match (headers.next(), headers.next()) {
         (None, _) => None,
-        (Some(id), None) => Some(place("Last-Event-ID", &String::from_utf8_lossy(id.as_bytes()))?),
+        (Some(id), None) => Some(place(
+            "Last-Event-ID",
+            &String::from_utf8_lossy(id.as_bytes()),
+        )?),
         (Some(_), Some(_)) => {
             let detail = "there are two Last-Event-ID headers; send the one that came last";
             return Err(Problem::new(Code::InvalidEventId, detail));
         }
     };
-    match (from, last.or(after)) {
-        (None, None) => Ok(From::Now),
-        (None, Some(place)) => Ok(From::After(place)),
-        (Some("start"), None) => Ok(From::Start),
-        (Some("start"), Some(_)) => {
-            let detail = "from=start begins anew, and an id (after, Last-Event-ID) goes on: give one of them";
+    match (from, last, after) {
+        (None, None, None) => Ok(From::Now),
+        (None | Some("start"), Some(place), _) | (None, None, Some(place)) => {
+            Ok(From::After(place))
+        }
+        (Some("start"), None, None) => Ok(From::Start),
+        (Some("start"), None, Some(_)) => {
+            let detail = "from=start begins anew, and after goes on: give one of them";
             Err(Problem::new(Code::InvalidParameter, detail))
         }
-        (Some(_), _) => {
+        (Some(_), _, _) => {
             let detail = "from takes start, which gives all present keys first; leave it out for what is \
                           changed from now on";
             Err(Problem::new(Code::InvalidParameter, detail))

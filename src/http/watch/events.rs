@@ -6,7 +6,7 @@
 //! data: {"key":"a","etag":"\"…\""}
 //! ```
 
-use super::super::listing::Format;
+use super::super::format::Format;
 use crate::entry::{EntryText, Etag, LongEntry, ValueForm};
 use crate::model::Value;
 use crate::store::{Became, Happened, Place};
@@ -133,7 +133,13 @@ impl Form {
     }
 
     /// Writes a value that a key names. One that does not come from a change has no place.
-    pub(super) fn write_set(self, key: &str, value: &Value, place: Option<Place>, text: &mut Vec<u8>) {
+    pub(super) fn write_set(
+        self,
+        key: &str,
+        value: &Value,
+        place: Option<Place>,
+        text: &mut Vec<u8>,
+    ) {
         self.wire.begin("set", place, text);
         match self.contents {
             Contents::Entries => {
@@ -260,9 +266,8 @@ mod tests {
         };
         let tag = r#""etag":"\"0000000000000abc\"","expires_at":"1970-01-01T00:00:01.000Z"}"#;
         let set = text(|text| events.write_set("a\nb", &value("1"), Some(place()), text));
-        let expected = format!(
-            "event: set\nid: 00000000000000ab-3-1f\ndata: {{\"key\":\"a\\nb\",{tag}\n\n"
-        );
+        let expected =
+            format!("event: set\nid: 00000000000000ab-3-1f\ndata: {{\"key\":\"a\\nb\",{tag}\n\n");
         assert_eq!(set, expected);
         let lines = Form {
             wire: Wire::Lines,

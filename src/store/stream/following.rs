@@ -173,7 +173,9 @@ impl Following {
             Next::Logged => return Seen::Logged(self.log_bytes()),
             Next::Gone => return Seen::Gone,
         };
-        let begin = self.stream.place(Position(end.0 - u64::from(append.records)));
+        let begin = self
+            .stream
+            .place(Position(end.0 - u64::from(append.records)));
         let (mut position, at) = match self.within {
             Some((of, at)) if of == end => (self.next, at),
             Some(_) | None => (begin.position, 0),
@@ -220,9 +222,7 @@ impl Following {
         match read {
             LogRead::Turns(turns) => {
                 let turns = turns.into_iter();
-                behind.turns = turns
-                    .map(|(end, append)| (end, Arc::new(append)))
-                    .collect();
+                behind.turns = turns.map(|(end, append)| (end, Arc::new(append))).collect();
                 behind.bytes = LOG_BYTES;
                 Ok(())
             }

@@ -63,7 +63,11 @@ impl Watch {
                 return Some(self.parse(std::str::from_utf8(&whole).unwrap()));
             }
             looked = self.came.len().saturating_sub(1);
-            match self.connection.chunk().expect("the watch does not break off") {
+            match self
+                .connection
+                .chunk()
+                .expect("the watch does not break off")
+            {
                 Some(chunk) => self.came.extend(chunk),
                 None => {
                     assert!(self.came.is_empty(), "no event is given in part");
@@ -145,7 +149,10 @@ pub fn equals_the_store(server: &Server, filter: &str, watch: &mut Watch, folded
     let expected = state(server, filter);
     let deadline = Instant::now() + DEADLINE;
     while *folded != expected {
-        assert!(Instant::now() < deadline, "{filter}: {folded:?} is not {expected:?}");
+        assert!(
+            Instant::now() < deadline,
+            "{filter}: {folded:?} is not {expected:?}"
+        );
         watch.fold(folded);
     }
     assert_eq!(state(server, filter), expected, "nobody changed it");

@@ -187,7 +187,10 @@ fn no_event_is_of_a_change_that_a_kill_takes_back() {
         for (key, number) in &seen {
             let value = server.get(&format!("/get/{key}"));
             assert_eq!(value.status, 200, "{key}");
-            assert!(value.json().as_u64() >= Some(*number), "{key}: an event was taken back");
+            assert!(
+                value.json().as_u64() >= Some(*number),
+                "{key}: an event was taken back"
+            );
         }
         let acknowledged = AtomicU64::new(0);
         let is_over = AtomicBool::new(false);
@@ -228,7 +231,12 @@ fn no_event_is_of_a_change_that_a_kill_takes_back() {
     }
     let server = start(&directory, &[]);
     let query = format!("prefix=k&values=true&after={}", id.unwrap());
-    equals_the_store(&server, "prefix=k", &mut Watch::open(&server, &query), &mut folded);
+    equals_the_store(
+        &server,
+        "prefix=k",
+        &mut Watch::open(&server, &query),
+        &mut folded,
+    );
 }
 
 #[test]
@@ -241,8 +249,16 @@ fn bulk_changes_and_deletes_by_filter_are_told_one_by_one() {
     let lines: String = (0..2000)
         .map(|number| format!("{{\"key\":\"b{number:04}\",\"value\":{number}}}\n"))
         .collect();
-    assert_eq!(server.send("POST", "/set", &[LINES], lines.as_bytes()).status, 200);
-    assert_eq!(server.delete("/delete?suffix=5").text(), r#"{"deleted":200}"#);
+    assert_eq!(
+        server
+            .send("POST", "/set", &[LINES], lines.as_bytes())
+            .status,
+        200
+    );
+    assert_eq!(
+        server.delete("/delete?suffix=5").text(),
+        r#"{"deleted":200}"#
+    );
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for _ in 0..400 {
         let event = watch.next_change();

@@ -89,8 +89,7 @@ impl Watcher {
             if !filter.matches(change.key()) {
                 return ControlFlow::Continue(());
             }
-            let is_long =
-                form.contents == Contents::Entries && change.bytes() > QUEUED_BYTES_MAX;
+            let is_long = form.contents == Contents::Entries && change.bytes() > QUEUED_BYTES_MAX;
             if is_long && (!text.is_empty() || reserved.1 < change.bytes()) {
                 lacking = Some(change.bytes());
                 return ControlFlow::Break(());
