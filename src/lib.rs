@@ -8,6 +8,7 @@
 //! ```
 //!
 //! - [`config`]: flags, variables, file and defaults, checked once
+//! - `misread`: where a TOML text is wrong, without what stands there
 //! - [`server`]: the server as a value: bound, run, stopped without dropping a request
 //! - [`http`]: a file for each route, and what happens around every request
 //! - [`model`]: keys, values, queries and changes, valid by construction
@@ -38,6 +39,7 @@ pub mod import;
 pub mod keymap;
 pub mod lifecycle;
 pub mod metrics;
+mod misread;
 pub mod model;
 pub mod server;
 pub mod store;
