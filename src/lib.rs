@@ -20,6 +20,7 @@
 //!   the command that looks at them
 //! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
+//! - [`tokens`]: who may do what; `reload`: files that are taken anew when they change; `digest`: SHA-256
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
 //! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
 //!   [`client`]: how both reach a server
@@ -31,6 +32,7 @@ pub mod check;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod digest;
 pub mod durable;
 mod entry;
 pub mod export;
@@ -41,6 +43,8 @@ pub mod lifecycle;
 pub mod metrics;
 mod misread;
 pub mod model;
+mod reload;
 pub mod server;
 pub mod store;
+pub mod tokens;
 pub mod valkey;
