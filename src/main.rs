@@ -1,4 +1,5 @@
-//! The `kvstore` command: serves, or imports into a server that does, or exports from it.
+//! The `kvstore` command: serves, imports into a server that does, exports from it, checks a data directory, or draws a
+//! token.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +9,7 @@ use kvstore::config::{Config, ConfigError, Settings};
 use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
 use kvstore::server::{Server, ServerError};
+use kvstore::tokens::{TokenArguments, draw};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ enum Command {
     Export(ExportArguments),
     /// Verify a data directory without serving it, and save what is whole
     Check(CheckArguments),
+    /// Draw a token, print it once, and what auth_file has to say of it on standard error
+    Token(TokenArguments),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +70,10 @@ fn main() -> ExitCode {
             Err(error) => fail(&error, EXIT_IO),
         },
         Some(Command::Check(check_arguments)) => match check(&check_arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, EXIT_IO),
+        },
+        Some(Command::Token(token_arguments)) => match draw(&token_arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, EXIT_IO),
         },

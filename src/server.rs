@@ -15,6 +15,7 @@ use crate::http::{
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::metrics::{Metrics, Refusal};
 use crate::model::ContentTypes;
+use crate::reload::{self, Source};
 use crate::store::{DurableOptions, OpenError, RemoteOptions, Store, StoreOptions};
 use crate::valkey::Engine;
 use actix_http::error::DispatchError;
@@ -140,6 +141,7 @@ impl Server {
     async fn run(self, lifecycle: Arc<Lifecycle>) -> Result<(), ServerError> {
         let signals = Signals::new()?;
         let config = self.config;
+        watch_files(&config)?;
         let state = Arc::new(state(&config, lifecycle.clone())?);
         let metrics = state.metrics.middleware();
         let metrics = metrics.map_err(|error| ServerError::Metrics(error.to_string()))?;
@@ -178,6 +180,7 @@ impl Server {
             self.address
         );
         info!("{}", what_is_served(&config, &state));
+        say_who_may(&config, self.address);
         let opened = open(&state, &config);
         let stopped = tokio::select! {
             biased;
@@ -227,6 +230,38 @@ fn what_is_served(config: &Config, state: &State) -> String {
         state.store.shards(),
         config.store_bytes_max >> 20
     )
+}
+
+/// Says who may do what, where that is not as one may think.
+fn say_who_may(config: &Config, address: SocketAddr) {
+    match &config.auth {
+        Some(auth) => info!(
+            "requests but those for health take one of {} tokens (setting auth_file)",
+            auth.file.tokens().count()
+        ),
+        None if address.ip().is_loopback() => {}
+        None => warn!(
+            "whoever reaches {address} may read, change and delete everything: there are no tokens \
+             (setting auth_file)"
+        ),
+    }
+}
+
+/// Begins to take files anew when they change, where there are such.
+///
+/// # Errors
+/// Where the system gives no signals.
+fn watch_files(config: &Config) -> io::Result<()> {
+    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+    if let Some(auth) = &config.auth {
+        sources.push(auth.file.clone());
+    }
+    if !sources.is_empty() {
+        // Without it a process ends with its terminal, as any does.
+        let hangups = signal(SignalKind::hangup())?;
+        rt::spawn(reload::watch(sources, hangups));
+    }
+    Ok(())
 }
 
 /// How many connections may be open: as many as is set, within what the system lets the process have,
@@ -406,6 +441,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
     Ok(State {
         store: Store::new(options, lifecycle.clone())?,
         limits: config.limits.clone(),
+        auth: config.auth.clone(),
         buffers: Buffers::new(config.limits.buffers_bytes_max, config.limits.body_timeout),
         content_types: ContentTypes::default(),
         metrics,

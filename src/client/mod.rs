@@ -4,6 +4,7 @@
 mod address;
 mod proxy;
 pub mod signals;
+mod token;
 
 pub use address::{Address, AddressError};
 
@@ -31,6 +32,9 @@ pub struct ServerArguments {
     /// A PEM file of the certificates to trust, instead of the system's, where the URL is https
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// A file whose first line is the token to be known by; KVSTORE_TOKEN is the token itself
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// Why a server cannot be asked.
@@ -45,6 +49,15 @@ pub enum ClientError {
     /// The certificates to trust cannot be had.
     #[error("cannot read certificates from {0}: {1}")]
     Certificates(PathBuf, String),
+    /// The token cannot be had.
+    #[error("cannot read a token from {0}: {1}")]
+    TokenFile(PathBuf, String),
+    /// It is none.
+    #[error("what {0} holds is no token: that has letters, digits and signs only, without spaces")]
+    TokenForm(String),
+    /// There are a token and a password, and both are sent in the same header.
+    #[error("the URL has a user, and there is a token: both go into the header Authorization, leave one out")]
+    TwoCredentials,
     /// There is no answer, or only a part of one.
     #[error("the server at {url} does not answer{through}: {error}{hint}")]
     Transport {
@@ -58,7 +71,7 @@ pub enum ClientError {
         hint: &'static str,
     },
     /// It refused.
-    #[error("the server refused with {status}: {detail}")]
+    #[error("the server refused with {status}: {detail}{}", remedy(.status))]
     Refused {
         /// Its status.
         status: u16,
@@ -71,7 +84,12 @@ impl ClientError {
     /// Whether the request surely did not reach the server.
     pub fn never_connected(&self) -> bool {
         match self {
-            Self::Address(_) | Self::Proxy(_) | Self::Certificates(..) => true,
+            Self::Address(_)
+            | Self::Proxy(_)
+            | Self::Certificates(..)
+            | Self::TokenFile(..)
+            | Self::TokenForm(_)
+            | Self::TwoCredentials => true,
             Self::Refused { .. } => false,
             Self::Transport { error, .. } => match &**error {
                 ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
@@ -82,6 +100,15 @@ impl ClientError {
                 _ => false,
             },
         }
+    }
+}
+
+/// What may help where a server asks who we are, besides what it says.
+fn remedy(status: &u16) -> &'static str {
+    match status {
+        401 => "; give a token by --token-file or KVSTORE_TOKEN",
+        403 => "; an import takes a token with the access write, an export one for all keys",
+        _ => "",
     }
 }
 
@@ -107,6 +134,7 @@ pub struct Problem {
 pub struct Client {
     address: Address,
     agent: Agent,
+    authorization: Option<String>,
     through: String,
 }
 
@@ -115,13 +143,19 @@ impl Client {
     /// longer than `patience`.
     ///
     /// # Errors
-    /// Where the address, the proxy or the certificates are wrong.
+    /// Where the address, the proxy, the certificates or the token are wrong.
     pub fn new(
         arguments: &ServerArguments,
         connections: usize,
         patience: Duration,
     ) -> Result<Self, ClientError> {
         let address = Address::parse(&arguments.url)?;
+        let token = token::authorization(arguments.token_file.as_deref())?;
+        let authorization = match (token, address.authorization()) {
+            (Some(_), Some(_)) => return Err(ClientError::TwoCredentials),
+            (Some(token), None) => Some(token),
+            (None, credentials) => credentials.map(String::from),
+        };
         let route = proxy::choose(&address, &Proxies::of_environment());
         let route = route.map_err(ClientError::Proxy)?;
         let through = route.as_ref().map_or_else(String::new, |route| {
@@ -147,6 +181,7 @@ impl Client {
         Ok(Self {
             address,
             agent: config.build().into(),
+            authorization,
             through,
         })
     }
@@ -154,7 +189,7 @@ impl Client {
     /// Begins a GET of a path and query, which begin with a slash.
     pub fn get(&self, path: &str) -> RequestBuilder<ureq::typestate::WithoutBody> {
         let request = self.agent.get(format!("{}{path}", self.address));
-        match self.address.authorization() {
+        match self.authorization.as_deref() {
             Some(authorization) => request.header("Authorization", authorization),
             None => request,
         }
@@ -163,7 +198,7 @@ impl Client {
     /// Begins a POST to a path, which begins with a slash.
     pub fn post(&self, path: &str) -> RequestBuilder<ureq::typestate::WithBody> {
         let request = self.agent.post(format!("{}{path}", self.address));
-        match self.address.authorization() {
+        match self.authorization.as_deref() {
             Some(authorization) => request.header("Authorization", authorization),
             None => request,
         }

@@ -6,6 +6,7 @@
 mod memory;
 pub mod proxies;
 mod settings;
+pub mod token;
 
 use settings::Filled;
 pub use settings::Settings;
@@ -13,12 +14,14 @@ pub use settings::Settings;
 use crate::durable::Sync;
 use crate::http::Limits;
 use crate::misread::Misread;
+use crate::tokens::{Auth, AuthFile, AuthFileError};
 use crate::valkey::{
     Address, BLOB_HEAD_BYTES_MAX, ClientCertificate, Confirmation, Credentials, LinkSettings,
     PARTITIONS,
 };
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest key that may be allowed, in bytes: percent-encoded, three bytes each, two of them must
@@ -54,6 +57,8 @@ pub struct Config {
     pub data: Option<DataConfig>,
     /// The engine outside of this process, where the data is not in it.
     pub engine: Option<EngineConfig>,
+    /// Who may do what, where not everybody may do everything.
+    pub auth: Option<Auth>,
     /// The bounds on requests.
     pub limits: Limits,
     /// Messages that may wait for a shard.
@@ -134,6 +139,9 @@ pub enum ConfigError {
         /// What is wrong.
         what: String,
     },
+    /// The file of tokens cannot be used.
+    #[error(transparent)]
+    Auth(#[from] AuthFileError),
     /// A setting is out of its range.
     #[error("{setting} = {value}: {remedy}")]
     OutOfRange {
@@ -221,6 +229,7 @@ impl Config {
             shards_asked: settings.shards.is_some(),
             data,
             engine,
+            auth: auth(&settings)?,
             limits,
             messages_in_flight_max: at_most("messages_in_flight_max", in_flight, 1 << 20)?,
             store_bytes_max: at_least_one("store_bytes_max", store_bytes_max)?,
@@ -257,6 +266,21 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     addresses
         .next()
         .ok_or_else(|| unresolved("it has no address".into()))
+}
+
+/// Who may do what, where not everybody may do everything.
+fn auth(settings: &Filled) -> Result<Option<Auth>, ConfigError> {
+    match &settings.auth_file {
+        Some(path) => Ok(Some(Auth {
+            file: Arc::new(AuthFile::load(path.clone())?),
+            metrics: settings.auth_metrics,
+        })),
+        None if settings.auth_metrics => {
+            let remedy = "there are no tokens to ask for; set auth_file too";
+            Err(out_of_range("auth_metrics", "true", remedy))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Where data is kept, if it is.

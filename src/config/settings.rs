@@ -112,6 +112,8 @@ settings! {
         "How long requests in flight may take to end after that, in ms";
     access_log: bool = false, "false", "KVSTORE_ACCESS_LOG",
         "Whether to log every request, without its key";
+    auth_metrics: bool = false, "false", "KVSTORE_AUTH_METRICS",
+        "Whether /metrics takes a token too, with auth_file: any that is for all keys";
     log: String = "info", "info", "KVSTORE_LOG",
         "What to log: error, warn, info, debug, trace, or module=level,…";
     }
@@ -136,6 +138,8 @@ settings! {
         "A file with the certificate that is shown to an engine which asks for one, and those that vouch for it, as PEM [default: none]";
     engine_tls_key_file: PathBuf, "KVSTORE_ENGINE_TLS_KEY_FILE",
         "A file with the key of that certificate, as PEM [default: none]";
+    auth_file: PathBuf, "KVSTORE_AUTH_FILE",
+        "A TOML file of the tokens that requests need, as kvstore token prints them, read again when it changes [default: none, everybody may do everything]";
     buffers_bytes_max: usize, "KVSTORE_BUFFERS_BYTES_MAX",
         "Memory of bodies and answers in flight, in bytes; past it requests wait, then get 503 [default: an eighth of the memory limit in force, and 64 MiB at least]";
     store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",

@@ -7,6 +7,7 @@
 use super::State;
 use super::body::{self, begin_bulk, next_chunk};
 use super::buffers::{Charge, Purpose, READ_AHEAD_BYTES};
+use super::door::Caller;
 use super::problem::{Code, Problem, Progress};
 use crate::entry::{self, Form};
 use crate::model::Condition;
@@ -29,7 +30,7 @@ pub(super) async fn handle(
     state: &State,
 ) -> Result<HttpResponse, Problem> {
     let charge = begin_bulk(request, state).await?;
-    let mut bulk = Bulk::new(state, charge);
+    let mut bulk = Bulk::new(state, Caller::of(request), charge);
     let taken = take_all(&mut bulk, payload, state).await;
     // The counts in either answer are of changes that were waited for once, here.
     let settled = state.store.settled().await;
@@ -83,6 +84,7 @@ async fn take_all(bulk: &mut Bulk<'_>, mut payload: Payload, state: &State) -> R
 /// A bulk body under way.
 struct Bulk<'a> {
     state: &'a State,
+    caller: Caller,
     /// Lines seen.
     lines: u64,
     /// Changes to make, each with its line.
@@ -95,9 +97,10 @@ struct Bulk<'a> {
 }
 
 impl<'a> Bulk<'a> {
-    fn new(state: &'a State, charge: Charge) -> Self {
+    fn new(state: &'a State, caller: Caller, charge: Charge) -> Self {
         Self {
             state,
+            caller,
             lines: 0,
             pending: state.store.batch(),
             progress: Progress::default(),
@@ -139,7 +142,10 @@ impl<'a> Bulk<'a> {
             );
             Err(Problem::new(Code::LineTooLarge, detail))
         } else {
-            body::entry(text, Form::Line, self.state)
+            body::entry(text, Form::Line, self.state).and_then(|mutation| {
+                self.caller.hold_to(&mutation.key, self.state)?;
+                Ok(mutation)
+            })
         };
         match parsed {
             Ok(mutation) => {

@@ -23,6 +23,7 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         watch_events: state.watchers.events(),
         watchers_cut: state.watchers.cut(),
         is_ready: health::unready(state).is_none(),
+        is_auth_file_valid: state.auth.as_ref().is_none_or(|auth| auth.file.is_valid()),
     };
     let text = state.metrics.scrape(&stats, &server);
     Ok(HttpResponse::Ok()

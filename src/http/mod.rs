@@ -12,7 +12,7 @@
 //!   put together; `streamed`: how they are sent as they are found
 //! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
-//! - `gate`: what happens around every request
+//! - `gate`: what happens around every request; `door`: who asks, and whether they may
 //! - `buffers`: what bodies and answers in flight may take
 //! - `stream`: a connection as the framework sees it; `connection`: what is known of it, and when it
 //!   is cut; `framing`: where its requests begin and end
@@ -23,6 +23,7 @@ mod bulk;
 mod conditions;
 mod connection;
 mod delete;
+mod door;
 mod entity_tags;
 mod entries;
 mod erase;
@@ -56,6 +57,7 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::model::{ContentTypes, Key};
 use crate::store::Store;
+use crate::tokens::Auth;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Extensions, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::web::{Data, to};
@@ -74,6 +76,8 @@ pub struct State {
     pub store: Store,
     /// The bounds on requests.
     pub limits: Limits,
+    /// Who may do what, where not everybody may do everything.
+    pub auth: Option<Auth>,
     /// What bodies and answers in flight may take.
     pub buffers: Buffers,
     /// The content types that values share.

@@ -30,6 +30,22 @@ pub(super) fn parse<const N: usize>(
     Ok(values)
 }
 
+/// Every value that a parameter is given, known or not to its route.
+///
+/// # Errors
+/// Where one of them, or any name, does not decode.
+pub(super) fn values(request: &HttpRequest, wanted: &str) -> Result<Vec<String>, Problem> {
+    let query = request.uri().query().unwrap_or_default();
+    let mut values = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if decode(name, Plus::Space)? == wanted {
+            values.push(decode(value, Plus::Space)?.into_owned());
+        }
+    }
+    Ok(values)
+}
+
 fn unknown(name: &str, known: &[&str]) -> Problem {
     let detail = if known.is_empty() {
         format!("there is no parameter {name:?}; this path takes none")

@@ -6,9 +6,10 @@ use crate::store::{EngineError, StoreError};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, ETAG, HeaderValue, RETRY_AFTER,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, ETAG, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use serde::Serialize;
+use std::time::Duration;
 
 /// How long a client is told to wait before it tries again, in seconds.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
@@ -38,6 +39,9 @@ pub(super) enum Code {
     UnexpectedBody,
     PreconditionFailed,
     ExpectationFailed,
+    Unauthorized,
+    Forbidden,
+    RateLimited,
     KeyNotFound,
     PathNotFound,
     ChangesGone,
@@ -113,6 +117,9 @@ impl Code {
                 ("expectation_failed", S::EXPECTATION_FAILED, title)
             }
             Self::BodyIncomplete => ("body_incomplete", S::BAD_REQUEST, "Incomplete body"),
+            Self::Unauthorized => ("unauthorized", S::UNAUTHORIZED, "Token needed"),
+            Self::Forbidden => ("forbidden", S::FORBIDDEN, "Not allowed"),
+            Self::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, "Too often"),
             Self::KeyNotFound => ("key_not_found", S::NOT_FOUND, "Key not found"),
             Self::PathNotFound => ("path_not_found", S::NOT_FOUND, "Path not found"),
             Self::ChangesGone => ("changes_gone", S::GONE, "Changes gone"),
@@ -227,6 +234,10 @@ pub(super) struct Problem {
 struct More {
     allow: Option<String>,
     etag: Option<HeaderValue>,
+    /// How to be known.
+    challenge: Option<HeaderValue>,
+    /// How long to wait, where it is not what others are told.
+    retry_after_s: Option<u64>,
     progress: Option<Progress>,
     /// How many keys a removal by filter had removed.
     deleted: Option<u64>,
@@ -322,6 +333,20 @@ impl Problem {
         self
     }
 
+    /// Says how to be known.
+    pub(super) fn with_challenge(mut self, challenge: HeaderValue) -> Self {
+        self.more().challenge = Some(challenge);
+        self
+    }
+
+    /// Says after how long to try again.
+    pub(super) fn with_retry_after(mut self, wait: Duration) -> Self {
+        // Whole seconds, and none too few.
+        let is_part = wait.subsec_nanos() > 0;
+        self.more().retry_after_s = Some(wait.as_secs() + u64::from(is_part));
+        self
+    }
+
     /// Says of a bulk body how far it came.
     pub(super) fn with_progress(mut self, progress: Progress) -> Self {
         self.more().progress = Some(progress);
@@ -352,7 +377,9 @@ impl Problem {
     /// The same problem, found in a line of a bulk body.
     pub(super) fn in_line(self) -> Self {
         let code = match self.code {
-            Code::KeyTooLarge | Code::ValueTooLarge | Code::LineTooLarge => self.code,
+            Code::KeyTooLarge | Code::ValueTooLarge | Code::LineTooLarge | Code::Forbidden => {
+                self.code
+            }
             _ => Code::InvalidLine,
         };
         Self { code, ..self }
@@ -363,6 +390,8 @@ impl Problem {
         let More {
             allow,
             etag,
+            challenge,
+            retry_after_s,
             progress,
             deleted,
         } = self.more.map(|more| *more).unwrap_or_default();
@@ -388,6 +417,12 @@ impl Problem {
         }
         if let Some(allow) = allow {
             response.insert_header((ALLOW, allow));
+        }
+        if let Some(challenge) = challenge {
+            response.insert_header((WWW_AUTHENTICATE, challenge));
+        }
+        if let Some(seconds) = retry_after_s {
+            response.insert_header((RETRY_AFTER, seconds));
         }
         if matches!(
             self.code,

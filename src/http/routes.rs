@@ -3,11 +3,13 @@
 
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
+use super::door::{self, Needs};
 use super::problem::{Code, Problem};
 use super::{
     State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported, watch,
 };
 use crate::metrics::Refusal;
+use crate::tokens::Access;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{
     AppService, HttpServiceFactory, Payload, ResourceDef, ServiceRequest, ServiceResponse,
@@ -31,6 +33,8 @@ struct Route {
     endpoint: &'static str,
     shape: Shape,
     methods: &'static [Method],
+    /// What whoever asks must be allowed.
+    needs: Needs,
     handler: Handler,
 }
 
@@ -60,20 +64,31 @@ enum Handler {
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
 
+const READ_KEY: Needs = Needs::Key(Access::Read);
+const WRITE_KEY: Needs = Needs::Key(Access::Write);
+const READ_BODY: Needs = Needs::Body(Access::Read);
+const WRITE_BODY: Needs = Needs::Body(Access::Write);
+const READ_ALL: Needs = Needs::Prefix(Access::Read);
+const WRITE_ALL: Needs = Needs::Prefix(Access::Write);
+
+const DELETES: &[Method] = &[Method::DELETE];
+
+// A row a line.
+#[rustfmt::skip]
 static ROUTES: [Route; 13] = [
-    Route::new("/get", Shape::Exact, &[Method::POST], Handler::GetMany),
-    Route::new("/get", Shape::Keyed, READS, Handler::Get),
-    Route::new("/set", Shape::Exact, &[Method::POST], Handler::Set),
-    Route::new("/set", Shape::Keyed, &[Method::PUT], Handler::Put),
-    Route::new("/delete", Shape::Exact, &[Method::DELETE], Handler::Erase),
-    Route::new("/delete", Shape::Keyed, &[Method::DELETE], Handler::Delete),
-    Route::new("/expire", Shape::Keyed, &[Method::POST], Handler::Expire),
-    Route::new("/search", Shape::Exact, READS, Handler::Search),
-    Route::new("/watch", Shape::Exact, &[Method::GET], Handler::Watch),
-    Route::new("/metrics", Shape::Exact, READS, Handler::Metrics),
-    Route::new("/livez", Shape::Exact, READS, Handler::Livez),
-    Route::new("/readyz", Shape::Exact, READS, Handler::Readyz),
-    Route::new("/healthz", Shape::Exact, READS, Handler::Livez),
+    Route::new("/get", Shape::Exact, &[Method::POST], (READ_BODY, Handler::GetMany)),
+    Route::new("/get", Shape::Keyed, READS, (READ_KEY, Handler::Get)),
+    Route::new("/set", Shape::Exact, &[Method::POST], (WRITE_BODY, Handler::Set)),
+    Route::new("/set", Shape::Keyed, &[Method::PUT], (WRITE_KEY, Handler::Put)),
+    Route::new("/delete", Shape::Exact, DELETES, (WRITE_ALL, Handler::Erase)),
+    Route::new("/delete", Shape::Keyed, DELETES, (WRITE_KEY, Handler::Delete)),
+    Route::new("/expire", Shape::Keyed, &[Method::POST], (WRITE_KEY, Handler::Expire)),
+    Route::new("/search", Shape::Exact, READS, (READ_ALL, Handler::Search)),
+    Route::new("/watch", Shape::Exact, &[Method::GET], (READ_ALL, Handler::Watch)),
+    Route::new("/metrics", Shape::Exact, READS, (Needs::Metrics, Handler::Metrics)),
+    Route::new("/livez", Shape::Exact, READS, (Needs::Nothing, Handler::Livez)),
+    Route::new("/readyz", Shape::Exact, READS, (Needs::Nothing, Handler::Readyz)),
+    Route::new("/healthz", Shape::Exact, READS, (Needs::Nothing, Handler::Livez)),
 ];
 
 impl Route {
@@ -81,12 +96,13 @@ impl Route {
         endpoint: &'static str,
         shape: Shape,
         methods: &'static [Method],
-        handler: Handler,
+        (needs, handler): (Needs, Handler),
     ) -> Self {
         Self {
             endpoint,
             shape,
             methods,
+            needs,
             handler,
         }
     }
@@ -132,6 +148,14 @@ impl Route {
         }
     }
 
+    /// The key in a path of it, as it is encoded there.
+    fn key_in<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match self.shape {
+            Shape::Exact => None,
+            Shape::Keyed => path.strip_prefix(self.endpoint)?.strip_prefix('/'),
+        }
+    }
+
     fn takes(&self, path: &str) -> bool {
         match (path.strip_prefix(self.endpoint), self.shape) {
             (Some(rest), Shape::Exact) => rest.is_empty(),
@@ -148,9 +172,13 @@ pub(super) fn register(config: &mut actix_web::web::ServiceConfig) {
     }
 }
 
-/// Answers a request that no route takes.
+/// Answers a request that no route takes. Strangers are not told that.
 pub(super) async fn unmatched(request: HttpRequest) -> HttpResponse {
-    no_such_path(request.uri().path()).into_response()
+    let problem = match door::identify(&request) {
+        Ok(_) => no_such_path(request.uri().path()),
+        Err(problem) => problem,
+    };
+    problem.into_response()
 }
 
 /// Why a request is not let through to the router and its metrics, whose labels must stay a
@@ -258,7 +286,8 @@ async fn reserve_sending(request: &HttpRequest, bytes: usize) -> Result<(), Prob
     Ok(())
 }
 
-fn state(request: &HttpRequest) -> &Data<State> {
+/// What the handlers of a request work with.
+pub(super) fn state(request: &HttpRequest) -> &Data<State> {
     let state = request.app_data::<Data<State>>();
     state.expect("the app is built with its state")
 }
@@ -287,8 +316,9 @@ async fn dispatch(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let state = state(request);
-    // The router's prefix takes the endpoint without a key too.
     let path = request.uri().path();
+    door::admit(request, route.needs, route.key_in(path))?;
+    // The router's prefix takes the endpoint without a key too.
     if !route.takes(path) {
         return Err(no_such_path(path));
     }

@@ -1,6 +1,7 @@
 //! `POST /set` and `PUT /set/{key}`: upserts of one key.
 
 use super::body::{self, Body, Bound};
+use super::door::Caller;
 use super::get::entity_tag;
 use super::problem::{Code, Problem};
 use super::{State, bulk, conditions, parameters, path_key, unsupported};
@@ -37,6 +38,7 @@ pub(super) async fn post(
             let bound = Bound::body(&state.limits);
             let Body { bytes, mut charge } = body::read(request, payload, bound, 2, state).await?;
             let mutation = body::entry(&bytes, Form::Body, state)?;
+            Caller::of(request).hold_to(&mutation.key, state)?;
             // The body may be a slice of a larger read buffer; the value is a copy by now.
             charge.shrink_to(bytes.len());
             drop(bytes);

@@ -109,7 +109,7 @@ impl Progress {
         // A line of a wrong shape is found before any after it is looked at. Otherwise each shard
         // of a server stops at a line of its own.
         let later = match status {
-            400 | 413 | 422 => "",
+            400 | 403 | 413 | 422 => "",
             _ => ", and lines after it may be applied too",
         };
         let before = match (line, later) {

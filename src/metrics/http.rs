@@ -40,6 +40,29 @@ impl Refusal {
     }
 }
 
+/// Why a request was denied, where there is an `auth_file`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// It had no token, or one that nobody knows.
+    Unauthenticated,
+    /// Its token does not allow it.
+    Forbidden,
+    /// Its token was used too often.
+    Rate,
+}
+
+impl Denial {
+    const ALL: [Self; 3] = [Self::Unauthenticated, Self::Forbidden, Self::Rate];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Rate => "rate",
+        }
+    }
+}
+
 /// Why a connection was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -81,6 +104,8 @@ pub struct ServerStats {
     pub watchers_cut: u64,
     /// Whether `/readyz` would say so.
     pub is_ready: bool,
+    /// Whether the tokens in force are what their file says, or there is none.
+    pub is_auth_file_valid: bool,
 }
 
 pub(super) const SERVER: &[Sampled<ServerStats>] = &[
@@ -119,6 +144,11 @@ pub(super) const SERVER: &[Sampled<ServerStats>] = &[
         help: "Whether /readyz says ready: 1, else 0",
         value: Gauge(|server| f64::from(u8::from(server.is_ready))),
     },
+    Sampled {
+        name: "auth_file_valid",
+        help: "0 while auth_file is broken and what it said before is in force, else 1",
+        value: Gauge(|server| f64::from(u8::from(server.is_auth_file_valid))),
+    },
 ];
 
 /// What is counted as it happens.
@@ -127,6 +157,7 @@ pub(super) struct ServerEvents {
     /// Open connections.
     pub(super) connections: IntGauge,
     requests_refused: IntCounterVec,
+    requests_denied: IntCounterVec,
     connections_cut: IntCounterVec,
     /// Changes whose condition did not hold.
     pub(super) conditions_unmet: IntCounter,
@@ -142,6 +173,13 @@ impl ServerEvents {
                 "Requests refused before routing, by what was wrong with them: their head, a raw # in \
                  their target (fragment), too many connections, their method, or their path",
                 Refusal::ALL.map(Refusal::label),
+            )?,
+            requests_denied: counter_by_reason(
+                registry,
+                "http_requests_denied_total",
+                "Requests denied, without a token that is known (unauthenticated), beyond what it \
+                 allows (forbidden), or over its rate (rate)",
+                Denial::ALL.map(Denial::label),
             )?,
             connections_cut: counter_by_reason(
                 registry,
@@ -163,6 +201,11 @@ impl ServerEvents {
 
     pub(super) fn cut(&self, cut: Cut) {
         self.connections_cut.with_label_values(&[cut.label()]).inc();
+    }
+
+    pub(super) fn denied(&self, denial: Denial) {
+        let label = denial.label();
+        self.requests_denied.with_label_values(&[label]).inc();
     }
 
     pub(super) fn refused(&self, refusal: Refusal) {

@@ -9,7 +9,7 @@ mod http;
 mod store;
 mod table;
 
-pub use http::{Cut, Refusal, ServerStats};
+pub use http::{Cut, Denial, Refusal, ServerStats};
 
 use crate::store::{StoreStats, SyncObserver};
 use crate::valkey::Observer;
@@ -140,6 +140,11 @@ impl Metrics {
     /// Counts changes whose condition did not hold.
     pub fn unmet(&self, changes: u64) {
         self.events.conditions_unmet.inc_by(changes);
+    }
+
+    /// Counts a request that was denied.
+    pub fn denied(&self, denial: Denial) {
+        self.events.denied(denial);
     }
 
     /// Counts a request that was refused before routing.

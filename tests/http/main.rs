@@ -28,6 +28,7 @@ mod search;
 mod start;
 mod stop;
 mod support;
+mod tokens;
 mod transfer;
 mod values;
 mod watch;

@@ -1,0 +1,148 @@
+//! The file of tokens: what changes with it, what is wrong with it, and what the commands make of one.
+
+use super::{Guarded, drawn};
+use crate::support::{Server, kvstore, until};
+use rustix::process::Signal;
+use std::fs;
+
+#[test]
+fn the_file_is_read_again_and_a_broken_one_leaves_the_old_in_force() {
+    let guarded = Guarded::start(&["--log", "debug"]);
+    let (token, table) = drawn("late", &["--access", "read"]);
+    let late = format!("Bearer {token}");
+    let ask = || {
+        let headers = [("Authorization", late.as_str())];
+        guarded.server.get_with("/get/none", &headers).status
+    };
+    assert_eq!(ask(), 401);
+    let before = fs::read_to_string(guarded.file()).unwrap();
+    // As an editor writes it, and as Kubernetes swaps it.
+    let swapped = guarded.folder.path().join("next.toml");
+    fs::write(&swapped, &table).unwrap();
+    fs::rename(&swapped, guarded.file()).unwrap();
+    until("the new token is known", || (ask() == 404).then_some(()));
+    assert_eq!(guarded.get("read", "/get/none").status, 401);
+    assert_eq!(guarded.metric("kvstore_auth_file_valid"), 1.0);
+    fs::write(guarded.file(), table.replace("access", "acces")).unwrap();
+    until("the broken file is told of", || {
+        (guarded.metric("kvstore_auth_file_valid") == 0.0).then_some(())
+    });
+    assert_eq!(ask(), 404, "what was in force stays so");
+    let told = || guarded.server.log().matches("is not understood").count();
+    until("the log says so", || (told() > 0).then_some(()));
+    // Unchanged, it is read again only when that is asked for.
+    let times = told();
+    guarded.server.signal(Signal::HUP);
+    until("a signal has it read again", || (told() > times).then_some(()));
+    fs::write(guarded.file(), before + &table).unwrap();
+    until("all tokens are known", || {
+        (guarded.get("read", "/get/none").status == 404).then_some(())
+    });
+    assert_eq!(ask(), 404);
+    assert_eq!(guarded.metric("kvstore_auth_file_valid"), 1.0);
+    let log = guarded.server.log();
+    for token in guarded.tokens.values().chain([&token]) {
+        assert!(!log.contains(token.as_str()), "{log}");
+    }
+    let hashes = table.lines().filter_map(|line| line.strip_prefix("sha256 = "));
+    for hash in hashes {
+        assert!(!log.contains(&hash[1..20]), "{log}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_ends_the_start_with_what_to_do() {
+    let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (_, table) = drawn("a", &["--access", "read"]);
+    let path = folder.path().join("tokens.toml");
+    for (text, says) in [
+        (String::new(), "there are 0 tokens"),
+        (table.replace("\"read\"", "\"reed\""), "in line"),
+        (table.clone() + &table, "token number 2"),
+        (table.replace("sha256 = \"", "sha256 = \"x"), "64 hexadecimal"),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let mut command = kvstore();
+        command.args(["--listen", "127.0.0.1:0", "--auth-file"]);
+        let output = command.arg(&path).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(says) && said.contains("auth_file"), "{said}");
+        assert!(!said.contains(table.split('"').nth(3).unwrap()), "{said}");
+    }
+    for arguments in [
+        &["--auth-file", "/nonexistent"][..],
+        &["--auth-metrics", "true"],
+    ] {
+        let output = kvstore().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+    }
+    for wrong in [
+        &["--name", "a b", "--access", "read"][..],
+        &["--name", "a", "--access", "all"],
+        &["--name", "a", "--access", "read", "--prefix", ""],
+        &["--name", "a"],
+    ] {
+        let output = kvstore().arg("token").args(wrong).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn without_tokens_the_start_says_who_may_do_what() {
+    let mut command = kvstore();
+    let open = Server::spawn(command.args(["--listen", "0.0.0.0:0", "--workers", "1"]));
+    until("the start warns", || {
+        let log = open.log();
+        (log.contains("whoever reaches 0.0.0.0") && log.contains("auth_file")).then_some(())
+    });
+    let local = Server::in_memory(&[]);
+    assert_eq!(local.get("/livez").status, 200);
+    assert!(!local.log().contains("whoever reaches"), "{}", local.log());
+}
+
+#[test]
+fn import_and_export_take_a_token_and_never_show_it() {
+    let guarded = Guarded::start(&[]);
+    let folder = guarded.folder.path();
+    let (lines, kept) = (folder.join("lines"), folder.join("token"));
+    fs::write(&lines, "{\"key\":\"t1/a\",\"value\":1}\n").unwrap();
+    fs::write(&kept, format!("{}\n", guarded.tokens["write"])).unwrap();
+    let url = guarded.server.url();
+    let run = |arguments: &[&str], token: Option<&str>| {
+        let mut command = kvstore();
+        command.args(arguments).args(["--url", &url]).arg(&lines);
+        if let Some(token) = token {
+            command.env("KVSTORE_TOKEN", token);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        for token in guarded.tokens.values() {
+            assert!(!said.contains(token.as_str()), "{said}");
+        }
+        (output.status.code(), said)
+    };
+    let kept = kept.to_str().unwrap();
+    let (code, said) = run(&["import", "--token-file", kept], None);
+    assert_eq!(code, Some(0), "{said}");
+    let tokens = &guarded.tokens;
+    let (code, said) = run(&["import"], Some(&tokens["confined"]));
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = run(&["export"], Some(&tokens["read"]));
+    assert_eq!(code, Some(0), "{said}");
+    let refused: [(&[&str], Option<&str>, &str); 7] = [
+        (&["import"], None, "401"),
+        (&["export"], None, "--token-file"),
+        (&["import"], Some("kv_unknown"), "not one that this server knows"),
+        (&["import"], Some(&tokens["read"]), "the access write"),
+        (&["export"], Some(&tokens["confined"]), "403"),
+        (&["import"], Some("with space"), "KVSTORE_TOKEN holds is no token"),
+        (&["import", "--token-file", "/nonexistent"], None, "a token from"),
+    ];
+    for (arguments, token, says) in refused {
+        let (code, said) = run(arguments, token);
+        assert_eq!(code, Some(74), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
