@@ -20,7 +20,7 @@
 //!   the command that looks at them
 //! - [`valkey`]: the engine outside of this process, which several servers share
 //! - [`metrics`]: what is measured
-//! - [`tokens`]: who may do what; `reload`: files that are taken anew when they change; `digest`: SHA-256
+//! - [`tokens`]: who may do what; [`tls`]: what clients are shown, and must show; `reload`: files that are taken anew when they change; `digest`: SHA-256
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
 //! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
 //!   [`client`]: how both reach a server
@@ -46,5 +46,6 @@ pub mod model;
 mod reload;
 pub mod server;
 pub mod store;
+pub mod tls;
 pub mod tokens;
 pub mod valkey;

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::durable::{Directory, DirectoryError, LogError, Purpose, SystemFiles};
 use crate::http::{
-    self, Buffers, ConnectionLimits, Connections, SPARE_CONNECTIONS, State, Stream, Watchers,
+    self, Buffers, ConnectionLimits, Connections, Reception, SPARE_CONNECTIONS, State, Watchers,
 };
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::metrics::{Metrics, Refusal};
@@ -31,9 +31,9 @@ use log::{info, warn};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::future::ready;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -147,6 +147,7 @@ impl Server {
         let metrics = metrics.map_err(|error| ServerError::Metrics(error.to_string()))?;
         let limits = ConnectionLimits {
             idle: config.keep_alive + config.head_timeout,
+            handshake: config.head_timeout,
             write: config.write_timeout,
             open_max: connections_max(&config),
         };
@@ -234,6 +235,14 @@ fn what_is_served(config: &Config, state: &State) -> String {
 
 /// Says who may do what, where that is not as one may think.
 fn say_who_may(config: &Config, address: SocketAddr) {
+    match &config.tls {
+        Some(tls) => info!("TLS is spoken, and nothing else: {}", tls.says()),
+        None if config.auth.is_some() && !address.ip().is_loopback() => warn!(
+            "tokens come without TLS (settings tls_certificate and tls_key): where no proxy before this server \
+             speaks it, whoever reads the network reads them"
+        ),
+        None => {}
+    }
     match &config.auth {
         Some(auth) => info!(
             "requests but those for health take one of {} tokens (setting auth_file)",
@@ -255,6 +264,9 @@ fn watch_files(config: &Config) -> io::Result<()> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     if let Some(auth) = &config.auth {
         sources.push(auth.file.clone());
+    }
+    if let Some(tls) = &config.tls {
+        sources.push(tls.clone());
     }
     if !sources.is_empty() {
         // Without it a process ends with its terminal, as any does.
@@ -342,9 +354,14 @@ fn connections(
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
 {
-    let buffers = state.buffers.clone();
-    let own_metrics = state.metrics.clone();
-    let refusals = own_metrics.clone();
+    let refusals = state.metrics.clone();
+    let reception = Rc::new(Reception {
+        limits,
+        buffers: state.buffers.clone(),
+        metrics: state.metrics.clone(),
+        tls: state.tls.clone(),
+        stopping: stopping.clone(),
+    });
     let app = http::app(state, metrics).into_factory();
     let app = app.map_err(|error: actix_web::Error| error.error_response());
     let http = HttpService::build()
@@ -364,9 +381,13 @@ fn connections(
             error
         });
     fn_service(move |socket: TcpStream| {
-        let peer = socket.peer_addr().ok();
-        let stream = Stream::new(socket, &limits, &buffers, &own_metrics);
-        ready(Ok((stream, HttpProtocol::Http1, peer)))
+        let reception = reception.clone();
+        async move {
+            let peer = socket.peer_addr().ok();
+            let stream = reception.receive(socket).await;
+            let stream = stream.map_err(DispatchError::Io)?;
+            Ok::<_, DispatchError>((stream, HttpProtocol::Http1, peer))
+        }
     })
     .and_then(http)
 }
@@ -442,6 +463,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
         store: Store::new(options, lifecycle.clone())?,
         limits: config.limits.clone(),
         auth: config.auth.clone(),
+        tls: config.tls.clone(),
         buffers: Buffers::new(config.limits.buffers_bytes_max, config.limits.body_timeout),
         content_types: ContentTypes::default(),
         metrics,

@@ -14,6 +14,7 @@ pub use settings::Settings;
 use crate::durable::Sync;
 use crate::http::Limits;
 use crate::misread::Misread;
+use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::tokens::{Auth, AuthFile, AuthFileError};
 use crate::valkey::{
     Address, BLOB_HEAD_BYTES_MAX, ClientCertificate, Confirmation, Credentials, LinkSettings,
@@ -59,6 +60,8 @@ pub struct Config {
     pub engine: Option<EngineConfig>,
     /// Who may do what, where not everybody may do everything.
     pub auth: Option<Auth>,
+    /// TLS, where it is spoken.
+    pub tls: Option<Arc<Tls>>,
     /// The bounds on requests.
     pub limits: Limits,
     /// Messages that may wait for a shard.
@@ -142,6 +145,9 @@ pub enum ConfigError {
     /// The file of tokens cannot be used.
     #[error(transparent)]
     Auth(#[from] AuthFileError),
+    /// The files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A setting is out of its range.
     #[error("{setting} = {value}: {remedy}")]
     OutOfRange {
@@ -230,6 +236,7 @@ impl Config {
             data,
             engine,
             auth: auth(&settings)?,
+            tls: tls(&settings)?,
             limits,
             messages_in_flight_max: at_most("messages_in_flight_max", in_flight, 1 << 20)?,
             store_bytes_max: at_least_one("store_bytes_max", store_bytes_max)?,
@@ -280,6 +287,33 @@ fn auth(settings: &Filled) -> Result<Option<Auth>, ConfigError> {
             Err(out_of_range("auth_metrics", "true", remedy))
         }
         None => Ok(None),
+    }
+}
+
+/// TLS, where it is spoken.
+fn tls(settings: &Filled) -> Result<Option<Arc<Tls>>, ConfigError> {
+    let lacks = |setting, file: &Path, remedy| {
+        Err(out_of_range(setting, &file.to_string_lossy(), remedy))
+    };
+    match (&settings.tls_certificate, &settings.tls_key, &settings.tls_client_ca) {
+        (Some(certificate), Some(key), client_ca) => Ok(Some(Arc::new(Tls::load(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: client_ca.clone(),
+        })?))),
+        (Some(file), None, _) => {
+            let remedy = "the key of this certificate is missing (setting tls_key)";
+            lacks("tls_certificate", file, remedy)
+        }
+        (None, Some(file), _) => {
+            let remedy = "the certificate of this key is missing (setting tls_certificate)";
+            lacks("tls_key", file, remedy)
+        }
+        (None, None, Some(file)) => {
+            let remedy = "clients show certificates by TLS only; set tls_certificate and tls_key too";
+            lacks("tls_client_ca", file, remedy)
+        }
+        (None, None, None) => Ok(None),
     }
 }
 

@@ -140,6 +140,12 @@ settings! {
         "A file with the key of that certificate, as PEM [default: none]";
     auth_file: PathBuf, "KVSTORE_AUTH_FILE",
         "A TOML file of the tokens that requests need, as kvstore token prints them, read again when it changes [default: none, everybody may do everything]";
+    tls_certificate: PathBuf, "KVSTORE_TLS_CERTIFICATE",
+        "A PEM file with the certificate that clients are shown, and those that vouch for it, read again when it changes [default: none, HTTP without TLS]";
+    tls_key: PathBuf, "KVSTORE_TLS_KEY",
+        "A PEM file with the key of that certificate [default: none]";
+    tls_client_ca: PathBuf, "KVSTORE_TLS_CLIENT_CA",
+        "A PEM file with who vouches for the certificates that clients must show then [default: none, clients need no certificate]";
     buffers_bytes_max: usize, "KVSTORE_BUFFERS_BYTES_MAX",
         "Memory of bodies and answers in flight, in bytes; past it requests wait, then get 503 [default: an eighth of the memory limit in force, and 64 MiB at least]";
     store_bytes_max: usize, "KVSTORE_STORE_BYTES_MAX",

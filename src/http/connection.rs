@@ -40,6 +40,8 @@ const REFUSED_TIME: Duration = Duration::from_secs(4);
 pub struct ConnectionLimits {
     /// Without a request: the keep-alive time and the time for a head.
     pub idle: Duration,
+    /// Without having agreed on TLS, where that is spoken.
+    pub handshake: Duration,
     /// With an answer that the client does not read.
     pub write: Duration,
     /// How many may be open in the whole process.

@@ -23,6 +23,8 @@ pub(super) async fn handle(request: &HttpRequest, state: &State) -> Result<HttpR
         watch_events: state.watchers.events(),
         watchers_cut: state.watchers.cut(),
         is_ready: health::unready(state).is_none(),
+        are_tls_files_valid: state.tls.as_ref().is_none_or(|tls| tls.is_valid()),
+        tls_ends_s: state.tls.as_ref().map_or(0, |tls| tls.ends_s()),
         is_auth_file_valid: state.auth.as_ref().is_none_or(|auth| auth.file.is_valid()),
     };
     let text = state.metrics.scrape(&stats, &server);

@@ -14,7 +14,7 @@
 //! - `problem`: the errors, in one table
 //! - `gate`: what happens around every request; `door`: who asks, and whether they may
 //! - `buffers`: what bodies and answers in flight may take
-//! - `stream`: a connection as the framework sees it; `connection`: what is known of it, and when it
+//! - `stream`: a connection as the framework sees it; `wire`: its bytes below that, encrypted or not; `connection`: what is known of it, and when it
 //!   is cut; `framing`: where its requests begin and end
 
 mod body;
@@ -47,16 +47,18 @@ mod stream;
 mod streamed;
 mod unsupported;
 mod watch;
+mod wire;
 
 pub use buffers::Buffers;
 pub use connection::{ConnectionLimits, Connections, SPARE_CONNECTIONS};
-pub use stream::Stream;
+pub use stream::{Reception, Stream};
 pub use watch::Watchers;
 
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::model::{ContentTypes, Key};
 use crate::store::Store;
+use crate::tls::Tls;
 use crate::tokens::Auth;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Extensions, ServiceFactory, ServiceRequest, ServiceResponse};
@@ -78,6 +80,8 @@ pub struct State {
     pub limits: Limits,
     /// Who may do what, where not everybody may do everything.
     pub auth: Option<Auth>,
+    /// TLS, where it is spoken.
+    pub tls: Option<Arc<Tls>>,
     /// What bodies and answers in flight may take.
     pub buffers: Buffers,
     /// The content types that values share.

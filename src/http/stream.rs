@@ -3,65 +3,123 @@
 //! The framework reads ahead as much as there is, parses all requests that came at once, and knows a
 //! piece of an answer as written once it is copied. Here, between it and the socket, is the one
 //! place where it shows how many bytes came and left. So this is where reading is held up while
-//! there is no room for more, where a client that takes no bytes is noticed, and where a connection
-//! is cut, without a second descriptor for its socket.
+//! there is no room for more, and where a connection is cut, without a second descriptor for its socket. Where its client
+//! takes no bytes is noticed below, in `wire`.
 
-use super::buffers::Buffers;
+use super::buffers::{Buffers, PIECE_BYTES};
 use super::connection::{Connection, ConnectionLimits};
-use crate::metrics::Metrics;
+use super::wire::{Transport, Wire, cut};
+use crate::metrics::{Cut, Metrics};
+use crate::tls::Tls;
+use actix_server::GracefulShutdownSignal;
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// How much the system keeps of an answer beside what is on its way, in bytes: with more, a client
 /// that reads slowly but steadily would seem not to read for minutes.
 const UNSENT_BYTES: u32 = 128 * 1024;
 
+/// What a worker takes its connections in with.
+#[derive(Clone, Debug)]
+pub struct Reception {
+    /// How long they may do nothing, and how many there may be.
+    pub limits: ConnectionLimits,
+    /// What their long heads take of the budget.
+    pub buffers: Buffers,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// TLS, where it is spoken.
+    pub tls: Option<Arc<Tls>>,
+    /// Tells that the server stops.
+    pub stopping: GracefulShutdownSignal,
+}
+
+impl Reception {
+    /// Takes a new connection in, on its worker's thread.
+    ///
+    /// # Errors
+    /// Where TLS is spoken, and no handshake comes about in time.
+    pub async fn receive(&self, socket: TcpStream) -> io::Result<Stream> {
+        let options = SockRef::from(&socket);
+        // The timeout ends what a cut connection still had to send, and clients that vanish without
+        // a word. Later than our own limit, so that it is we who cut and count.
+        let set = options
+            .set_tcp_nodelay(true)
+            .and_then(|()| options.set_tcp_user_timeout(Some(self.limits.write * 2)))
+            .and_then(|()| options.set_tcp_notsent_lowat(UNSENT_BYTES));
+        if let Err(error) = set {
+            log::debug!("a connection has not all of its options: {error}");
+        }
+        let connection = Connection::begin(&self.limits, self.buffers.clone(), &self.metrics);
+        let wire = Wire::new(socket, connection.clone());
+        let transport = match &self.tls {
+            None => Transport::Plain(wire),
+            Some(tls) => {
+                let encrypted = self.encrypt(wire, &connection, tls).await;
+                Transport::Encrypted(Box::new(encrypted.inspect_err(|error| {
+                    log::debug!("a TLS handshake came to nothing: {error}");
+                    self.metrics.connection_cut(Cut::Handshake);
+                })?))
+            }
+        };
+        Ok(Stream {
+            transport,
+            connection,
+            held: Vec::new(),
+        })
+    }
+
+    /// Waits for the handshake: for as long as it may take, until the connection is cut, or until the server stops.
+    async fn encrypt(
+        &self,
+        wire: Wire,
+        connection: &Connection,
+        tls: &Tls,
+    ) -> io::Result<TlsStream<Wire>> {
+        let acceptor = TlsAcceptor::from(tls.config());
+        // TLS keeps a copy of what it is given to write; by default twice as much.
+        let mut accepting = acceptor.accept_with(wire, |session| {
+            session.set_buffer_limit(Some(PIECE_BYTES));
+        });
+        let handshake = poll_fn(|context| {
+            connection.waits(context);
+            if connection.is_cut() {
+                return Poll::Ready(Err(cut()));
+            }
+            Pin::new(&mut accepting).poll(context)
+        });
+        tokio::select! {
+            done = timeout(self.limits.handshake, handshake) => {
+                done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            () = self.stopping.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+}
+
 /// A connection and what is known of it.
 #[derive(Debug)]
 pub struct Stream {
-    socket: TcpStream,
+    transport: Transport,
     connection: Rc<Connection>,
     /// What was read and is held back, since requests before it are not answered yet.
     held: Vec<u8>,
 }
 
 impl Stream {
-    /// Takes a new connection in, on its worker's thread.
-    pub fn new(
-        socket: TcpStream,
-        limits: &ConnectionLimits,
-        buffers: &Buffers,
-        metrics: &Metrics,
-    ) -> Self {
-        let options = SockRef::from(&socket);
-        // The timeout ends what a cut connection still had to send, and clients that vanish without
-        // a word. Later than our own limit, so that it is we who cut and count.
-        let set = options
-            .set_tcp_nodelay(true)
-            .and_then(|()| options.set_tcp_user_timeout(Some(limits.write * 2)))
-            .and_then(|()| options.set_tcp_notsent_lowat(UNSENT_BYTES));
-        if let Err(error) = set {
-            log::debug!("a connection has not all of its options: {error}");
-        }
-        Self {
-            socket,
-            connection: Connection::begin(limits, buffers.clone(), metrics),
-            held: Vec::new(),
-        }
-    }
-
     /// What is known of the connection.
     pub(super) fn connection(&self) -> &Rc<Connection> {
         &self.connection
-    }
-
-    fn cut() -> io::Error {
-        io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut")
     }
 }
 
@@ -75,14 +133,14 @@ impl AsyncRead for Stream {
         let connection = &*this.connection;
         connection.waits(context);
         if connection.is_cut() {
-            return Poll::Ready(Err(Self::cut()));
+            return Poll::Ready(Err(cut()));
         }
         let Some(heads_max) = connection.may_read() else {
             return Poll::Pending;
         };
         let before = buffer.filled().len();
         if this.held.is_empty() {
-            ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+            ready!(Pin::new(&mut this.transport).poll_read(context, buffer))?;
             if buffer.filled().len() == before && buffer.remaining() > 0 {
                 connection.client_left();
             }
@@ -111,28 +169,17 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.connection.is_cut() {
-            return Poll::Ready(Err(Self::cut()));
-        }
-        let written = Pin::new(&mut this.socket).poll_write(context, bytes);
-        match written {
-            Poll::Ready(_) => this.connection.wrote(),
-            Poll::Pending => {
-                this.connection.waits(context);
-                this.connection.is_not_read();
-            }
-        }
-        written
+        Pin::new(&mut self.get_mut().transport).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(Pin::new(&mut this.transport).poll_flush(context))?;
         this.connection.flushed();
-        Pin::new(&mut this.socket).poll_flush(context)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(context)
     }
 }

@@ -72,10 +72,12 @@ pub enum Cut {
     Stalled,
     /// A body went on that was refused.
     Refused,
+    /// No TLS was agreed on.
+    Handshake,
 }
 
 impl Cut {
-    const ALL: [Self; 3] = [Self::Idle, Self::Stalled, Self::Refused];
+    const ALL: [Self; 4] = [Self::Idle, Self::Stalled, Self::Refused, Self::Handshake];
 
     /// What it is called in metrics and logs.
     pub fn label(self) -> &'static str {
@@ -83,6 +85,7 @@ impl Cut {
             Self::Idle => "idle",
             Self::Stalled => "stalled",
             Self::Refused => "refused",
+            Self::Handshake => "handshake",
         }
     }
 }
@@ -106,6 +109,10 @@ pub struct ServerStats {
     pub is_ready: bool,
     /// Whether the tokens in force are what their file says, or there is none.
     pub is_auth_file_valid: bool,
+    /// Whether the certificate in force is what its files say, or there is none.
+    pub are_tls_files_valid: bool,
+    /// When it ends, in seconds since 1970, and 0 where there is none.
+    pub tls_ends_s: u64,
 }
 
 pub(super) const SERVER: &[Sampled<ServerStats>] = &[
@@ -149,6 +156,16 @@ pub(super) const SERVER: &[Sampled<ServerStats>] = &[
         help: "0 while auth_file is broken and what it said before is in force, else 1",
         value: Gauge(|server| f64::from(u8::from(server.is_auth_file_valid))),
     },
+    Sampled {
+        name: "tls_files_valid",
+        help: "0 while the files of TLS are broken and what they said before is in force, else 1",
+        value: Gauge(|server| f64::from(u8::from(server.are_tls_files_valid))),
+    },
+    Sampled {
+        name: "tls_certificate_expiry_timestamp_seconds",
+        help: "When the certificate that clients are shown ends, in seconds since 1970; 0 without TLS",
+        value: Gauge(|server| server.tls_ends_s as f64),
+    },
 ];
 
 /// What is counted as it happens.
@@ -184,8 +201,8 @@ impl ServerEvents {
             connections_cut: counter_by_reason(
                 registry,
                 "http_connections_cut_total",
-                "Connections cut since nothing came (idle), nothing was read (stalled), or a body went \
-                 on that was refused (refused)",
+                "Connections cut since nothing came (idle), nothing was read (stalled), a body went on \
+                 that was refused (refused), or no TLS was agreed on (handshake)",
                 Cut::ALL.map(Cut::label),
             )?,
             conditions_unmet: registered(

@@ -28,6 +28,7 @@ mod search;
 mod start;
 mod stop;
 mod support;
+mod tls;
 mod tokens;
 mod transfer;
 mod values;
