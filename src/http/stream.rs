@@ -65,7 +65,8 @@ impl Reception {
         let transport = match &self.tls {
             None => Transport::Plain(wire),
             Some(tls) => {
-                let encrypted = self.encrypt(wire, &connection, tls).await;
+                // Boxed, since connections without TLS would be as large.
+                let encrypted = Box::pin(self.encrypt(wire, &connection, tls)).await;
                 Transport::Encrypted(Box::new(encrypted.inspect_err(|error| {
                     log::debug!("a TLS handshake came to nothing: {error}");
                     self.metrics.connection_cut(Cut::Handshake);
