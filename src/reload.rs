@@ -66,6 +66,8 @@ pub(crate) async fn watch(sources: Vec<Arc<dyn Source>>, mut hangups: Signal) {
 fn report(reloaded: Result<String, String>) {
     match reloaded {
         Ok(says) => log::info!("read again: {says}"),
-        Err(error) => log::error!("{error}. What was read before stays in force until this is mended"),
+        Err(error) => {
+            log::error!("{error}. What was read before stays in force until this is mended")
+        }
     }
 }

@@ -46,7 +46,9 @@ pub enum TlsError {
         source: io::Error,
     },
     /// One holds no certificate.
-    #[error("{setting} = {path}: there is no certificate in it, or one that is not whole; give it as PEM")]
+    #[error(
+        "{setting} = {path}: there is no certificate in it, or one that is not whole; give it as PEM"
+    )]
     NoCertificate {
         /// The setting that names it.
         setting: &'static str,
@@ -60,7 +62,9 @@ pub enum TlsError {
     )]
     NoKey(PathBuf),
     /// The key is another certificate's.
-    #[error("tls_key = {key}: it is not the key of the certificate in {certificate} (setting tls_certificate)")]
+    #[error(
+        "tls_key = {key}: it is not the key of the certificate in {certificate} (setting tls_certificate)"
+    )]
     OtherKey {
         /// The file of the key.
         key: PathBuf,
@@ -184,7 +188,10 @@ impl Source for Tls {
 
 fn paths(files: &TlsFiles) -> Vec<&Path> {
     let certain = [files.certificate.as_path(), files.key.as_path()];
-    certain.into_iter().chain(files.client_ca.as_deref()).collect()
+    certain
+        .into_iter()
+        .chain(files.client_ca.as_deref())
+        .collect()
 }
 
 fn read(files: &TlsFiles) -> Result<Current, TlsError> {
@@ -288,5 +295,8 @@ fn end_of(certificate: &CertificateDer<'_>, path: &Path) -> Result<u64, TlsError
 fn moment(since_1970_s: u64) -> String {
     let seconds = i64::try_from(since_1970_s).unwrap_or(i64::MAX);
     let moment = jiff::Timestamp::from_second(seconds);
-    moment.map_or_else(|_| format!("{seconds} s after 1970"), |moment| moment.to_string())
+    moment.map_or_else(
+        |_| format!("{seconds} s after 1970"),
+        |moment| moment.to_string(),
+    )
 }

@@ -56,7 +56,9 @@ pub enum ClientError {
     #[error("what {0} holds is no token: that has letters, digits and signs only, without spaces")]
     TokenForm(String),
     /// There are a token and a password, and both are sent in the same header.
-    #[error("the URL has a user, and there is a token: both go into the header Authorization, leave one out")]
+    #[error(
+        "the URL has a user, and there is a token: both go into the header Authorization, leave one out"
+    )]
     TwoCredentials,
     /// There is no answer, or only a part of one.
     #[error("the server at {url} does not answer{through}: {error}{hint}")]

@@ -292,10 +292,13 @@ fn auth(settings: &Filled) -> Result<Option<Auth>, ConfigError> {
 
 /// TLS, where it is spoken.
 fn tls(settings: &Filled) -> Result<Option<Arc<Tls>>, ConfigError> {
-    let lacks = |setting, file: &Path, remedy| {
-        Err(out_of_range(setting, &file.to_string_lossy(), remedy))
-    };
-    match (&settings.tls_certificate, &settings.tls_key, &settings.tls_client_ca) {
+    let lacks =
+        |setting, file: &Path, remedy| Err(out_of_range(setting, &file.to_string_lossy(), remedy));
+    match (
+        &settings.tls_certificate,
+        &settings.tls_key,
+        &settings.tls_client_ca,
+    ) {
         (Some(certificate), Some(key), client_ca) => Ok(Some(Arc::new(Tls::load(TlsFiles {
             certificate: certificate.clone(),
             key: key.clone(),
@@ -310,7 +313,8 @@ fn tls(settings: &Filled) -> Result<Option<Arc<Tls>>, ConfigError> {
             lacks("tls_key", file, remedy)
         }
         (None, None, Some(file)) => {
-            let remedy = "clients show certificates by TLS only; set tls_certificate and tls_key too";
+            let remedy =
+                "clients show certificates by TLS only; set tls_certificate and tls_key too";
             lacks("tls_client_ca", file, remedy)
         }
         (None, None, None) => Ok(None),

@@ -75,11 +75,7 @@ impl Caller {
 ///
 /// # Errors
 /// Where it has no token, one that is not known, is used too often or does not allow this.
-pub(super) fn admit(
-    request: &HttpRequest,
-    needs: Needs,
-    key: Option<&str>,
-) -> Result<(), Problem> {
+pub(super) fn admit(request: &HttpRequest, needs: Needs, key: Option<&str>) -> Result<(), Problem> {
     let state = routes::state(request);
     let is_open = match (&state.auth, needs) {
         (None, _) | (Some(_), Needs::Nothing) => true,
@@ -162,7 +158,8 @@ fn forbids(
     };
     if token.access() < access {
         let (takes, has) = (access.label(), token.access().label());
-        let why = format!("this takes the access {takes}, and the token has {has}; nothing was done");
+        let why =
+            format!("this takes the access {takes}, and the token has {has}; nothing was done");
         return Ok(Some(why));
     }
     if !token.is_confined() {

@@ -1,6 +1,7 @@
 //! `POST /get`: the values of many keys, as entries in the order in which they are asked for.
 
 use super::body::{self, Body, Bound};
+use super::door::Caller;
 use super::entries::Entries;
 use super::format::Format;
 use super::items::Found;
@@ -60,6 +61,7 @@ async fn read(
     let bound = Bound::body(&state.limits);
     let Body { bytes, mut charge } = body::read(request, payload, bound, COPIES, state).await?;
     let items = parse(&bytes, &state.limits)?;
+    hold_to_keys(request, &items, state)?;
     drop(bytes);
     charge.shrink_to(items.memory_bytes());
     Ok(Found {
@@ -67,6 +69,19 @@ async fn read(
         source: None,
         charge,
     })
+}
+
+/// Refuses keys that whoever asks has no token for.
+fn hold_to_keys(request: &HttpRequest, keys: &KeyList, state: &State) -> Result<(), Problem> {
+    let caller = Caller::of(request);
+    if let Caller::Anybody = caller {
+        return Ok(());
+    }
+    for key in keys.iter() {
+        let text = std::str::from_utf8(key).expect("what was parsed is text");
+        caller.hold_to(&Key::parse(text.into(), usize::MAX)?, state)?;
+    }
+    Ok(())
 }
 
 /// Reads the keys of a body.

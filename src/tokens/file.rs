@@ -290,9 +290,15 @@ mod tests {
             ),
             (with(""), "missing field access"),
             (with("access = \"reed\""), "in line"),
-            (with("access = \"read\"\nprefix = []"), "unknown field prefix"),
+            (
+                with("access = \"read\"\nprefix = []"),
+                "unknown field prefix",
+            ),
             (with("access = \"read\"\nprefixes = []"), "1 to 100"),
-            (with("access = \"read\"\nprefixes = [\"\"]"), "an empty prefix"),
+            (
+                with("access = \"read\"\nprefixes = [\"\"]"),
+                "an empty prefix",
+            ),
             (
                 with("access = \"read\"\nrequests_per_second = 0"),
                 "1 to 1000000",

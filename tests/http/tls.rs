@@ -104,7 +104,8 @@ struct Encrypted(BufReader<StreamOwned<ClientConnection, TcpStream>>);
 impl Encrypted {
     fn send(&mut self, (method, path): (&str, &str), body: &[u8]) -> io::Result<()> {
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n");
         let stream = self.0.get_mut();
         stream.write_all(&[head.as_bytes(), body].concat())?;
         stream.flush()
@@ -297,9 +298,15 @@ fn files_that_cannot_be_used_end_the_start_with_what_to_do() {
     let refused: [(&[&str], &str); 9] = [
         (&[&certificate], "the key of this certificate is missing"),
         (&["", &key], "the certificate of this key is missing"),
-        (&["", "", &certificate], "set tls_certificate and tls_key too"),
+        (
+            &["", "", &certificate],
+            "set tls_certificate and tls_key too",
+        ),
         (&["/nonexistent", &key], "cannot be read"),
-        (&[&certificate, &other_key], "not the key of the certificate"),
+        (
+            &[&certificate, &other_key],
+            "not the key of the certificate",
+        ),
         (&[&key, &key], "there is no certificate in it"),
         (&[&certificate, &certificate], "there is no key in it"),
         (&[&old, &key], "the certificate ended at"),

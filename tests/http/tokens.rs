@@ -303,7 +303,11 @@ fn over_its_rate_a_token_waits() {
         let response = guarded.get("slow", "/get/none");
         (response.status != 404).then_some(response)
     });
-    refused.assert_problem(429, "rate_limited", &["requests_per_second", "nothing was done"]);
+    refused.assert_problem(
+        429,
+        "rate_limited",
+        &["requests_per_second", "nothing was done"],
+    );
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(guarded.get("fast", "/get/none").status, 404);
     assert!(guarded.denied("rate") >= 1.0);

@@ -33,7 +33,9 @@ fn the_file_is_read_again_and_a_broken_one_leaves_the_old_in_force() {
     // Unchanged, it is read again only when that is asked for.
     let times = told();
     guarded.server.signal(Signal::HUP);
-    until("a signal has it read again", || (told() > times).then_some(()));
+    until("a signal has it read again", || {
+        (told() > times).then_some(())
+    });
     fs::write(guarded.file(), before + &table).unwrap();
     until("all tokens are known", || {
         (guarded.get("read", "/get/none").status == 404).then_some(())
@@ -44,7 +46,9 @@ fn the_file_is_read_again_and_a_broken_one_leaves_the_old_in_force() {
     for token in guarded.tokens.values().chain([&token]) {
         assert!(!log.contains(token.as_str()), "{log}");
     }
-    let hashes = table.lines().filter_map(|line| line.strip_prefix("sha256 = "));
+    let hashes = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("sha256 = "));
     for hash in hashes {
         assert!(!log.contains(&hash[1..20]), "{log}");
     }
@@ -59,7 +63,10 @@ fn a_file_that_cannot_be_used_ends_the_start_with_what_to_do() {
         (String::new(), "there are 0 tokens"),
         (table.replace("\"read\"", "\"reed\""), "in line"),
         (table.clone() + &table, "token number 2"),
-        (table.replace("sha256 = \"", "sha256 = \"x"), "64 hexadecimal"),
+        (
+            table.replace("sha256 = \"", "sha256 = \"x"),
+            "64 hexadecimal",
+        ),
     ] {
         fs::write(&path, &text).unwrap();
         let mut command = kvstore();
@@ -134,11 +141,23 @@ fn import_and_export_take_a_token_and_never_show_it() {
     let refused: [(&[&str], Option<&str>, &str); 7] = [
         (&["import"], None, "401"),
         (&["export"], None, "--token-file"),
-        (&["import"], Some("kv_unknown"), "not one that this server knows"),
+        (
+            &["import"],
+            Some("kv_unknown"),
+            "not one that this server knows",
+        ),
         (&["import"], Some(&tokens["read"]), "the access write"),
         (&["export"], Some(&tokens["confined"]), "403"),
-        (&["import"], Some("with space"), "KVSTORE_TOKEN holds is no token"),
-        (&["import", "--token-file", "/nonexistent"], None, "a token from"),
+        (
+            &["import"],
+            Some("with space"),
+            "KVSTORE_TOKEN holds is no token",
+        ),
+        (
+            &["import", "--token-file", "/nonexistent"],
+            None,
+            "a token from",
+        ),
     ];
     for (arguments, token, says) in refused {
         let (code, said) = run(arguments, token);
