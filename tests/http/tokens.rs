@@ -211,7 +211,7 @@ fn a_confined_token_reaches_its_own_keys_only() {
         ("/get/T1/a", 403),
         ("/get/t2/a", 403),
         ("/get/t1%252Fa", 403),
-        ("/get", 404),
+        ("/get", 405),
         ("/search?prefix=t1/", 200),
         ("/search?prefix=t1%2Fa&suffix=a&limit=1", 200),
         (inside.as_str(), 200),
@@ -228,6 +228,19 @@ fn a_confined_token_reaches_its_own_keys_only() {
         ("/search?after=t1/", 403),
     ] {
         assert_eq!(status("GET", path, ""), expected, "{path}");
+    }
+    for (keys, expected) in [
+        (r#"["t1/a"]"#, 200),
+        (r#"["t1/a","t1/none"]"#, 200),
+        (r#"["t1/a","t2/a"]"#, 403),
+        (r#"["t1"]"#, 403),
+    ] {
+        let body = format!(r#"{{"keys":{keys}}}"#);
+        assert_eq!(status("POST", "/get", &body), expected, "{keys}");
+    }
+    for (query, expected) in [("prefix=t2/", 403), ("suffix=a", 403), ("prefix=", 403)] {
+        let path = format!("/watch?{query}");
+        assert_eq!(status("GET", &path, ""), expected, "{path}");
     }
     let found = guarded.get("confined", "/search?prefix=t1/");
     assert_eq!((found.keys(), found.total()), (vec!["t1/a".into()], 1));
