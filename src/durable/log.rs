@@ -352,6 +352,8 @@ struct Writer<L> {
     synced: Position,
     /// Whose records are written and were not told of.
     shards: Vec<u32>,
+    /// These records, for who takes them behind the log.
+    passing: Vec<Append>,
     /// When the oldest of what is written and not synced was.
     unsynced_since: Option<Instant>,
     looked_for_room: Instant,
@@ -386,6 +388,7 @@ impl<L: Listener> Writer<L> {
             at: segment::HEAD_BYTES as u64,
             buffer: Vec::new(),
             shards: Vec::new(),
+            passing: Vec::new(),
             unsynced_since: None,
             looked_for_room: Instant::now(),
             zeroed: segment::HEAD_BYTES as u64,
@@ -396,7 +399,7 @@ impl<L: Listener> Writer<L> {
     fn run(mut self) {
         while let Some(appended) = self.shared.take(self.wake_at()) {
             let begun = self.position;
-            let done = self.write(&appended).and_then(|()| self.sync_if_due());
+            let done = self.write(appended).and_then(|()| self.sync_if_due());
             if let Err(error) = done {
                 let error = LogError::Write(self.options.directory, error);
                 return self.listener.failed(error);
@@ -404,9 +407,6 @@ impl<L: Listener> Writer<L> {
             // Before: who hears that a write is done knows what room is left.
             self.look_for_room();
             self.tell();
-            if !appended.is_empty() {
-                self.listener.passed(self.position, appended);
-            }
             if self.position.0 - begun.0 >= GATHERED_MIN {
                 thread::sleep(self.sync_took.min(GATHERING_MAX));
             }
@@ -422,6 +422,9 @@ impl<L: Listener> Writer<L> {
         if self.shards.is_empty() {
             return;
         }
+        // Before answers, so that who has one and looks finds the change.
+        let passing = std::mem::take(&mut self.passing);
+        self.listener.passed(self.position, passing);
         self.shared
             .reached
             .store(self.position.0, Ordering::Relaxed);
@@ -432,7 +435,7 @@ impl<L: Listener> Writer<L> {
     }
 
     /// Writes what was appended, in as few goes as files have room for.
-    fn write(&mut self, appended: &[Append]) -> io::Result<()> {
+    fn write(&mut self, appended: Vec<Append>) -> io::Result<()> {
         for append in appended {
             let bytes = (frame::HEAD_BYTES + append.content.len()) as u64;
             let end = self.at + self.buffer.len() as u64 + bytes;
@@ -444,6 +447,7 @@ impl<L: Listener> Writer<L> {
             }
             self.put(append.shard, append.records, &append.content);
             self.shards.push(append.shard);
+            self.passing.push(append);
         }
         self.write_buffer()
     }

@@ -168,6 +168,11 @@ impl<'a> Bulk<'a> {
 
     /// Makes what is pending and counts what was done.
     async fn flush(&mut self) -> Result<(), Problem> {
+        if !self.caller.may_go_on(self.state) {
+            let detail = "the token was taken out of auth_file or changed while the body came; what was \
+                          before is applied";
+            return Err(self.fail(Problem::new(Code::Forbidden, detail), self.lines));
+        }
         let BatchChanged {
             counts,
             unmet,

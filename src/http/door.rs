@@ -56,6 +56,14 @@ impl Caller {
         Self::Known(token.expect("whoever comes to a handler with a body was let in by a token"))
     }
 
+    /// Whether whoever asks may still do what they did when they asked: for requests that last.
+    pub(super) fn may_go_on(&self, state: &State) -> bool {
+        match (self, &state.auth) {
+            (Self::Known(token), Some(auth)) => auth.file.tokens().still_has(token),
+            (Self::Known(_) | Self::Anybody, _) => true,
+        }
+    }
+
     /// Refuses a key that the token is not for.
     ///
     /// # Errors

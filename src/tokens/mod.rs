@@ -138,6 +138,14 @@ impl Tokens {
         found.cloned()
     }
 
+    /// Whether a token that was found before is still there, and allows what it did.
+    pub fn still_has(&self, token: &Token) -> bool {
+        self.0.iter().any(|other| {
+            let is_same = other.hash == token.hash && other.access == token.access;
+            is_same && other.prefixes == token.prefixes
+        })
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()

@@ -119,14 +119,14 @@ impl Form {
     }
 
     /// Writes a change, behind which the place is.
-    pub(super) fn write(self, happened: &Happened, place: Place, text: &mut Vec<u8>) {
+    pub(super) fn write(self, happened: &Happened, place: Option<Place>, text: &mut Vec<u8>) {
         let key = happened.key.as_str();
         let name = match &happened.became {
-            Became::Set(value) => return self.write_set(key, value, Some(place), text),
+            Became::Set(value) => return self.write_set(key, value, place, text),
             Became::Deleted => "delete",
             Became::Expired => "expire",
         };
-        self.wire.begin(name, Some(place), text);
+        self.wire.begin(name, place, text);
         write_key(key, text);
         text.push(b'}');
         self.wire.end(text);
@@ -281,7 +281,7 @@ mod tests {
             key: Key::parse("k".into(), 9).unwrap(),
             became: Became::Deleted,
         };
-        let deleted = text(|text| lines.write(&deleted, place(), text));
+        let deleted = text(|text| lines.write(&deleted, Some(place()), text));
         let expected =
             "{\"event\":\"delete\",\"id\":\"00000000000000ab-3-1f\",\"data\":{\"key\":\"k\"}}\n";
         assert_eq!(deleted, expected);

@@ -165,6 +165,10 @@ impl Hub {
         let mut began = Instant::now();
         loop {
             let seen = following.look(|change| {
+                // The rest comes again the next time.
+                if began.elapsed() > TURN {
+                    return ControlFlow::Break(());
+                }
                 self.tell(&change);
                 ControlFlow::Continue(())
             });
@@ -269,7 +273,7 @@ impl Texts {
         let text = texts[form.number()].get_or_insert_with(|| {
             let happened = happened.get_or_insert_with(|| change.read(types));
             let mut text = Vec::new();
-            form.write(happened, change.place, &mut text);
+            form.write(happened, Some(change.place), &mut text);
             text.into()
         });
         text.clone()

@@ -3,14 +3,11 @@
 use super::super::State;
 use super::super::buffers::{Charge, Purpose, SENDING_BYTES};
 use super::super::problem::Problem;
-use crate::model::{Filter, Key, Query, Value};
-use crate::store::{Pages, Store, StoreError};
+use crate::model::{Fetched, Filter, Key, Query, Value};
+use crate::store::{Manner, Pages, Store, StoreError};
 
 /// How many keys are fetched at a time.
 const FETCHED_KEYS: usize = 128;
-
-/// What a value takes of memory that is not shared with what is stored, at the most, in bytes.
-const VALUE_BYTES: usize = 512;
 
 /// The keys that match and are there, in byte order, each with the value that it names when it is looked at. A
 /// key that is there throughout is given once.
@@ -19,7 +16,7 @@ pub(super) struct Present {
     /// `None` where no key can match.
     pages: Option<Pages>,
     /// What was fetched and not given.
-    found: std::vec::IntoIter<(Key, Value)>,
+    found: std::vec::IntoIter<(Key, Fetched)>,
     /// With what is being sent, so that those who hold one do not wait for the other.
     _charge: Charge,
 }
@@ -32,7 +29,8 @@ impl Present {
     pub(super) async fn begin(filter: &Filter, state: &State) -> Result<Self, Problem> {
         let key_bytes_max = state.limits.key_bytes_max;
         let page = state.store.page_bytes_max(FETCHED_KEYS, key_bytes_max);
-        let bytes = page + FETCHED_KEYS * (key_bytes_max + VALUE_BYTES) + SENDING_BYTES;
+        let short = state.store.short_bytes_max(FETCHED_KEYS);
+        let bytes = page + FETCHED_KEYS * key_bytes_max + short + SENDING_BYTES;
         let charge = state.buffers.take(Purpose::Large, bytes).await?;
         let can_match = filter.prefix.len().max(filter.suffix.len()) <= key_bytes_max;
         let pages = match can_match {
@@ -53,8 +51,18 @@ impl Present {
     /// As of [`Pages::next`].
     pub(super) async fn next(&mut self) -> Result<Option<(Key, Value)>, StoreError> {
         loop {
-            if let Some(found) = self.found.next() {
-                return Ok(Some(found));
+            if let Some((key, fetched)) = self.found.next() {
+                // A long one comes by itself, when it is its turn.
+                let value = match fetched {
+                    Fetched::Nothing => None,
+                    Fetched::Value(value) => Some(value),
+                    Fetched::Long(_) => self.store.get(key.clone()).await?,
+                };
+                match value {
+                    Some(value) => return Ok(Some((key, value))),
+                    // What has gone meanwhile is told of later.
+                    None => continue,
+                }
             }
             let Some(pages) = self.pages.as_mut().filter(|pages| !pages.is_done()) else {
                 return Ok(None);
@@ -64,11 +72,9 @@ impl Present {
                 return Ok(None);
             }
             let keys: Vec<Key> = keys.iter().map(key_of).collect();
-            let values = self.store.get_many(keys.clone()).await?;
+            let values = self.store.get_short(keys.clone(), Manner::Wait).await?;
             let pairs = keys.into_iter().zip(values);
-            // What has gone meanwhile is told of later.
-            let present = pairs.filter_map(|(key, value)| Some((key, value?)));
-            self.found = present.collect::<Vec<_>>().into_iter();
+            self.found = pairs.collect::<Vec<_>>().into_iter();
         }
     }
 }

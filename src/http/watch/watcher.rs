@@ -8,6 +8,7 @@ mod behind;
 use super::super::State;
 use super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
 use super::super::connection::Connection;
+use super::super::door::Caller;
 use super::events::{Contents, Ending, Form, LongEvent, Mark};
 use super::hub::{Hub, QUEUED_BYTES_MAX, Seat, Told};
 use super::hub_of;
@@ -48,6 +49,7 @@ pub(super) struct Watcher {
     state: Data<State>,
     hub: Rc<Hub>,
     connection: Option<Rc<Connection>>,
+    caller: Caller,
     seat: Rc<Seat>,
     filter: Arc<Filter>,
     form: Form,
@@ -57,8 +59,8 @@ pub(super) struct Watcher {
     long: Option<Long>,
     /// What the next long one may take, and how much that is, in bytes.
     reserved: (Charge, usize),
-    /// What was read from the log takes.
-    log_charge: Charge,
+    /// What was read from the log takes, and how much that is, in bytes.
+    log_charge: (Charge, usize),
     /// Where the client can go on, by all that it was given.
     given: Option<Place>,
     bookmark_at: Instant,
@@ -115,6 +117,7 @@ impl Watcher {
         Self {
             hub: hub_of(request),
             connection,
+            caller: Caller::of(request),
             seat: Seat::new(filter.clone(), form, following.place()),
             filter,
             form,
@@ -125,7 +128,7 @@ impl Watcher {
             },
             long: None,
             reserved: (Charge::default(), 0),
-            log_charge: Charge::default(),
+            log_charge: (Charge::default(), 0),
             given: None,
             // At once: a client whose connection ends before anything was changed can go on as well.
             bookmark_at: Instant::now(),
@@ -168,6 +171,10 @@ impl Watcher {
 
     async fn next_piece(&mut self) -> Result<Option<Piece>, Broken> {
         loop {
+            if self.long.is_none() && !self.caller.may_go_on(&self.state) {
+                // Their token was taken out, or is another one now.
+                self.phase = Phase::Over;
+            }
             let piece = match self.phase {
                 _ if self.long.is_some() => self.next_of_long(),
                 Phase::Present(_) => self.go_through_present().await?,
@@ -257,6 +264,12 @@ impl Watcher {
         is_ready && Instant::now() >= self.bookmark_at
     }
 
+    /// A place at which the client can go on, unless it lacks something of what there was.
+    fn place_behind(&self, place: Place) -> Option<Place> {
+        let is_ready = !matches!(self.phase, Phase::Behind { ready_at: Some(_) });
+        is_ready.then_some(place)
+    }
+
     fn bookmark(&mut self, place: Place) -> Option<Piece> {
         self.bookmark_at = Instant::now() + BOOKMARKS;
         let mut text = Vec::new();
@@ -267,6 +280,8 @@ impl Watcher {
     /// Tells where to go on, and no more. Not where that is nowhere: before all that there is was given.
     fn last_words(&mut self) -> Option<Piece> {
         self.phase = Phase::Over;
+        // Nothing of it was handed over.
+        self.long = None;
         self.bookmark(self.given?)
     }
 
@@ -291,7 +306,7 @@ impl Watcher {
                 Ok(charge) => return charge,
                 Err(_) => {
                     self.following.forget_log();
-                    self.log_charge = Charge::default();
+                    self.log_charge = (Charge::default(), 0);
                     self.reserved = (Charge::default(), 0);
                 }
             }

@@ -1,7 +1,7 @@
 //! One that watches and is behind: it looks at the changes from its own place on, as they are kept or as the log has
 //! them.
 
-use super::super::super::buffers::{Charge, PIECE_BYTES};
+use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose};
 use super::super::events::{Contents, LongEvent, Mark};
 use super::super::hub::{Admitted, QUEUED_BYTES_MAX};
 use super::{BOOKMARKS, Long, Phase, Piece, Watcher, piece};
@@ -32,15 +32,15 @@ impl Watcher {
             let is_ready = self.get_ready(&mut text);
             let place = self.following.place();
             if text.len() >= PIECE_BYTES || is_ready {
-                return piece(text, Some(place));
+                return piece(text, self.place_behind(place));
             }
             if self.long.is_some() {
                 return None;
             }
             match looked {
                 Looked::Seen(Seen::Some) => {}
-                _ if !text.is_empty() => return piece(text, Some(place)),
-                Looked::Long(bytes) => self.reserved = (self.take(bytes).await, bytes),
+                _ if !text.is_empty() => return piece(text, self.place_behind(place)),
+                Looked::Long(bytes) => self.reserve(bytes).await,
                 Looked::Seen(Seen::Logged(bytes)) => {
                     if self.read_log(bytes).await == Err(Gone) {
                         return self.cut_off();
@@ -48,7 +48,7 @@ impl Watcher {
                 }
                 Looked::Seen(Seen::Gone) => return self.cut_off(),
                 Looked::Seen(Seen::Nothing) => {
-                    self.log_charge = Charge::default();
+                    self.log_charge = (Charge::default(), 0);
                     self.reserved = (Charge::default(), 0);
                     if self.is_bookmark_due() {
                         return self.bookmark(place);
@@ -71,6 +71,8 @@ impl Watcher {
 
     /// Looks at the changes of a turn that come next, and writes those that match, up to a piece or a long one.
     fn look(&mut self, text: &mut Vec<u8>) -> Looked {
+        // Before it is ready a client could not go on behind any of these.
+        let has_ids = !matches!(self.phase, Phase::Behind { ready_at: Some(_) });
         let Self {
             state,
             filter,
@@ -96,17 +98,18 @@ impl Watcher {
             }
             events += 1;
             let Happened { key, became } = change.read(&state.content_types);
+            let place = has_ids.then_some(change.place);
             match became {
                 Became::Set(value) if is_long => {
                     let (copied, _) = std::mem::take(reserved);
                     *long = Some(Long {
-                        event: LongEvent::new(key.as_str(), value, Some(change.place), form.wire),
-                        place: Some(change.place),
+                        event: LongEvent::new(key.as_str(), value, place, form.wire),
+                        place,
                         _copied: copied,
                         _shared: None,
                     });
                 }
-                became => form.write(&Happened { key, became }, change.place, text),
+                became => form.write(&Happened { key, became }, place, text),
             }
             ControlFlow::Continue(())
         });
@@ -149,8 +152,25 @@ impl Watcher {
     /// Reads what comes next from the log, which takes so many bytes.
     async fn read_log(&mut self, bytes: usize) -> Result<(), Gone> {
         // What was read before is given.
-        self.log_charge = Charge::default();
-        self.log_charge = self.take(bytes).await;
+        self.log_charge = (Charge::default(), 0);
+        self.reserved = (Charge::default(), 0);
+        self.log_charge = (self.take(bytes).await, bytes);
         self.following.read_log().await
+    }
+
+    /// Reserves so much for a long event, by the charge of what was read from the log: two of one watcher would
+    /// wait for each other.
+    async fn reserve(&mut self, bytes: usize) {
+        let (mut charge, mut held) = std::mem::take(&mut self.log_charge);
+        let buffers = self.state.buffers.clone();
+        while buffers
+            .grow(&mut charge, Purpose::Large, held + bytes)
+            .await
+            .is_err()
+        {
+            self.following.forget_log();
+            (charge, held) = (Charge::default(), 0);
+        }
+        self.reserved = (charge, bytes);
     }
 }
