@@ -1,8 +1,9 @@
-//! How `kvstore import` and `kvstore export` reach a server: its address, TLS, proxies, and what
+//! How the commands that are clients reach a server: its address, TLS, proxies, when to ask again, and what
 //! they say when they are interrupted.
 
 mod address;
 mod proxy;
+pub mod retry;
 pub mod signals;
 mod token;
 
@@ -10,6 +11,7 @@ pub use address::{Address, AddressError};
 
 use crate::config::proxies::Proxies;
 use clap::Args;
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use proxy::Route;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use std::{fs, io};
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::typestate::{WithBody, WithoutBody};
 use ureq::{Agent, Body, RequestBuilder};
 
 /// How long a connection may take to come about.
@@ -27,7 +30,12 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Args, Debug)]
 pub struct ServerArguments {
     /// The server, with the path that a proxy has it below, if any
-    #[arg(long, default_value = "http://127.0.0.1:8000")]
+    #[arg(
+        long,
+        env = "KVSTORE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8000"
+    )]
     url: String,
     /// A PEM file of the certificates to trust, instead of the system's, where the URL is https
     #[arg(long, value_name = "FILE")]
@@ -189,17 +197,31 @@ impl Client {
     }
 
     /// Begins a GET of a path and query, which begin with a slash.
-    pub fn get(&self, path: &str) -> RequestBuilder<ureq::typestate::WithoutBody> {
-        let request = self.agent.get(format!("{}{path}", self.address));
-        match self.authorization.as_deref() {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
-        }
+    pub fn get(&self, path: &str) -> RequestBuilder<WithoutBody> {
+        self.known(self.agent.get(self.at(path)))
+    }
+
+    /// Begins a DELETE of a path and query, which begin with a slash.
+    pub fn delete(&self, path: &str) -> RequestBuilder<WithoutBody> {
+        self.known(self.agent.delete(self.at(path)))
     }
 
     /// Begins a POST to a path, which begins with a slash.
-    pub fn post(&self, path: &str) -> RequestBuilder<ureq::typestate::WithBody> {
-        let request = self.agent.post(format!("{}{path}", self.address));
+    pub fn post(&self, path: &str) -> RequestBuilder<WithBody> {
+        self.known(self.agent.post(self.at(path)))
+    }
+
+    /// Begins a PUT to a path and query, which begin with a slash.
+    pub fn put(&self, path: &str) -> RequestBuilder<WithBody> {
+        self.known(self.agent.put(self.at(path)))
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    /// A request by which the server knows who asks.
+    fn known<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
         match self.authorization.as_deref() {
             Some(authorization) => request.header("Authorization", authorization),
             None => request,
@@ -223,6 +245,12 @@ impl Client {
             hint,
         }
     }
+}
+
+/// A text as it stands in a path or a query: all is escaped but letters and digits. So a key is one segment of a path
+/// whatever it holds, and `..` is not taken for the folder above.
+pub fn escaped(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
 /// What an answer that is no success says.

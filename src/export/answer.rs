@@ -1,20 +1,17 @@
 //! What a server is asked, and until when: its entries from some key on, and whether there are more.
 
 use super::Cause;
-use crate::client::{Client, ClientError, Problem, problem};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use std::io::{self, Read};
+use crate::client::retry::{is_passing, passes, pause};
+use crate::client::{Client, ClientError, Problem, escaped, problem};
+use std::io::Read;
 use std::thread::sleep;
 use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
 
-/// How often a request is sent before the export is given up, and how long it waits before the
-/// second; the double before the third, and so on. That makes 7 s, if the server does not ask for
-/// more.
+/// How often a request is sent before the export is given up. That makes 7 s, if the server does not ask
+/// for more.
 pub const ATTEMPTS: u32 = 8;
-const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The longest wait that a server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
@@ -92,7 +89,7 @@ pub fn are_more(client: &Client, after: Option<&str>) -> Result<bool, ClientErro
 fn path(how: &str, after: Option<&str>) -> String {
     let mut path = format!("/search?prefix=&{how}");
     if let Some(after) = after {
-        path += &format!("&after={}", utf8_percent_encode(after, NON_ALPHANUMERIC));
+        path += &format!("&after={}", escaped(after));
     }
     path
 }
@@ -117,7 +114,7 @@ fn ask<T>(
             }
         });
         let asked_for = match answer {
-            Ok((Asked::Refused(408 | 429 | 502..=504, _), pause)) if !is_last => pause,
+            Ok((Asked::Refused(status, _), pause)) if !is_last && is_passing(status) => pause,
             Ok((answer, _)) => return Ok(answer),
             Err(error) => {
                 let fails = !passes(&error);
@@ -130,26 +127,6 @@ fn ask<T>(
         };
         sleep(asked_for.unwrap_or_else(|| pause(attempt)));
         attempt += 1;
-    }
-}
-
-/// How long to wait after an attempt of a number, from 1 on.
-pub fn pause(attempt: u32) -> Duration {
-    let double = 2_u32.saturating_pow(attempt.saturating_sub(1));
-    PAUSE.saturating_mul(double).min(PAUSE_MAX)
-}
-
-/// Whether an error may not come again.
-pub fn passes(error: &ureq::Error) -> bool {
-    match error {
-        // A certificate that is not trusted comes as this one.
-        ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
-        ureq::Error::Protocol(_)
-        | ureq::Error::Timeout(_)
-        | ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_) => true,
-        _ => false,
     }
 }
 

@@ -10,8 +10,9 @@ mod lines;
 mod output;
 mod progress;
 
+use crate::client::retry::{passes, pause};
 use crate::client::{Client, ClientError, ServerArguments, signals};
-use answer::{ATTEMPTS, Absent, Answer, are_more, passes, pause};
+use answer::{ATTEMPTS, Absent, Answer, are_more};
 use clap::Args;
 use lines::Lines;
 use output::Output;
