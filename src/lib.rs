@@ -23,7 +23,7 @@
 //! - [`tokens`]: who may do what; [`tls`]: what clients are shown, and must show; `reload`: files that are taken anew when they change; `digest`: SHA-256
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
 //! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
-//!   [`client`]: how both reach a server
+//!   [`shell`]: commands that ask for one thing each; [`client`]: how all of them reach a server
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -45,6 +45,7 @@ mod misread;
 pub mod model;
 mod reload;
 pub mod server;
+pub mod shell;
 pub mod store;
 pub mod tls;
 pub mod tokens;

@@ -1,5 +1,5 @@
-//! The `kvstore` command: serves, imports into a server that does, exports from it, checks a data directory, or draws a
-//! token.
+//! The `kvstore` command: serves, asks a server that does, imports into it or exports from it, checks a data directory, or
+//! draws a token.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ use kvstore::config::{Config, ConfigError, Settings};
 use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
 use kvstore::server::{Server, ServerError};
+use kvstore::shell::{self, Fault, ShellCommand};
 use kvstore::tokens::{TokenArguments, draw};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +18,9 @@ use std::process::ExitCode;
 /// 10 MB more of a load and is no faster.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A server was asked, and the answer is no.
+const EXIT_REFUSED: u8 = 1;
 
 /// The command was used wrongly, as clap has it.
 const EXIT_USAGE: u8 = 2;
@@ -45,6 +49,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Shell(ShellCommand),
     /// Set many keys of a running server from lines of JSON
     Import(ImportArguments),
     /// Write all keys of a running server as lines of JSON
@@ -61,6 +67,14 @@ fn main() -> ExitCode {
         Err(error) => return misused(&error),
     };
     match arguments.command {
+        Some(Command::Shell(command)) => match shell::run(&command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => match error.fault() {
+                Fault::Refusal => fail(&error, EXIT_REFUSED),
+                Fault::Usage => fail(&error, EXIT_USAGE),
+                Fault::Io => fail(&error, EXIT_IO),
+            },
+        },
         Some(Command::Import(import_arguments)) => match import(&import_arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, EXIT_IO),
