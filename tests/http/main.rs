@@ -25,6 +25,7 @@ mod readme;
 mod redis;
 mod refusals;
 mod search;
+mod shell;
 mod start;
 mod stop;
 mod support;
