@@ -25,7 +25,7 @@ const PREFIXES_NAMED: usize = 5;
 /// What a route needs, and where the keys stand that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Nothing: those who watch over the process ask.
+    /// Nothing: those who watch over the process ask, or the answer is the same for everybody and holds no data.
     Nothing,
     /// Nothing, or where metrics take a token, any that is for all keys.
     Metrics,

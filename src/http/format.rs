@@ -15,30 +15,7 @@ pub(super) enum Format {
 impl Format {
     /// Lines where the client prefers them to an array (RFC 9110, 12.5.1).
     pub(super) fn of(request: &HttpRequest) -> Self {
-        if !request.headers().contains_key(ACCEPT) {
-            return Self::Json;
-        }
-        let Ok(Accept(accepted)) = Accept::parse(request) else {
-            return Self::Json;
-        };
-        // The most specific range that takes a type says how much it is wanted.
-        let quality = |name: &str| {
-            let kind = name.split('/').next().unwrap_or_default();
-            [name, &format!("{kind}/*"), "*/*"]
-                .iter()
-                .enumerate()
-                .find_map(|(rank, range)| {
-                    let items = accepted
-                        .iter()
-                        .filter(|item| item.item.essence_str() == *range);
-                    let most = items.map(|item| item.quality).max()?;
-                    Some((most, rank == 0))
-                })
-                .unwrap_or((Quality::ZERO, false))
-        };
-        let (lines, are_named) = quality("application/x-ndjson");
-        let (json, _) = quality("application/json");
-        if lines > json || lines == json && lines > Quality::ZERO && are_named {
+        if prefers(request, "application/x-ndjson") {
             Self::Lines
         } else {
             Self::Json
@@ -51,6 +28,34 @@ impl Format {
             Self::Lines => "application/x-ndjson",
         }
     }
+}
+
+/// Whether a client prefers a media type to JSON, or names it and wants both as much.
+pub(super) fn prefers(request: &HttpRequest, name: &str) -> bool {
+    if !request.headers().contains_key(ACCEPT) {
+        return false;
+    }
+    let Ok(Accept(accepted)) = Accept::parse(request) else {
+        return false;
+    };
+    // The most specific range that takes a type says how much it is wanted.
+    let quality = |name: &str| {
+        let kind = name.split('/').next().unwrap_or_default();
+        [name, &format!("{kind}/*"), "*/*"]
+            .iter()
+            .enumerate()
+            .find_map(|(rank, range)| {
+                let items = accepted
+                    .iter()
+                    .filter(|item| item.item.essence_str() == *range);
+                let most = items.map(|item| item.quality).max()?;
+                Some((most, rank == 0))
+            })
+            .unwrap_or((Quality::ZERO, false))
+    };
+    let (wanted, is_named) = quality(name);
+    let (json, _) = quality("application/json");
+    wanted > json || wanted == json && wanted > Quality::ZERO && is_named
 }
 
 /// What stands around the items of an answer.

@@ -14,7 +14,8 @@ use actix_web::{HttpRequest, HttpResponse};
 /// What caches are told of values and pages: they may keep them, and must ask before they use them.
 pub(super) const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+/// What browsers are told of what is of the type that it says, and of no other.
+pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const X_EXPIRES_AT: HeaderName = HeaderName::from_static("x-expires-at");
 
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");

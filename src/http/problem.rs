@@ -71,10 +71,24 @@ pub(super) enum Code {
     EngineReadOnly,
     EngineFull,
     EngineDenied,
+    // The last: the examples in `openapi` are counted up to it.
     EngineData,
 }
 
 impl Code {
+    /// What programs know it by.
+    pub(super) fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    pub(super) fn status(self) -> u16 {
+        self.row().1.as_u16()
+    }
+
+    pub(super) fn title(self) -> &'static str {
+        self.row().2
+    }
+
     /// The one table: code, status, title.
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
@@ -385,26 +399,33 @@ impl Problem {
         Self { code, ..self }
     }
 
-    pub(super) fn into_response(self) -> HttpResponse {
+    /// The body of its response.
+    pub(super) fn body(&self) -> Vec<u8> {
         let (code, status, title) = self.code.row();
-        let More {
-            allow,
-            etag,
-            challenge,
-            retry_after_s,
-            progress,
-            deleted,
-        } = self.more.map(|more| *more).unwrap_or_default();
+        let more = self.more.as_deref();
         let body = ProblemResponse {
             r#type: format!("urn:kvstore:problem:{code}"),
             title,
             status: status.as_u16(),
             detail: &self.detail,
             code,
-            progress,
-            deleted,
+            progress: more.and_then(|more| more.progress),
+            deleted: more.and_then(|more| more.deleted),
         };
-        let body = serde_json::to_vec(&body).expect("strings and numbers are JSON");
+        serde_json::to_vec(&body).expect("strings and numbers are JSON")
+    }
+
+    pub(super) fn into_response(self) -> HttpResponse {
+        let (_, status, _) = self.code.row();
+        let body = self.body();
+        let More {
+            allow,
+            etag,
+            challenge,
+            retry_after_s,
+            progress: _,
+            deleted: _,
+        } = self.more.map(|more| *more).unwrap_or_default();
         let mut response = HttpResponse::build(status);
         response
             .content_type("application/problem+json")
