@@ -5,8 +5,8 @@
 //!
 //! # Layout
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
-//! - `get`, `get_many`, `set`, `bulk`, `delete`, `erase`, `expire`, `search`, `watch`, `metrics`, `health`: a file for
-//!   each route
+//! - `get`, `get_many`, `set`, `bulk`, `delete`, `erase`, `expire`, `search`, `watch`, `metrics`, `health`, `openapi`, `docs`,
+//!   `index`: a file for each route
 //! - `parameters`, `percent`, `body`: what a request is made of
 //! - `listing`, `entries`: answers that list `items`, by their names or with values; `format`: how they are
 //!   put together; `streamed`: how they are sent as they are found
@@ -23,6 +23,7 @@ mod bulk;
 mod conditions;
 mod connection;
 mod delete;
+mod docs;
 mod door;
 mod entity_tags;
 mod entries;
@@ -34,9 +35,11 @@ mod gate;
 mod get;
 mod get_many;
 mod health;
+mod index;
 mod items;
 mod listing;
 mod metrics;
+mod openapi;
 mod parameters;
 mod percent;
 mod problem;

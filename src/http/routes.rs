@@ -4,9 +4,11 @@
 use super::buffers::{Purpose, SENDING_BYTES};
 use super::connection::Connection;
 use super::door::{self, Needs};
+use super::openapi::{self, Operation};
 use super::problem::{Code, Problem};
 use super::{
-    State, delete, erase, expire, get, get_many, health, metrics, search, set, unsupported, watch,
+    State, delete, docs, erase, expire, get, get_many, health, index, metrics, search, set,
+    unsupported, watch,
 };
 use crate::metrics::Refusal;
 use crate::tokens::Access;
@@ -60,6 +62,22 @@ enum Handler {
     Metrics,
     Livez,
     Readyz,
+    Healthz,
+    OpenApi,
+    Docs,
+    Index,
+}
+
+/// A route as its description is made from it.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// As the documentation writes it.
+    pub(super) path: String,
+    pub(super) has_key: bool,
+    pub(super) takes_body: bool,
+    pub(super) methods: &'static [Method],
+    pub(super) needs: Needs,
+    pub(super) operation: &'static Operation,
 }
 
 const READS: &[Method] = &[Method::GET, Method::HEAD];
@@ -75,7 +93,7 @@ const DELETES: &[Method] = &[Method::DELETE];
 
 // A row a line.
 #[rustfmt::skip]
-static ROUTES: [Route; 13] = [
+static ROUTES: [Route; 16] = [
     Route::new("/get", Shape::Exact, &[Method::POST], (READ_BODY, Handler::GetMany)),
     Route::new("/get", Shape::Keyed, READS, (READ_KEY, Handler::Get)),
     Route::new("/set", Shape::Exact, &[Method::POST], (WRITE_BODY, Handler::Set)),
@@ -88,7 +106,10 @@ static ROUTES: [Route; 13] = [
     Route::new("/metrics", Shape::Exact, READS, (Needs::Metrics, Handler::Metrics)),
     Route::new("/livez", Shape::Exact, READS, (Needs::Nothing, Handler::Livez)),
     Route::new("/readyz", Shape::Exact, READS, (Needs::Nothing, Handler::Readyz)),
-    Route::new("/healthz", Shape::Exact, READS, (Needs::Nothing, Handler::Livez)),
+    Route::new("/healthz", Shape::Exact, READS, (Needs::Nothing, Handler::Healthz)),
+    Route::new("/openapi.json", Shape::Exact, READS, (Needs::Nothing, Handler::OpenApi)),
+    Route::new("/docs", Shape::Exact, READS, (Needs::Nothing, Handler::Docs)),
+    Route::new("/", Shape::Exact, READS, (Needs::Nothing, Handler::Index)),
 ];
 
 impl Route {
@@ -118,7 +139,11 @@ impl Route {
             | Handler::Watch
             | Handler::Metrics
             | Handler::Livez
-            | Handler::Readyz => false,
+            | Handler::Readyz
+            | Handler::Healthz
+            | Handler::OpenApi
+            | Handler::Docs
+            | Handler::Index => false,
         }
     }
 
@@ -136,7 +161,33 @@ impl Route {
             | Handler::Search
             | Handler::Metrics
             | Handler::Livez
-            | Handler::Readyz => false,
+            | Handler::Readyz
+            | Handler::Healthz
+            | Handler::OpenApi
+            | Handler::Docs
+            | Handler::Index => false,
+        }
+    }
+
+    /// What it does, as the documentation says it.
+    fn operation(&self) -> &'static Operation {
+        match self.handler {
+            Handler::Get => &openapi::GET,
+            Handler::GetMany => &openapi::GET_MANY,
+            Handler::Set => &openapi::SET_ONE_OR_MANY,
+            Handler::Put => &openapi::PUT,
+            Handler::Erase => &openapi::ERASE,
+            Handler::Delete => &openapi::DELETE,
+            Handler::Expire => &openapi::EXPIRE,
+            Handler::Search => &openapi::SEARCH,
+            Handler::Watch => &openapi::WATCH,
+            Handler::Metrics => &openapi::METRICS,
+            Handler::Livez => &openapi::LIVEZ,
+            Handler::Readyz => &openapi::READYZ,
+            Handler::Healthz => &openapi::HEALTHZ,
+            Handler::OpenApi => &openapi::OPENAPI,
+            Handler::Docs => &openapi::DOCS,
+            Handler::Index => &openapi::INDEX,
         }
     }
 
@@ -198,7 +249,7 @@ pub(super) fn refuse(method: &Method, path: &str) -> Option<(Refusal, Problem)> 
 pub(super) fn is_health(path: &str) -> bool {
     let route = ROUTES.iter().find(|route| route.takes(path));
     route.is_some_and(|route| match route.handler {
-        Handler::Metrics | Handler::Livez | Handler::Readyz => true,
+        Handler::Metrics | Handler::Livez | Handler::Readyz | Handler::Healthz => true,
         Handler::Get
         | Handler::GetMany
         | Handler::Set
@@ -207,7 +258,22 @@ pub(super) fn is_health(path: &str) -> bool {
         | Handler::Delete
         | Handler::Expire
         | Handler::Search
-        | Handler::Watch => false,
+        | Handler::Watch
+        | Handler::OpenApi
+        | Handler::Docs
+        | Handler::Index => false,
+    })
+}
+
+/// All routes, in the order of the table.
+pub(super) fn described() -> impl Iterator<Item = Described> {
+    ROUTES.iter().map(|route| Described {
+        path: route.path(),
+        has_key: route.shape == Shape::Keyed,
+        takes_body: route.takes_body(),
+        methods: route.methods,
+        needs: route.needs,
+        operation: route.operation(),
     })
 }
 
@@ -345,8 +411,11 @@ async fn dispatch(
         Handler::Search => Box::pin(search::handle(request, state)).await,
         Handler::Watch => Box::pin(watch::handle(request, state)).await,
         Handler::Metrics => Box::pin(metrics::handle(request, state)).await,
-        Handler::Livez => health::livez(request, state),
+        Handler::Livez | Handler::Healthz => health::livez(request, state),
         Handler::Readyz => health::readyz(request, state),
+        Handler::OpenApi => openapi::handle(request),
+        Handler::Docs => docs::handle(request),
+        Handler::Index => index::handle(request),
     }
 }
 

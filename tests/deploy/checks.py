@@ -313,7 +313,7 @@ def ingress(manifests: Manifests, facts: Facts) -> Iterator[str]:
             if not rule.get("host"):
                 yield "the Ingress has no host: it takes the requests of all"
             for path in rule["http"]["paths"]:
-                yield from exposed("the Ingress", path["path"], facts)
+                yield from exposed("the Ingress", path["path"], path.get("pathType"), facts)
                 backend = path["backend"]["service"]
                 if backend["port"].get("name") not in [port["name"] for port in services.get(backend["name"], [])]:
                     yield f"the Ingress leads to a Service that there is not: {backend}"
@@ -322,7 +322,7 @@ def ingress(manifests: Manifests, facts: Facts) -> Iterator[str]:
             if rule.get("timeouts") != {"request": "0s"}:
                 yield "the HTTPRoute ends what takes long"
             for match in rule.get("matches", [{"path": {"value": "/"}}]):
-                yield from exposed("the HTTPRoute", match["path"]["value"], facts)
+                yield from exposed("the HTTPRoute", match["path"]["value"], match["path"].get("type"), facts)
 
 
 NGINX, HAPROXY = "nginx.ingress.kubernetes.io", "haproxy.org"
@@ -358,9 +358,9 @@ def patience(name: str, text: str, facts: Facts) -> Iterator[str]:
         yield f"the Ingress has a {name} of {text} s, and a bulk body may wait for {facts.bulk_silence_s} s"
 
 
-def exposed(who: str, prefix: str, facts: Facts) -> Iterator[str]:
+def exposed(who: str, let_in: str, how: str | None, facts: Facts) -> Iterator[str]:
     for path in sorted(facts.answering):
-        if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
+        if path == let_in or how != "Exact" and path.startswith(let_in.rstrip("/") + "/"):
             yield f"{who} exposes {path}"
 
 

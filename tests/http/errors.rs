@@ -133,6 +133,9 @@ fn an_unknown_parameter_is_a_400_that_lists_the_known_ones() {
         ("GET", "/livez"),
         ("GET", "/readyz"),
         ("GET", "/healthz"),
+        ("GET", "/openapi.json"),
+        ("GET", "/docs"),
+        ("GET", "/"),
     ] {
         let response = server.send(method, &format!("{path}?x=1"), &[], b"");
         assert_eq!(response.status, 400, "{method} {path}");
@@ -183,6 +186,9 @@ fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
         ("PATCH", "/get/k", "GET, HEAD"),
         ("OPTIONS", "/search", "GET, HEAD"),
         ("BREW", "/livez", "GET, HEAD"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+        ("PUT", "/docs", "GET, HEAD"),
+        ("DELETE", "/", "GET, HEAD"),
     ] {
         let response = server.send(method, path, &[], b"");
         response.assert_problem(405, "method_not_allowed", &[allow]);
@@ -195,7 +201,7 @@ fn a_path_that_is_not_there_is_a_404_that_lists_the_paths() {
     let server = Server::start();
     for (method, path) in [
         ("PUT", "/gets"),
-        ("GET", "/"),
+        ("GET", "/openapi"),
         ("GET", "/keys"),
         ("POST", "/x"),
         ("BREW", "/searching"),

@@ -14,6 +14,7 @@ mod entries;
 mod erase;
 mod errors;
 mod expiry;
+mod faces;
 mod framing;
 mod gateway;
 mod groups;

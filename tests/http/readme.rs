@@ -14,7 +14,7 @@ const INSIDE: [(&str, &str); 4] = [
 ];
 
 /// Methods by path.
-type Routes = BTreeMap<String, BTreeSet<String>>;
+pub type Routes = BTreeMap<String, BTreeSet<String>>;
 
 /// Lines of an answer, with what differs from run to run masked, and its headers, whose order is
 /// not fixed, sorted.
@@ -67,7 +67,7 @@ fn the_tour_prints_what_it_shows() {
 }
 
 /// The routes as a 404 lists them.
-fn served() -> Routes {
+pub fn served() -> Routes {
     let server = Server::in_memory(&[]);
     let response = server.get("/no-such-path");
     let problem = response.json();
@@ -131,7 +131,12 @@ fn the_manifests_let_in_every_route_but_those_for_the_inside() {
     let ingress = include_str!("../../k8s/base/ingress.yaml");
     assert_eq!(marked(ingress, " path: "), outside);
     let route = include_str!("../../k8s/components/gateway/httproute.yaml");
-    assert_eq!(marked(route, "PathPrefix, value: "), outside);
+    let mut let_in = marked(route, "PathPrefix, value: ");
+    let_in.extend(marked(route, "Exact, value: "));
+    assert_eq!(let_in, outside);
+    // As a prefix it would let in all that there is.
+    assert!(!marked(route, "PathPrefix, value: ").contains("/"));
+    assert!(ingress.contains("path: /\n            pathType: Exact\n"));
 }
 
 #[test]
