@@ -115,7 +115,7 @@ fn each_route_takes_the_access_that_it_needs() {
     let writes = [401, 401, 403, 200, 200, 403];
     let finds_nothing = [401, 401, 403, 404, 404, 403];
     let open = [200; 6];
-    let rows: [(&str, &str, &str, [u16; 6]); 19] = [
+    let rows: [(&str, &str, &str, [u16; 6]); 22] = [
         ("POST", "/set", set, writes),
         ("PUT", "/set/k", "1", writes),
         ("POST", "/set", "{\"key\":\"k\",\"value\":1}\n", writes),
@@ -131,6 +131,9 @@ fn each_route_takes_the_access_that_it_needs() {
         ("GET", "/livez", "", open),
         ("GET", "/readyz", "", open),
         ("GET", "/healthz", "", open),
+        ("GET", "/openapi.json", "", open),
+        ("GET", "/docs", "", open),
+        ("GET", "/", "", open),
         ("GET", "/nowhere", "", [401, 401, 404, 404, 404, 404]),
         ("POST", "/search", set, [401, 401, 405, 405, 405, 403]),
         // No route takes these, whoever asks.

@@ -127,6 +127,7 @@
   const open = () => {
     const named = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (named && named.tagName === "DETAILS") {
+      named.hidden = false;
       named.open = true;
       named.scrollIntoView();
     }
