@@ -105,8 +105,27 @@ fn a_value_comes_back_byte_for_byte() {
 fn any_key_is_one_key() {
     let server = Server::start();
     for key in [
-        " ", "a b", "a/b", "/", "//", "100%", "%41", "?", "a?b=c&d", "#", "+", "é", ".", "..",
-        "../x", "a\nb", "-k", "--yes", "@k", "\"", "\u{10ffff}",
+        " ",
+        "a b",
+        "a/b",
+        "/",
+        "//",
+        "100%",
+        "%41",
+        "?",
+        "a?b=c&d",
+        "#",
+        "+",
+        "é",
+        ".",
+        "..",
+        "../x",
+        "a\nb",
+        "-k",
+        "--yes",
+        "@k",
+        "\"",
+        "\u{10ffff}",
     ] {
         ask(&server, &["set", "--", key, "v"]).done();
         assert_eq!(server.get("/search?prefix=").keys(), [key]);
@@ -134,7 +153,10 @@ fn what_is_not_there_or_does_not_hold_ends_with_one() {
     ask(&server, &["set", "k", "1", "--create"]).done();
     ask(&server, &["set", "k", "2", "--create"]).failed(1, "condition does not hold");
     let tag = ask(&server, &["get", "k", "--etag"]).done();
-    assert_eq!(format!("\"{}\"", tag.trim_end()), server.get("/get/k").etag());
+    assert_eq!(
+        format!("\"{}\"", tag.trim_end()),
+        server.get("/get/k").etag()
+    );
     ask(&server, &["set", "k", "3", "--if-match", tag.trim_end()]).done();
     ask(&server, &["set", "k", "4", "--if-match", tag.trim_end()]).failed(1, "does not hold");
     assert_eq!(server.get("/get/k").text(), "3");
@@ -182,7 +204,10 @@ fn without_a_server_all_of_them_end_with_74() {
         &["watch"],
     ] {
         let mut command = kvstore();
-        let ran = run(command.args(words).args(["--url", "http://127.0.0.1:1"]), b"");
+        let ran = run(
+            command.args(words).args(["--url", "http://127.0.0.1:1"]),
+            b"",
+        );
         assert!(!ran.said.contains("secret"), "{}", ran.said);
         ran.failed(74, "does not answer");
     }
@@ -191,7 +216,12 @@ fn without_a_server_all_of_them_end_with_74() {
 #[test]
 fn values_end_when_they_are_told_to() {
     let server = Server::start();
-    let ends = || server.get("/get/k").header("x-expires-at").map(String::from);
+    let ends = || {
+        server
+            .get("/get/k")
+            .header("x-expires-at")
+            .map(String::from)
+    };
     ask(&server, &["set", "k", "1", "--ttl", "60s"]).done();
     assert!(ends().is_some());
     ask(&server, &["expire", "k", "--never"]).done();
@@ -230,13 +260,18 @@ fn searches_give_keys_totals_entries_and_groups() {
     let listed = ask(&server, &["search", "--prefix", "n/"]).done();
     assert!(listed.lines().eq(keys.iter().map(String::as_str)));
     assert_eq!(ask(&server, &["search", "--count"]).done(), "30002\n");
-    let some = ["search", "--suffix", "9", "--limit", "2", "--after", "n/00010"];
+    let some = [
+        "search", "--suffix", "9", "--limit", "2", "--after", "n/00010",
+    ];
     assert_eq!(ask(&server, &some).done(), "n/00019\nn/00029\n");
     let json = ["search", "--prefix", "a", "--json"];
     assert_eq!(ask(&server, &json).done(), "\"a\"\n\"a\\nb\"\n");
     let groups = ["search", "--prefix", "", "--groups", "/"];
     let groups = ask(&server, &groups).done();
-    assert_eq!(groups.lines().next_back(), Some(r#"{"group":"n/","keys":30000}"#));
+    assert_eq!(
+        groups.lines().next_back(),
+        Some(r#"{"group":"n/","keys":30000}"#)
+    );
     let values = ask(&server, &["search", "--prefix", "n/", "--values"]).done();
     assert_eq!(values.lines().count(), keys.len());
     let first: Json = serde_json::from_str(values.lines().next().unwrap()).unwrap();
@@ -262,7 +297,9 @@ fn searches_give_keys_totals_entries_and_groups() {
 fn a_token_is_sent_and_never_shown() {
     let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut drawing = kvstore();
-    let drawing = drawing.args(["token", "--name", "a", "--access", "write", "--prefix", "t/"]);
+    let drawing = drawing.args([
+        "token", "--name", "a", "--access", "write", "--prefix", "t/",
+    ]);
     let drawn = drawing.output().unwrap();
     let token = String::from_utf8(drawn.stdout).unwrap();
     let token = token.trim_end();
