@@ -31,8 +31,8 @@ const NAMESPACE: &str = "kvstore";
 const UNMATCHED: &str = "unmatched";
 
 /// The upper bounds of the latency histogram, in seconds.
-const BUCKETS_S: [f64; 10] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.05, 0.25, 1.0,
+const BUCKETS_S: [f64; 9] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.01, 0.05, 0.25, 1.0,
 ];
 
 /// The server's own metrics and the registry of all. Cheap to clone.
