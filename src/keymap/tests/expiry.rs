@@ -214,7 +214,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn what_has_ended_goes_and_nothing_else_does(
         steps in prop::collection::vec(step(), 1..150),
