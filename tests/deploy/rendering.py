@@ -120,7 +120,7 @@ def facts() -> Facts:
         bytes_per_key={"memory": most[0], "engine": most[1]},
         load_seconds_per_million=float(load),
         bulk_silence_s=constant("src/store/mod.rs", r"BULK_PATIENCE: Duration = Duration::from_secs\((\d+)\)"),
-        link_bytes=constant("src/http/search.rs", r"LINK_BYTES_MAX: usize = (\d+)"),
+        link_bytes=constant("src/http/search/asked.rs", r"LINK_BYTES_MAX: usize = (\d+)"),
         disk_per_memory=float(disk[1]),
         disk_beside_bytes=int(disk[2]) << 20,
         checkpoint_bytes_per_second=constant("src/store/checkpointer.rs", r"BYTES_PER_SECOND: f64 = (\d+)e6") * 1_000_000,
