@@ -24,7 +24,7 @@ run: ## Serve on 127.0.0.1:8000
 	$(CARGO) run --release
 
 # Tests of what no engine has a part in, which run once.
-WITHOUT_ENGINE = buffers command faces framing gateway readme shell tls tokens watch
+WITHOUT_ENGINE = command faces framing gateway readme shell tls tokens watch
 
 test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets
