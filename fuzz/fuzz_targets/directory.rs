@@ -9,7 +9,7 @@ use kvstore::durable::{
     Position, Progress, Purpose, Sync, SystemFiles, write_set,
 };
 use kvstore::keymap::KeyMap;
-use kvstore::model::{ContentType, ContentTypes, Key, Revision, Value};
+use kvstore::model::{ContentType, ContentTypes, Deadline, Key, Revision, Value};
 use libfuzzer_sys::fuzz_target;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -53,6 +53,7 @@ fn value(number: u64) -> Value {
         content_type: ContentType::JSON,
         body: vec![b'1'; number as usize].into(),
         revision: Revision(number),
+        expires_at: (number % 3 == 0).then(|| Deadline::from_millis(number)),
     }
 }
 
@@ -143,7 +144,10 @@ fuzz_target!(|changes: Vec<Change>| {
     for (file, bytes) in files {
         std::fs::write(file, bytes).unwrap();
     }
-    let last_log = files.iter().rev().find(|(file, _)| file.extension().is_some_and(|kind| kind == "log"));
+    let last_log = files
+        .iter()
+        .rev()
+        .find(|(file, _)| file.extension().is_some_and(|kind| kind == "log"));
     let last_log = &last_log.unwrap().0;
     let mut is_last_touched = false;
     for Change { file, at, kind } in &changes {
@@ -175,7 +179,9 @@ fuzz_target!(|changes: Vec<Change>| {
     let map = &loaded.shards[0].map;
     // The end of the last file of the log is all that nothing behind it proves, once its mark is gone; and a
     // directory without any file is a new one.
-    let is_new = files.iter().all(|(file, _)| !file.exists() || file.ends_with("layout"));
+    let is_new = files
+        .iter()
+        .all(|(file, _)| !file.exists() || file.ends_with("layout"));
     if !is_last_touched && !is_new {
         assert_eq!(map.len() as u64, KEYS);
     }

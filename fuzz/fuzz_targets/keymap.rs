@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use kvstore::keymap::{Finish, Job, KeyMap, Outcome};
-use kvstore::model::{ContentType, Filter, Key, Revision, Value};
+use kvstore::model::{ContentType, Deadline, Filter, Key, Revision, Value};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 
@@ -76,7 +76,13 @@ fuzz_target!(|steps: Vec<Step>| {
                     prefix: prefix.into(),
                     suffix: suffix.into(),
                 };
-                search(&map, &model, &filter, after.as_bytes(), usize::from(limit) + 1);
+                search(
+                    &map,
+                    &model,
+                    &filter,
+                    after.as_bytes(),
+                    usize::from(limit) + 1,
+                );
             }
         }
         assert_eq!(map.len(), model.len());
@@ -91,18 +97,18 @@ fn value(number: u64) -> Value {
         content_type: ContentType::JSON,
         body: number.to_string().into(),
         revision: Revision(number),
+        expires_at: (number % 3 == 0).then(|| Deadline::from_millis(number)),
     }
 }
 
 /// Follows a search to its end.
-fn search(
-    map: &KeyMap,
-    model: &BTreeMap<Key, u64>,
-    filter: &Filter,
-    after: &[u8],
-    limit: usize,
-) {
-    let matching = || model.keys().map(Key::as_bytes).filter(|key| filter.matches(key));
+fn search(map: &KeyMap, model: &BTreeMap<Key, u64>, filter: &Filter, after: &[u8], limit: usize) {
+    let matching = || {
+        model
+            .keys()
+            .map(Key::as_bytes)
+            .filter(|key| filter.matches(key))
+    };
     assert_eq!(map.count(filter), matching().count());
     let mut expected = matching().filter(|key| after.is_empty() || *key > after);
     let mut after = after.to_vec();
