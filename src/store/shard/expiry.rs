@@ -39,8 +39,8 @@ impl Share {
             self.expired_until = now;
             return Expiry::Done;
         }
-        // Nobody holds a removal back that nobody asked for, so that it is done once the disk has room, and
-        // has what was handed to it.
+        // Nobody waits for these removals, so that they can wait until the disk has room and has taken what
+        // was handed to it.
         if let Some(unsynced) = &self.unsynced
             && (unsynced.journal().check_room(true).is_err() || unsynced.journal().is_busy())
         {

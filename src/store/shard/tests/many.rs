@@ -69,10 +69,17 @@ fn many_reads_past_the_bound_on_messages_are_refused_or_wait() {
     with_store_of(1, options, |store| async move {
         // More than one message.
         let keys = || (0..300).map(|number| key(&number.to_string())).collect();
-        // Unless the first was answered before the next was asked for.
-        let refused = store.get_short(keys(), Manner::Refuse).await;
-        let nothing = vec![Fetched::Nothing; 300];
-        assert!(refused == Err(StoreError::Overloaded) || refused == Ok(nothing));
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
+        let refused = async {
+            let refused = store.get_short(keys(), Manner::Refuse).await;
+            drop(release);
+            refused
+        };
+        let block = memory(&store).ask(0, block, Manner::Refuse);
+        let (blocked, refused) = tokio::join!(biased; block, refused);
+        assert_eq!(blocked, Ok(()));
+        assert_eq!(refused, Err(StoreError::Overloaded));
         let waited = store.get_short(keys(), Manner::Wait).await.unwrap();
         assert_eq!(waited, vec![Fetched::Nothing; 300]);
     });
