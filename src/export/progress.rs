@@ -126,7 +126,10 @@ impl Progress {
 
     /// What there is of an export that ended early. A part without a line is removed.
     pub fn left(&self) -> String {
-        let state = self.state();
+        Self::left_of(&self.state())
+    }
+
+    fn left_of(state: &State) -> String {
         state.bar.abandon();
         let path = state.path.display();
         let keys = match state.total {
@@ -148,8 +151,10 @@ impl Progress {
         }
     }
 
-    /// Says how far it came.
+    /// Says how far it came. Nothing is written to a part from there on: the process is about to end.
     pub fn interrupted(&self) {
-        eprintln!("kvstore: interrupted; {}", self.left());
+        let state = self.state();
+        eprintln!("kvstore: interrupted; {}", Self::left_of(&state));
+        std::mem::forget(state);
     }
 }
