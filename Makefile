@@ -8,10 +8,11 @@ FAILOVERS ?= 100
 KILLS ?= 1000
 HISTORIES ?= 2000
 ROLLOUTS ?= 20
+EXAMPLES ?= 50
 # For scripts/target-dir.sh, which says where cargo builds into: never `target` outright.
 export CARGO
 
-.PHONY: help run test test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
+.PHONY: help run test test-interface test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
 	bench-http-short bench-in-flight bench-tools \
 	failovers kills histories rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
@@ -32,7 +33,12 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http -- $(WITHOUT_ENGINE:%=--skip %::) || exit 1; \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test linearizability contract:: || exit 1; \
 	done
-	@$(MAKE) --no-print-directory test-deploy test-image
+	@$(MAKE) --no-print-directory test-interface test-deploy test-image
+
+test-interface: tools ## Test what /openapi.json says by program, with the binary that was built last: EXAMPLES (50)
+	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
+		$(CARGO) build
+	@venv=$$(scripts/venv.sh interface) && KVSTORE_TEST_EXAMPLES=$(EXAMPLES) "$$venv/bin/python" -m pytest -q tests/interface
 
 test-deploy: tools ## Test the manifests, rules, dashboard and scripts, with the binary that was built last
 	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \

@@ -39,7 +39,7 @@ static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| description().to_string()
 const ABOUT: &str = "An HTTP key-value store that finds keys by how they begin, by how they end, and by both.\n\n\
      A key in a path may hold slashes; what else a URL reserves is percent-encoded. An unknown parameter, one given twice \
      and an unknown member of a body are errors. The schema of a body of `application/x-ndjson` is that of each of its \
-     lines. A path that is not there is a 404 `path_not_found`, a method that a path does not take a 405 \
+     lines, and that of `text/event-stream` is that of each event. A path that is not there is a 404 `path_not_found`, a method that a path does not take a 405 \
      `method_not_allowed` with `Allow`.";
 
 pub(super) fn handle(request: &HttpRequest) -> Result<HttpResponse, Problem> {

@@ -18,6 +18,8 @@ mod start;
 mod authority;
 #[path = "../http/redis.rs"]
 mod redis;
+#[path = "../http/described.rs"]
+mod described;
 #[path = "../http/support.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod support;

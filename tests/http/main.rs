@@ -8,6 +8,7 @@ mod buffers;
 mod bulk;
 mod command;
 mod conditions;
+mod described;
 mod durable;
 mod engine;
 mod entries;

@@ -1,5 +1,6 @@
 //! A server to test and a client that sends exactly what it is given.
 
+use crate::described::assert_described;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -268,7 +269,9 @@ impl Connection {
         body: &[u8],
     ) -> io::Result<Response> {
         self.send(method, path, headers, body);
-        self.try_response(method)
+        let response = self.try_response(method)?;
+        assert_described(method, path, &response);
+        Ok(response)
     }
 
     /// Reads the answer to a request of this method.

@@ -10,6 +10,8 @@ mod deployment;
 #[path = "../http/redis.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod redis;
+#[path = "../http/described.rs"]
+mod described;
 #[path = "../http/support.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod support;

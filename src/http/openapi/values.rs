@@ -192,11 +192,19 @@ pub(in crate::http) static PUT: Operation = Operation {
         IF_MATCH,
         IF_NONE_MATCH,
     ],
-    bodies: &[Content {
-        media_type: "*/*",
-        schema: "Raw",
-        examples: &[("text", Example::Text("any bytes"))],
-    }],
+    bodies: &[
+        // What generated clients send, many of which know no type of all types.
+        Content {
+            media_type: "application/octet-stream",
+            schema: "Bytes",
+            examples: &[("bytes", Example::Text("any bytes"))],
+        },
+        Content {
+            media_type: "*/*",
+            schema: "Raw",
+            examples: &[("text", Example::Text("any bytes"))],
+        },
+    ],
     answers: &[SET],
     problems: &[
         &[
