@@ -16,6 +16,7 @@ PodDisruptionBudget poddisruptionbudgets.policy
 Ingress ingresses.networking.k8s.io
 Gateway gateways.gateway.networking.k8s.io
 HTTPRoute httproutes.gateway.networking.k8s.io
+BackendTLSPolicy backendtlspolicies.gateway.networking.k8s.io
 ServiceMonitor servicemonitors.monitoring.coreos.com
 PodMonitor podmonitors.monitoring.coreos.com
 PrometheusRule prometheusrules.monitoring.coreos.com

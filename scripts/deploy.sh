@@ -167,6 +167,56 @@ reads() {
     esac
 }
 
+# What the user makes is there, with what is read of it: a pod whose Secret is missing would wait for it without a word.
+#   $1 secret or configmap, $2 its name, $3 what it is for, $4 how it is made, then the keys that are read of it
+check_made_by_hand() {
+    local kind=$1 name=$2 purpose=$3 remedy=$4 key found=
+    shift 4
+    if [[ -n $there ]]; then
+        found=$(kube get "$kind" "$name" --ignore-not-found -o name)
+    fi
+    if [[ -z $found ]]; then
+        refuse "the $kind $name is not in the namespace $namespace: it has $purpose. Nothing was changed: run" \
+            "kubectl create namespace $namespace (where there is none), and $remedy (docs/operations.md, Secured)"
+    fi
+    for key in "$@"; do
+        found=$(kube get "$kind" "$name" -o "jsonpath={.data.${key//./\\.}}")
+        if [[ -z $found ]]; then
+            refuse "the $kind $name in the namespace $namespace has no key $key: it has $purpose. Nothing was changed: make" \
+                "it anew by $remedy (docs/operations.md, Secured)"
+        fi
+    done
+}
+
+# What COMPONENTS=secured, or a part of it, takes from the cluster.
+check_secured() {
+    local remedy keys create="kubectl -n $namespace create secret generic"
+    if grep -q 'secretName: kvstore-tokens' "$manifests"; then
+        remedy="kvstore token --name admin --access admin 2>>tokens.toml,"
+        remedy+=" and $create kvstore-tokens --from-file=tokens.toml"
+        check_made_by_hand secret kvstore-tokens "the tokens, by their hashes" "$remedy" tokens.toml
+    fi
+    if grep -q 'name: kvstore-metrics$' "$manifests"; then
+        remedy="kvstore token --name metrics --access read 2>>tokens.toml | tr -d '\n' >token, have tokens.toml in"
+        remedy+=" kvstore-tokens, and $create kvstore-metrics --from-file=token"
+        check_made_by_hand secret kvstore-metrics "the token that Prometheus asks with" "$remedy" token
+    fi
+    if grep -q 'secretName: kvstore-tls' "$manifests"; then
+        remedy="have cert-manager write it, or $create kvstore-tls --type=kubernetes.io/tls --from-file=tls.crt"
+        remedy+=" --from-file=tls.key --from-file=ca.crt"
+        keys=(tls.crt tls.key)
+        # Who vouches for it, where somebody looks.
+        if grep -q -e 'key: ca\.crt' -e 'proxy-ssl-secret' "$manifests"; then
+            keys+=(ca.crt)
+        fi
+        check_made_by_hand secret kvstore-tls "the certificate and its key" "$remedy" "${keys[@]}"
+    fi
+    if grep -q '^kind: BackendTLSPolicy' "$manifests"; then
+        remedy="kubectl -n $namespace create configmap kvstore-ca --from-file=ca.crt"
+        check_made_by_hand configmap kvstore-ca "whose certificates the Gateway takes" "$remedy" ca.crt
+    fi
+}
+
 look_at_cluster
 check_kinds
 there=$(kubectl get namespace "$namespace" --ignore-not-found -o name)
@@ -189,6 +239,8 @@ for key in password auth.conf exporter.json; do
             "Valkey would not start. Nothing was changed: add it (docs/valkey.md, Another password, says what it holds)"
     fi
 done
+
+check_secured
 
 if [[ -z $there ]]; then
     make_namespace
@@ -213,9 +265,17 @@ wait_for ^deployment "$folder/others"
 kube delete "$(known_kinds)" -l "$OWN,kvstore/revision!=$revision" --ignore-not-found
 
 host=$(sed -n 's/^  - host: //p; /^kind: HTTPRoute/,/^---/s/^  - \([^ ]*\.[^ ]*\)$/\1/p' "$manifests" | head -1)
+scheme=http here="8000:80, then http://127.0.0.1:8000/"
+if grep -q 'name: KVSTORE_TLS_CERTIFICATE' "$manifests"; then
+    scheme=https here="8443:443, then https://localhost:8443/, where the certificate has that name"
+fi
+outer=http
+if [[ -n ${HOST_SECRET:-} ]]; then
+    outer=https
+fi
 outside="nothing leads there: give INGRESS or COMPONENTS=gateway"
 if grep -q '^kind: Ingress' "$manifests"; then
-    outside="http://$host/ once its name leads to your ingress controller"
+    outside="$outer://$host/ once its name leads to your ingress controller"
     # A class that the cluster fills in is its default one.
     class=$(kube get ingress kvstore -o 'jsonpath={.spec.ingressClassName}')
     if [[ -z $class ]]; then
@@ -223,12 +283,15 @@ if grep -q '^kind: Ingress' "$manifests"; then
         outside+=" ingressclass)"
     fi
 elif grep -q '^kind: HTTPRoute' "$manifests"; then
-    outside="http://$host/ once its name leads to your Gateway (kubectl -n $namespace get gateway kvstore)"
+    outside="$outer://$host/ once its name leads to your Gateway (kubectl -n $namespace get gateway kvstore)"
+fi
+if [[ $outer == http && $outside == http:* ]] && grep -q 'name: KVSTORE_AUTH_FILE' "$manifests"; then
+    outside+=". Tokens can be read on that way: give HOST_SECRET"
 fi
 cat <<END
 
 kvstore serves in the namespace $namespace.
-  inside:     http://kvstore.$namespace/
-  from here:  kubectl -n $namespace port-forward service/kvstore 8000:80, then http://127.0.0.1:8000/
+  inside:     $scheme://kvstore.$namespace/
+  from here:  kubectl -n $namespace port-forward service/kvstore $here
   outside:    $outside
 END

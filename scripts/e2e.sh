@@ -56,6 +56,11 @@ check() {
         single-node | multi-node) ;;
         *) refuse "OVERLAY=$OVERLAY: give single-node or multi-node, which bring all that they need and restart without a failed request" ;;
     esac
+    case " ${COMPONENTS:-} " in
+        *" tokens "* | *" tls "* | *" secured "*)
+            refuse "COMPONENTS=$COMPONENTS: its clients have no token and know no certificate: leave tokens, tls and secured out"
+            ;;
+    esac
     [[ -n $image ]] || refuse "IMAGE is not given: make image, and see the head of scripts/e2e.sh for how it gets to the cluster"
     [[ $keys =~ ^[1-9][0-9]{0,5}$ ]] || refuse "KEYS=$keys: give a number from 1 to 999999"
     look_at_cluster

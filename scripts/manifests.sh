@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Renders what `make deploy` applies, to standard output, without a cluster.
 #   OVERLAY        single-node, multi-node, external or embedded
-#   COMPONENTS     of monitoring, monitoring-operator and gateway, none by default
+#   COMPONENTS     of monitoring, monitoring-operator, gateway, tokens, tls, secured (both of these) and metrics-token, none by
+#                  default
 #   IMAGE          the image with its tag or digest
 #   NAMESPACE      kvstore by default
 #   HOST           what the Ingress or the Gateway takes requests for
+#   HOST_SECRET    the Secret with that name's certificate: the Ingress or the Gateway speaks TLS with whoever is outside
 #   GATEWAY_CLASS  who runs the Gateway
 #   INGRESS        nginx or haproxy: the Ingress as these controllers need it; plain: without any controller's own
 #                  annotations; none: no Ingress. plain by default, none with the component gateway
@@ -26,16 +28,33 @@ if [[ ! -f k8s/overlays/$overlay/kustomization.yaml ]]; then
 fi
 for component in ${COMPONENTS:-}; do
     case $component in
-        monitoring | monitoring-operator | gateway) ;;
+        monitoring | monitoring-operator | gateway | tokens | tls | secured | metrics-token) ;;
         *)
-            echo "COMPONENTS: $component: give any of monitoring, monitoring-operator, gateway" >&2
+            echo "COMPONENTS: $component: give any of monitoring, monitoring-operator, gateway, tokens, tls, secured," \
+                "metrics-token" >&2
             exit 2
             ;;
     esac
 done
 
+# Whether COMPONENTS has one of these.
+has() {
+    local component
+    for component in "$@"; do
+        if [[ " ${COMPONENTS:-} " == *" $component "* ]]; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+if has metrics-token && ! has tokens secured; then
+    echo "COMPONENTS: metrics-token: there are no tokens without tokens or secured: give one of these too" >&2
+    exit 2
+fi
+
 ingress=plain
-if [[ " ${COMPONENTS:-} " == *" gateway "* ]]; then
+if has gateway; then
     ingress=none
 elif [[ ${INGRESS_CLASS:-} == nginx || ${INGRESS_CLASS:-} == haproxy ]]; then
     ingress=$INGRESS_CLASS
@@ -54,6 +73,11 @@ case $ingress in
         exit 2
         ;;
 esac
+
+if [[ -n ${HOST_SECRET:-} && $ingress == none ]] && ! has gateway; then
+    echo "HOST_SECRET=$HOST_SECRET, and nothing leads in from outside: give INGRESS or COMPONENTS=gateway as well" >&2
+    exit 2
+fi
 
 # Where the page of runbooks is read: where this clone came from, if that is on a forge, else in the clone itself.
 runbooks() {
@@ -97,20 +121,43 @@ trap 'rm -rf "$composed"' EXIT
     # By these deploy.sh and undeploy.sh find again what was made, with which overlay, and what of it is of other settings.
     echo "labels: [{pairs: {${OWN/=/: }, kvstore/overlay: $overlay, kvstore/revision: unknown}}]"
     echo "components:"
-    for component in ${COMPONENTS:-}; do
-        echo "  - ../components/$component"
+    for component in monitoring monitoring-operator gateway; do
+        if has "$component"; then
+            echo "  - ../components/$component"
+        fi
     done
     # A Valkey that comes along is watched as well.
     if [[ $overlay == single-node || $overlay == multi-node ]]; then
-        case " ${COMPONENTS:-} " in
-            *" monitoring "* | *" monitoring-operator "*) echo "  - ../components/valkey-metrics" ;;
-        esac
-        if [[ " ${COMPONENTS:-} " == *" monitoring-operator "* ]]; then
+        if has monitoring monitoring-operator; then
+            echo "  - ../components/valkey-metrics"
+        fi
+        if has monitoring-operator; then
             echo "  - ../components/valkey-pod-monitor"
         fi
     fi
     if [[ $ingress == nginx || $ingress == haproxy ]]; then
         echo "  - ../components/ingress-$ingress"
+    fi
+    # After all that they change.
+    if has secured; then
+        echo "  - ../components/secured"
+    else
+        for component in tokens tls; do
+            if has "$component"; then
+                echo "  - ../components/$component"
+            fi
+        done
+    fi
+    if has metrics-token; then
+        echo "  - ../components/metrics-token"
+    fi
+    if has tls secured; then
+        if [[ $ingress == nginx || $ingress == haproxy ]]; then
+            echo "  - ../components/tls-$ingress"
+        fi
+        if has gateway; then
+            echo "  - ../components/tls-gateway"
+        fi
     fi
     if [[ -n ${IMAGE:-} ]]; then
         echo "images:"
@@ -135,7 +182,24 @@ trap 'rm -rf "$composed"' EXIT
     if [[ -n ${INGRESS_CLASS:-} ]]; then
         patch add Ingress /spec/ingressClassName "$INGRESS_CLASS"
     fi
-    if [[ " ${COMPONENTS:-} " == *" gateway "* ]]; then
+    if [[ -n ${HOST_SECRET:-} && $ingress != none ]]; then
+        value="[{\"hosts\": [\"${HOST:-kvstore.example.org}\"], \"secretName\": \"$HOST_SECRET\"}]"
+        echo "  - target: {kind: Ingress, name: kvstore}"
+        echo "    patch: '[{\"op\": \"add\", \"path\": \"/spec/tls\", \"value\": $value}]'"
+    fi
+    if [[ $ingress == nginx ]] && has tls secured; then
+        patch replace Ingress /metadata/annotations/nginx.ingress.kubernetes.io~1proxy-ssl-secret \
+            "${NAMESPACE:-kvstore}/kvstore-tls"
+    fi
+    if has gateway; then
+        if [[ -n ${HOST_SECRET:-} ]]; then
+            echo "  - target: {kind: Gateway, name: kvstore}"
+            echo "    patch: '[{\"op\": \"replace\", \"path\": \"/spec/listeners/0/name\", \"value\": \"https\"},"
+            echo "      {\"op\": \"replace\", \"path\": \"/spec/listeners/0/protocol\", \"value\": \"HTTPS\"},"
+            echo "      {\"op\": \"replace\", \"path\": \"/spec/listeners/0/port\", \"value\": 443},"
+            value="{\"mode\": \"Terminate\", \"certificateRefs\": [{\"name\": \"$HOST_SECRET\"}]}"
+            echo "      {\"op\": \"add\", \"path\": \"/spec/listeners/0/tls\", \"value\": $value}]'"
+        fi
         if [[ -n ${HOST:-} ]]; then
             patch replace HTTPRoute /spec/hostnames/0 "$HOST"
             patch replace Gateway /spec/listeners/0/hostname "$HOST"

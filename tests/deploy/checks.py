@@ -25,7 +25,7 @@ QUANTITIES = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi
 def objections(manifests: Manifests, facts: Facts) -> list[str]:
     checks = [
         names, ports, probes, lookups, stopping, resources, scaling, disruption, placement, selectors,
-        ingress, images, security, storage, ownership, settings, embedded, watched, secrets,
+        ingress, images, security, storage, ownership, settings, embedded, watched, secured, asked, secrets,
     ]  # fmt: skip
     return [objection for check in checks for objection in check(manifests, facts)]
 
@@ -321,6 +321,9 @@ def ingress(manifests: Manifests, facts: Facts) -> Iterator[str]:
         for rule in route["spec"]["rules"]:
             if rule.get("timeouts") != {"request": "0s"}:
                 yield "the HTTPRoute ends what takes long"
+            for backend in rule["backendRefs"]:
+                if backend["port"] not in [port["port"] for port in services.get(backend["name"], [])]:
+                    yield f"the HTTPRoute leads to a Service that there is not: {backend}"
             for match in rule.get("matches", [{"path": {"value": "/"}}]):
                 yield from exposed("the HTTPRoute", match["path"]["value"], match["path"].get("type"), facts)
 
@@ -512,6 +515,101 @@ def watched(manifests: Manifests, _: Facts) -> Iterator[str]:
             endpoint["port"] == "metrics" for monitor in of_kind(manifests, "PodMonitor") for endpoint in monitor["spec"]["podMetricsEndpoints"]
         ):
             yield f"no PodMonitor reads {title}"
+
+
+FILES = ("KVSTORE_AUTH_FILE", "KVSTORE_TLS_CERTIFICATE", "KVSTORE_TLS_KEY")
+"""Settings that name a file of a Secret."""
+
+TLS_NAME = "kvstore"
+"""What the certificate is of, whatever the namespace."""
+
+
+def secured(manifests: Manifests, _: Facts) -> Iterator[str]:
+    """The files of tokens and TLS are where the settings look for them, and change with their Secrets."""
+    container = kvstore(manifests)
+    given = {name: variable(container, name) for name in FILES}
+    if bool(given["KVSTORE_TLS_CERTIFICATE"]) != bool(given["KVSTORE_TLS_KEY"]):
+        yield "there is a certificate without its key, or a key without its certificate"
+    if variable(container, "KVSTORE_AUTH_METRICS") == "true" and not given["KVSTORE_AUTH_FILE"]:
+        yield "the metrics take a token, and there are none"
+    if variable(container, "KVSTORE_TLS_CLIENT_CA") and any(probes_of(container)):
+        yield "the kubelet has no certificate to show: its probes fail"
+    for name, path in given.items():
+        if path:
+            yield from on_secret(manifests, name, PurePosixPath(path))
+
+
+def on_secret(manifests: Manifests, name: str, path: PurePosixPath) -> Iterator[str]:
+    volumes = {volume["name"]: volume.get("secret") for volume in pod(manifests).get("volumes", [])}
+    mounts = [mount for mount in kvstore(manifests).get("volumeMounts", []) if path.is_relative_to(mount["mountPath"])]
+    if not mounts:
+        yield f"{name} = {path} is mounted by nobody"
+    for mount in mounts:
+        secret = volumes.get(mount["name"])
+        if not secret:
+            yield f"{name} = {path} is of no Secret"
+            continue
+        if mount.get("subPath"):
+            yield f"{name} = {path} is mounted by subPath: it never changes"
+        if not mount.get("readOnly"):
+            yield f"{name} = {path} may be written"
+        if secret.get("optional"):
+            yield f"{name} = {path}: without its Secret the server would not start, and nobody would say why"
+        if secret.get("defaultMode", 0o644) & 0o007 or not secret.get("defaultMode", 0o644) & 0o040:
+            yield f"{name} = {path} is not for its group alone to read"
+        if str(path.relative_to(mount["mountPath"])) not in [item["path"] for item in secret.get("items", [])]:
+            yield f"{name} = {path} is not in the Secret {secret['secretName']}"
+
+
+def asked(manifests: Manifests, _: Facts) -> Iterator[str]:
+    """All who ask speak as the server does, and see whom they ask."""
+    container = kvstore(manifests)
+    spoken = "https" if variable(container, "KVSTORE_TLS_CERTIFICATE") else "http"
+    for kind, probe in probes_of(container):
+        if probe["httpGet"].get("scheme", "HTTP").lower() != spoken:
+            yield f"the {kind} does not speak {spoken}"
+    for service in of_kind(manifests, "Service"):
+        for port in service["spec"]["ports"] if service["metadata"]["name"] == "kvstore" else []:
+            if (port.get("appProtocol"), port["port"]) != (spoken, {"http": 80, "https": 443}[spoken]):
+                yield f"the Service does not say that {spoken} is spoken: {port}"
+    if annotations(manifests).get("prometheus.io/scheme", "http") != spoken:
+        yield f"Prometheus is not told by annotation to speak {spoken}"
+    takes_token = variable(container, "KVSTORE_AUTH_METRICS") == "true"
+    for monitor in of_kind(manifests, "ServiceMonitor"):
+        for endpoint in monitor["spec"]["endpoints"]:
+            tls = endpoint.get("tlsConfig", {})
+            if endpoint.get("scheme", "http") != spoken:
+                yield f"the ServiceMonitor does not speak {spoken}"
+            if spoken == "https" and (tls.get("serverName") != TLS_NAME or "ca" not in tls or tls.get("insecureSkipVerify")):
+                yield "the ServiceMonitor does not see whom it asks"
+            if bool(endpoint.get("authorization")) != takes_token:
+                yield "the ServiceMonitor has a token where none is taken, or none where one is"
+    for each in of_kind(manifests, "Ingress"):
+        yield from ingress_asks(each, spoken)
+    policies = [policy["spec"] for policy in of_kind(manifests, "BackendTLSPolicy")]
+    if any(of_kind(manifests, "HTTPRoute")) and len(policies) != (spoken == "https"):
+        yield f"the Gateway does not speak {spoken}"
+    for policy in policies:
+        if [target["name"] for target in policy["targetRefs"]] != ["kvstore"]:
+            yield f"the BackendTLSPolicy is for {policy['targetRefs']}"
+        if policy["validation"]["hostname"] != TLS_NAME or not policy["validation"].get("caCertificateRefs"):
+            yield "the Gateway does not see whom it asks"
+
+
+def ingress_asks(each: dict, spoken: str) -> Iterator[str]:
+    """What an Ingress says to a controller that is known of how the server is asked."""
+    given, named = each["metadata"].get("annotations", {}), each["spec"].get("ingressClassName")
+    of_nginx = {name.removeprefix(f"{NGINX}/"): value for name, value in given.items() if name.startswith(NGINX)}
+    if named == "nginx":
+        if of_nginx.get("backend-protocol", "HTTP").lower() != spoken:
+            yield f"the Ingress does not speak {spoken}"
+        elif spoken == "https":
+            namespace = each["metadata"]["namespace"]
+            checked = [of_nginx.get(f"proxy-ssl-{what}") for what in ("verify", "name", "server-name", "secret")]
+            if checked != ["on", TLS_NAME, "on", f"{namespace}/kvstore-tls"]:
+                yield "the Ingress does not see whom it asks"
+    if named == "haproxy" and given.get(f"{HAPROXY}/server-ssl", "false") != str(spoken == "https").lower():
+        yield f"the Ingress does not speak {spoken}"
 
 
 def secrets(manifests: Manifests, _: Facts) -> Iterator[str]:

@@ -36,6 +36,7 @@ SERVED = {
 
 EXTENSIONS = {
     "Gateway": "gateways.gateway.networking.k8s.io", "HTTPRoute": "httproutes.gateway.networking.k8s.io",
+    "BackendTLSPolicy": "backendtlspolicies.gateway.networking.k8s.io",
     "ServiceMonitor": "servicemonitors.monitoring.coreos.com", "PodMonitor": "podmonitors.monitoring.coreos.com",
     "PrometheusRule": "prometheusrules.monitoring.coreos.com",
 }  # fmt: skip

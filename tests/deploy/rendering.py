@@ -18,6 +18,8 @@ TARGET = Path(subprocess.run([ROOT / "scripts" / "target-dir.sh"], check=True, s
 
 OVERLAYS = ["embedded", "single-node", "multi-node", "external"]
 COMPONENTS = ["monitoring", "monitoring-operator", "gateway"]
+SECURED = ["secured", "metrics-token"]
+"""Components that take Secrets which somebody must have made."""
 
 
 def environment(**settings: str) -> dict[str, str]:

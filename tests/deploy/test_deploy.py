@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_kubectl import EXTENSIONS, SERVED, Cluster, played, title
-from rendering import COMPONENTS, OVERLAYS, ROOT, environment, objects, rendered, tool
+from rendering import COMPONENTS, OVERLAYS, ROOT, SECURED, environment, objects, rendered, tool
 
 IMAGE = "registry.example.org/kvstore:1.0.0"
 
@@ -72,6 +72,8 @@ def refused(cluster: Cluster, ended: subprocess.CompletedProcess, says: str) -> 
         ({"COMPONENTS": "gateway"}, "kubectl get gatewayclass lists"),
         ({"INGRESS": "traefik"}, "plain for other controllers"),
         ({"COMPONENTS": "gateway", "GATEWAY_CLASS": "a", "INGRESS_CLASS": "nginx"}, "give INGRESS=plain"),
+        ({"COMPONENTS": "metrics-token"}, "there are no tokens without tokens or secured"),
+        ({"INGRESS": "none", "HOST_SECRET": "host"}, "nothing leads in from outside"),
     ],
 )
 def test_what_cannot_be_deployed_is_refused_with_a_remedy(cluster: Cluster, settings: dict, says: str) -> None:
@@ -195,6 +197,73 @@ def test_a_secret_of_the_users_own_is_used_and_outlives_a_purge(cluster: Cluster
     deployed(cluster)
     undeploy(cluster, PURGE="yes")
     assert "Secret kvstore-engine" in cluster.names("kv")
+
+
+# What is secured takes Secrets that somebody must have made.
+
+ALL_SECURED = {"COMPONENTS": " ".join(COMPONENTS + SECURED), "GATEWAY_CLASS": "a", "INGRESS": "nginx"}
+
+MADE = {
+    "Secret kvstore-tokens": ["tokens.toml"],
+    "Secret kvstore-metrics": ["token"],
+    "Secret kvstore-tls": ["tls.crt", "tls.key", "ca.crt"],
+    "ConfigMap kvstore-ca": ["ca.crt"],
+}
+"""What that is, and what is read of it."""
+
+
+def make_by_hand(cluster: Cluster, without: str = "") -> None:
+    """Has all of it in the namespace but one, or but one key of one."""
+    cluster.put({"kind": "Namespace", "metadata": {"name": "kv"}})
+    for name, keys in MADE.items():
+        kind, _, called = name.partition(" ")
+        data = {key: "eA==" for key in keys if f"{name} {key}" != without}
+        if name != without:
+            cluster.put({"kind": kind, "metadata": {"name": called, "namespace": "kv"}, "data": data})
+
+
+@pytest.mark.parametrize("without", [*MADE, *(f"{name} {key}" for name, keys in MADE.items() for key in keys)])
+def test_what_must_be_made_by_hand_is_asked_for_before_anything_is_changed(cluster: Cluster, without: str) -> None:
+    cluster.extend()
+    make_by_hand(cluster, without)
+    ended = deploy(cluster, **ALL_SECURED)
+    words = without.split(" ")
+    says = f"{words[0].lower()} {words[1]} " + (f"in the namespace kv has no key {words[2]}" if words[2:] else "is not in the namespace kv")
+    refused(cluster, ended, says)
+    assert "Nothing was changed" in ended.stderr
+    assert f"create {'configmap' if words[0] == 'ConfigMap' else 'secret generic'} {words[1]} " in ended.stderr
+
+
+def test_without_a_namespace_it_is_asked_for_too(cluster: Cluster) -> None:
+    refused(cluster, deploy(cluster, COMPONENTS="secured"), "kubectl create namespace kv")
+
+
+def test_what_is_secured_is_deployed_over_what_was_made_by_hand_which_stays(cluster: Cluster) -> None:
+    cluster.extend()
+    make_by_hand(cluster)
+    ended = deploy(cluster, **ALL_SECURED)
+    assert ended.returncode == 0, ended.stderr
+    assert "https://kvstore.kv/" in ended.stdout
+    assert "8443:443" in ended.stdout
+    assert "Tokens can be read on that way: give HOST_SECRET" in ended.stdout
+    assert "BackendTLSPolicy kvstore" in cluster.names("kv")
+    ended = deploy(cluster, **ALL_SECURED, HOST_SECRET="host")
+    assert "outside:    https://kvstore.example.org/" in ended.stdout
+    # A component that is left out goes, and what others have made does not.
+    deployed(cluster)
+    assert "BackendTLSPolicy kvstore" not in cluster.names("kv")
+    undeploy(cluster, PURGE="yes")
+    assert cluster.names("kv") == MADE.keys()
+
+
+@pytest.mark.parametrize(("components", "needs"), [("tokens", "Secret kvstore-tokens"), ("tls", "Secret kvstore-tls")])
+def test_a_part_takes_no_more_than_its_own(cluster: Cluster, components: str, needs: str) -> None:
+    make_by_hand(cluster)
+    cluster.state = [each for each in cluster.state if title(each) == needs or title(each) not in MADE]
+    # As kubectl create secret tls makes it.
+    for each in cluster.objects("Secret"):
+        each["data"].pop("ca.crt", None)
+    deployed(cluster, COMPONENTS=components)
 
 
 # Nothing is deleted that deploy did not make.
@@ -380,7 +449,8 @@ def test_what_cannot_be_changed_in_place_is_refused_before_anything_is_applied(c
 
 def test_every_kind_that_can_be_deployed_is_looked_for_when_it_is_not_wanted_any_more() -> None:
     looked_for = dict(line.split() for line in (ROOT / "scripts" / "cluster.sh").read_text().splitlines() if line.count(" ") == 1 and line[0].isupper())
-    rendered_kinds = {each["kind"] for overlay in OVERLAYS for each in objects(rendered(overlay, " ".join(COMPONENTS), INGRESS="plain"))}
+    components = " ".join(COMPONENTS + SECURED)
+    rendered_kinds = {each["kind"] for overlay in OVERLAYS for each in objects(rendered(overlay, components, INGRESS="plain"))}
     assert rendered_kinds <= looked_for.keys()
     known = SERVED | EXTENSIONS
     assert {kind: known[kind] for kind in looked_for} == {kind: name.rstrip('"') for kind, name in looked_for.items()}

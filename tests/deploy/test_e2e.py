@@ -71,6 +71,7 @@ def test_it_passes_leaves_nothing_and_ends_with_a_table(cluster: Cluster, overla
         ({"OVERLAY": "embedded"}, {}, "give single-node or multi-node"),
         ({"OVERLAY": "external"}, {}, "give single-node or multi-node"),
         ({"IMAGE": ""}, {}, "make image"),
+        ({"COMPONENTS": "monitoring secured"}, {}, "leave tokens, tls and secured out"),
         ({"KEYS": "many"}, {}, "give a number"),
         ({"KEYS": "0"}, {}, "give a number"),
         ({}, {"match": "api-resources", "code": 1}, "kubectl config get-contexts lists"),

@@ -5,9 +5,13 @@ from collections.abc import Callable
 
 import pytest
 from checks import kvstore, objections, of_kind, pod, servers
-from rendering import COMPONENTS, INGRESSES, OVERLAYS, Facts, facts, objects, rendered
+from rendering import COMPONENTS, INGRESSES, OVERLAYS, ROOT, SECURED, Facts, facts, objects, rendered
 
-CHOICES = [(overlay, components) for overlay in OVERLAYS for components in ("", " ".join(COMPONENTS))]
+CHOICES = [
+    (overlay, components)
+    for overlay in OVERLAYS
+    for components in ("", " ".join(COMPONENTS), "secured", "tokens", "tls", " ".join(COMPONENTS + SECURED))
+]
 
 
 @pytest.fixture(scope="session", name="said")
@@ -39,9 +43,10 @@ def test_nothing_is_wrong(overlay: str, components: str, said: Facts) -> None:
     assert objections(objects(rendered(overlay, components)), said) == []
 
 
+@pytest.mark.parametrize("components", ["", "secured"])
 @pytest.mark.parametrize("ingress", INGRESSES)
-def test_nothing_is_wrong_whoever_takes_the_ingress(ingress: str, said: Facts) -> None:
-    manifests = objects(rendered("single-node", INGRESS=ingress))
+def test_nothing_is_wrong_whoever_takes_the_ingress(ingress: str, components: str, said: Facts) -> None:
+    manifests = objects(rendered("single-node", components, INGRESS=ingress, NAMESPACE="elsewhere"))
     assert objections(manifests, said) == []
     assert len(list(of_kind(manifests, "Ingress"))) == (ingress != "none")
 
@@ -411,6 +416,183 @@ def test_a_planted_defect_is_found(plant: Callable, objection: str, whole: list[
     plant(planted)
     found = objections(planted, said)
     assert any(objection in each for each in found), found
+
+
+# Tokens and TLS.
+
+
+@pytest.fixture(scope="session", name="guarded")
+def rendered_secured(said: Facts) -> list[dict]:
+    manifests = objects(rendered("multi-node", " ".join(COMPONENTS + SECURED), INGRESS="nginx"))
+    assert objections(manifests, said) == []
+    return manifests
+
+
+def volume(manifests: list[dict], name: str) -> dict:
+    return next(each for each in pod(manifests)["volumes"] if each["name"] == name)
+
+
+def mount(manifests: list[dict], name: str) -> dict:
+    return next(each for each in kvstore(manifests)["volumeMounts"] if each["name"] == name)
+
+
+def no_scheme(probe: str) -> Callable[[list[dict]], None]:
+    """Has a probe speak plain HTTP."""
+
+    def plant(manifests: list[dict]) -> None:
+        del kvstore(manifests)[probe]["httpGet"]["scheme"]
+
+    plant.__name__ = f"{probe}_in_plain_text"
+    return plant
+
+
+def mounted_elsewhere(manifests: list[dict]) -> None:
+    mount(manifests, "tls")["mountPath"] = "/etc/tls"
+
+
+def mounted_by_subpath(manifests: list[dict]) -> None:
+    mount(manifests, "tokens")["subPath"] = "tokens.toml"
+
+
+def mounted_to_be_written(manifests: list[dict]) -> None:
+    del mount(manifests, "tokens")["readOnly"]
+
+
+def key_that_is_not_mounted(manifests: list[dict]) -> None:
+    volume(manifests, "tls")["secret"]["items"].pop()
+
+
+def key_for_all_to_read(manifests: list[dict]) -> None:
+    volume(manifests, "tls")["secret"]["defaultMode"] = 0o444
+
+
+def key_for_nobody_to_read(manifests: list[dict]) -> None:
+    volume(manifests, "tls")["secret"]["defaultMode"] = 0o400
+
+
+def secret_that_need_not_be(manifests: list[dict]) -> None:
+    volume(manifests, "tokens")["secret"]["optional"] = True
+
+
+def files_of_a_config_map(manifests: list[dict]) -> None:
+    tokens = volume(manifests, "tokens")
+    del tokens["secret"]
+    tokens["configMap"] = {"name": "kvstore-tokens"}
+
+
+def certificate_without_key(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].remove(first_variable(manifests, "KVSTORE_TLS_KEY"))
+
+
+def clients_must_show_one(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].append({"name": "KVSTORE_TLS_CLIENT_CA", "value": "/etc/kvstore-tls/ca.crt"})
+
+
+def no_tokens(manifests: list[dict]) -> None:
+    kvstore(manifests)["env"].remove(first_variable(manifests, "KVSTORE_AUTH_FILE"))
+
+
+def service_of_plain_text(manifests: list[dict]) -> None:
+    first(manifests, "Service")["spec"]["ports"][0] |= {"port": 80, "appProtocol": "http"}
+
+
+def scrape_by_annotation_in_plain_text(manifests: list[dict]) -> None:
+    del servers(manifests)["spec"]["template"]["metadata"]["annotations"]["prometheus.io/scheme"]
+
+
+def monitor(**changes: object) -> Callable[[list[dict]], None]:
+    """Changes what the ServiceMonitor asks by, or takes it away."""
+
+    def plant(manifests: list[dict]) -> None:
+        endpoint = first(manifests, "ServiceMonitor")["spec"]["endpoints"][0]
+        for name, value in changes.items():
+            del endpoint[name]
+            if value:
+                endpoint[name] = value
+
+    plant.__name__ = f"monitor_{changes}"
+    return plant
+
+
+def no_policy(manifests: list[dict]) -> None:
+    manifests.remove(first(manifests, "BackendTLSPolicy"))
+
+
+def policy_of_another_name(manifests: list[dict]) -> None:
+    first(manifests, "BackendTLSPolicy")["spec"]["validation"]["hostname"] = "kvstore.example.org"
+
+
+def policy_of_another_service(manifests: list[dict]) -> None:
+    first(manifests, "BackendTLSPolicy")["spec"]["targetRefs"][0]["name"] = "valkey"
+
+
+def route_to_the_port_of_plain_text(manifests: list[dict]) -> None:
+    first(manifests, "HTTPRoute")["spec"]["rules"][1]["backendRefs"][0]["port"] = 80
+
+
+def secret_of_another_namespace(manifests: list[dict]) -> None:
+    annotation("proxy-ssl-secret", "default/kvstore-tls")(manifests)
+
+
+def haproxy_in_plain_text(manifests: list[dict]) -> None:
+    ingress = first(manifests, "Ingress")
+    ingress["spec"]["ingressClassName"] = "haproxy"
+    ingress["metadata"]["annotations"] = {"haproxy.org/timeout-server": "150s"}
+
+
+def secret_that_is_written_down(manifests: list[dict]) -> None:
+    manifests.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kvstore-tls"}})
+
+
+SECURED_DEFECTS: list[tuple[Callable[[list[dict]], None], str]] = [
+    (no_scheme("startupProbe"), "startupProbe does not speak https"),
+    (no_scheme("readinessProbe"), "readinessProbe does not speak https"),
+    (no_scheme("livenessProbe"), "livenessProbe does not speak https"),
+    (mounted_elsewhere, "tls.crt is mounted by nobody"),
+    (mounted_by_subpath, "it never changes"),
+    (mounted_to_be_written, "may be written"),
+    (key_that_is_not_mounted, "tls.key is not in the Secret kvstore-tls"),
+    (key_for_all_to_read, "is not for its group alone to read"),
+    (key_for_nobody_to_read, "is not for its group alone to read"),
+    (secret_that_need_not_be, "nobody would say why"),
+    (files_of_a_config_map, "tokens.toml is of no Secret"),
+    (certificate_without_key, "a certificate without its key"),
+    (clients_must_show_one, "no certificate to show"),
+    (no_tokens, "the metrics take a token, and there are none"),
+    (service_of_plain_text, "the Service does not say that https is spoken"),
+    (scrape_by_annotation_in_plain_text, "not told by annotation to speak https"),
+    (monitor(scheme=None), "the ServiceMonitor does not speak https"),
+    (monitor(tlsConfig=None), "the ServiceMonitor does not see whom it asks"),
+    (monitor(tlsConfig={"insecureSkipVerify": True}), "the ServiceMonitor does not see whom it asks"),
+    (monitor(authorization=None), "none where one is"),
+    (no_policy, "the Gateway does not speak https"),
+    (policy_of_another_name, "the Gateway does not see whom it asks"),
+    (policy_of_another_service, "the BackendTLSPolicy is for"),
+    (route_to_the_port_of_plain_text, "the HTTPRoute leads to a Service that there is not"),
+    (annotation("backend-protocol", None), "the Ingress does not speak https"),
+    (annotation("proxy-ssl-verify", "off"), "the Ingress does not see whom it asks"),
+    (secret_of_another_namespace, "the Ingress does not see whom it asks"),
+    (haproxy_in_plain_text, "the Ingress does not speak https"),
+    (secret_that_is_written_down, "the Secret kvstore-tls is written down"),
+]
+
+
+@pytest.mark.parametrize(("plant", "objection"), SECURED_DEFECTS, ids=[plant.__name__ for plant, _ in SECURED_DEFECTS])
+def test_a_defect_planted_in_one_that_is_secured_is_found(
+    plant: Callable, objection: str, guarded: list[dict], said: Facts
+) -> None:
+    planted = copy.deepcopy(guarded)
+    plant(planted)
+    found = objections(planted, said)
+    assert any(objection in each for each in found), found
+
+
+def test_no_secret_is_in_the_repository() -> None:
+    for file in [*(ROOT / "k8s").rglob("*"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "scripts").rglob("*")]:
+        if file.is_file() and file.suffix != ".png":
+            text = file.read_text()
+            assert "PRIVATE KEY-----" not in text, file
+            assert file.parts[-2] == "scripts" or not [line for line in text.splitlines() if line == "kind: Secret"], file
 
 
 # One server that keeps its data itself.

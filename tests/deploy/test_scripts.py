@@ -44,6 +44,19 @@ def test_components_host_and_image_are_rendered() -> None:
     assert not list(ROOT.glob("k8s/.composed-*")), "nothing is left behind"
 
 
+@pytest.mark.parametrize("host", ["", "kv.test"])
+def test_outside_speaks_tls_by_the_certificate_of_its_name(host: str) -> None:
+    text = rendered("embedded", "gateway", INGRESS="plain", HOST=host, HOST_SECRET="host-tls")
+    by_kind = {each["kind"]: each for each in objects(text)}
+    ingress, gateway = by_kind["Ingress"]["spec"], by_kind["Gateway"]["spec"]
+    name = ingress["rules"][0]["host"]
+    assert name == (host or "kvstore.example.org")
+    assert ingress["tls"] == [{"hosts": [name], "secretName": "host-tls"}]
+    listener = gateway["listeners"][0]
+    assert (listener["hostname"], listener["protocol"], listener["port"]) == (name, "HTTPS", 443)
+    assert listener["tls"] == {"mode": "Terminate", "certificateRefs": [{"name": "host-tls"}]}
+
+
 def test_all_overlays_render_without_settings() -> None:
     assert objects(rendered("single-node"))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendering import COMPONENTS, OVERLAYS, ROOT, environment, rendered, tool
+from rendering import COMPONENTS, OVERLAYS, ROOT, SECURED, environment, rendered, tool
 
 OLDEST, NEWEST = 30, 37
 """Minor versions of Kubernetes 1: the first with a native preStop sleep, and the last whose schemas there are."""
 
-CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute"}
+CUSTOM = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "Gateway", "HTTPRoute", "BackendTLSPolicy"}
 """Kinds of the components that are not Kubernetes' own, so that their schemas are not among its."""
 
 
@@ -19,11 +19,13 @@ def built_in_kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("manifests")
     files = []
     for overlay in OVERLAYS:
-        documents = yaml.safe_load_all(rendered(overlay, " ".join(COMPONENTS), INGRESS="nginx"))
-        kept = [document for document in documents if document["kind"] not in CUSTOM]
-        file = folder / f"{overlay}.yaml"
-        file.write_text(yaml.safe_dump_all(kept))
-        files.append(file)
+        for name, more in ((overlay, []), (f"{overlay}-secured", SECURED)):
+            settings = {"INGRESS": "nginx"} | ({"HOST_SECRET": "host"} if more else {})
+            documents = yaml.safe_load_all(rendered(overlay, " ".join(COMPONENTS + more), **settings))
+            kept = [document for document in documents if document["kind"] not in CUSTOM]
+            file = folder / f"{name}.yaml"
+            file.write_text(yaml.safe_dump_all(kept))
+            files.append(file)
     return files
 
 
