@@ -5,6 +5,7 @@ mod address;
 mod proxy;
 pub mod retry;
 pub mod signals;
+mod tls;
 mod token;
 
 pub use address::{Address, AddressError};
@@ -14,12 +15,11 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use proxy::Route;
 use serde::Deserialize;
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
+use tls::TlsArguments;
 use ureq::http::Response;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::typestate::{WithBody, WithoutBody};
 use ureq::{Agent, Body, RequestBuilder};
 
@@ -37,9 +37,8 @@ pub struct ServerArguments {
         default_value = "http://127.0.0.1:8000"
     )]
     url: String,
-    /// A PEM file of the certificates to trust, instead of the system's, where the URL is https
-    #[arg(long, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArguments,
     /// A file whose first line is the token to be known by; KVSTORE_TOKEN is the token itself
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -57,6 +56,20 @@ pub enum ClientError {
     /// The certificates to trust cannot be had.
     #[error("cannot read certificates from {0}: {1}")]
     Certificates(PathBuf, String),
+    /// The key of the certificate to show cannot be had.
+    #[error("cannot read a key from {0}: {1}")]
+    Key(PathBuf, String),
+    /// It is another certificate's.
+    #[error(
+        "the key in {key} (--tls-key) is not that of the certificate in {certificate} (--tls-certificate): give both of \
+         one pair"
+    )]
+    OtherKey {
+        /// The file of the key.
+        key: PathBuf,
+        /// That of the certificate.
+        certificate: PathBuf,
+    },
     /// The token cannot be had.
     #[error("cannot read a token from {0}: {1}")]
     TokenFile(PathBuf, String),
@@ -97,6 +110,8 @@ impl ClientError {
             Self::Address(_)
             | Self::Proxy(_)
             | Self::Certificates(..)
+            | Self::Key(..)
+            | Self::OtherKey { .. }
             | Self::TokenFile(..)
             | Self::TokenForm(_)
             | Self::TwoCredentials => true,
@@ -186,7 +201,7 @@ impl Client {
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections);
         if address.is_https() {
-            config = config.tls_config(tls(arguments)?);
+            config = config.tls_config(tls::config(&arguments.tls)?);
         }
         Ok(Self {
             address,
@@ -230,14 +245,7 @@ impl Client {
 
     /// The error that there was no whole answer.
     pub fn lost(&self, error: ureq::Error) -> ClientError {
-        let text = error.to_string();
-        let hint = if text.contains("UnknownIssuer") {
-            "; give the certificates to trust with --ca-file"
-        } else if text.contains("corrupt message") {
-            "; maybe it does not speak https: try http://"
-        } else {
-            ""
-        };
+        let hint = tls::remedy(&error.to_string()).unwrap_or_default();
         ClientError::Transport {
             url: self.address.to_string(),
             through: self.through.clone(),
@@ -268,38 +276,4 @@ pub fn problem(response: &mut Response<Body>) -> Problem {
         };
     }
     problem
-}
-
-/// Trusts the certificates of the file, else those that the system trusts, as for an engine:
-/// a company's own authority is among them, where a list that is built in has it not.
-fn tls(arguments: &ServerArguments) -> Result<TlsConfig, ClientError> {
-    let roots: Vec<Certificate<'static>> = match &arguments.ca_file {
-        Some(path) => {
-            let unusable = |error: String| ClientError::Certificates(path.clone(), error);
-            let text = fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let items = parse_pem(&text).collect::<Result<Vec<_>, _>>();
-            let items = items.map_err(|error| unusable(error.to_string()))?;
-            let certificates = items.into_iter().filter_map(|item| match item {
-                PemItem::Certificate(certificate) => Some(certificate),
-                _ => None,
-            });
-            let certificates: Vec<_> = certificates.collect();
-            if certificates.is_empty() {
-                return Err(unusable("there is no certificate in it".into()));
-            }
-            certificates
-        }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            let certificates = found.certs.iter();
-            certificates
-                .map(|certificate| Certificate::from_der(certificate).to_owned())
-                .collect()
-        }
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(TlsConfig::builder()
-        .root_certs(RootCerts::new_with_certs(&roots))
-        .unversioned_rustls_crypto_provider(provider)
-        .build())
 }

@@ -73,6 +73,8 @@ impl ShellError {
                 | ClientError::TokenForm(_)
                 | ClientError::TwoCredentials => Fault::Usage,
                 ClientError::Certificates(..)
+                | ClientError::Key(..)
+                | ClientError::OtherKey { .. }
                 | ClientError::TokenFile(..)
                 | ClientError::Transport { .. } => Fault::Io,
                 ClientError::Refused { .. } => Fault::Refusal,

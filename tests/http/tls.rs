@@ -1,6 +1,8 @@
 //! TLS with clients: of both versions, on both sides, through other files and broken ones, within the bounds of any
 //! connection.
 
+mod commands;
+
 use crate::authority::Authority;
 use crate::support::{DEADLINE, Server, kvstore, until};
 use rustls::crypto::ring;
