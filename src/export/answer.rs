@@ -1,20 +1,16 @@
 //! What a server is asked, and until when: its entries from some key on, and whether there are more.
 
 use super::Cause;
-use crate::client::retry::{is_passing, passes, pause};
+use crate::client::retry::{is_passing, passes, pause, retry_after};
 use crate::client::{Client, ClientError, Problem, escaped, problem};
 use std::io::Read;
 use std::thread::sleep;
-use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
 
 /// How often a request is sent before the export is given up. That makes 7 s, if the server does not ask
 /// for more.
 pub const ATTEMPTS: u32 = 8;
-
-/// The longest wait that a server may ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// The form that entries are asked for in.
 const LINES: &str = "application/x-ndjson";
@@ -128,12 +124,6 @@ fn ask<T>(
         sleep(asked_for.unwrap_or_else(|| pause(attempt)));
         attempt += 1;
     }
-}
-
-fn retry_after(response: &Response<Body>) -> Option<Duration> {
-    let header = response.headers().get("retry-after")?;
-    let seconds = header.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 fn refused(status: u16, problem: Problem) -> ClientError {

@@ -1,12 +1,13 @@
 //! `kvstore import`: sets many keys of a running server from lines of JSON.
 //!
 //! The lines go as they are, in requests of about a megabyte, one after the other, so that after a
-//! failure the line to go on from is known.
+//! failure the line to go on from is known. One that the server refuses whole for now is sent again.
 
 mod diagnosis;
 mod lines;
 mod progress;
 
+use crate::client::retry::{pause, retry_after};
 use crate::client::{Client, ClientError, Problem, ServerArguments, problem, signals};
 use clap::Args;
 use diagnosis::{Diagnosis, EXPECTED};
@@ -15,13 +16,19 @@ use progress::Progress;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
+use std::thread::sleep;
 use std::time::Duration;
+use ureq::Body;
+use ureq::http::Response;
 
 /// How large a request grows before it is sent, in bytes.
 const REQUEST_BYTES: usize = 1024 * 1024;
 
 /// How long the server may be silent: it may wait for room for two minutes.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long to wait, all told, for a server that takes a request not yet.
+const WAITS_MAX: Duration = Duration::from_secs(120);
 
 /// What to import, and where.
 #[derive(Args, Debug)]
@@ -132,39 +139,78 @@ fn open(arguments: &ImportArguments, progress: &Progress) -> Result<Box<dyn BufR
     Ok(Box::new(BufReader::new(file)))
 }
 
+/// Sends a request, again and again where the server takes nothing of it and asks to wait: its token is used too often
+/// (429), or it is overloaded, or not ready yet (503).
 fn send(client: &Client, body: &[u8], progress: &Progress) -> Result<(), Cause> {
     let count = memchr::memchr_iter(b'\n', body).count() + usize::from(!body.ends_with(b"\n"));
-    let first = progress.sends(count as u64);
-    let lost = |error| client.lost(error);
-    let request = client.post("/set");
-    let request = request.header("Content-Type", "application/x-ndjson");
-    let mut response = request.send(body).map_err(lost)?;
-    let status = response.status();
-    if status.is_success() {
-        let text = response.body_mut().read_to_string().map_err(lost)?;
-        let Ok(answer) = serde_json::from_str::<Problem>(&text) else {
-            let detail = "an answer that is none of a kvstore's".into();
-            let status = status.as_u16();
-            return Err(ClientError::Refused { status, detail }.into());
-        };
-        progress.answered(&answer, body.len());
-        return Ok(());
+    let mut waited = Duration::ZERO;
+    let mut attempt = 1;
+    loop {
+        let first = progress.sends(count as u64);
+        let request = client.post("/set");
+        let request = request.header("Content-Type", "application/x-ndjson");
+        let mut response = request.send(body).map_err(|error| client.lost(error))?;
+        if response.status().is_success() {
+            return applied(client, &mut response, body, progress);
+        }
+        let status = response.status().as_u16();
+        let asked_for = retry_after(&response);
+        let problem = problem(&mut response);
+        // What names a line has applied those before it.
+        let is_untaken =
+            problem.line == 0 && matches!((status, asked_for), (429, _) | (503, Some(_)));
+        if is_untaken {
+            progress.untaken();
+        }
+        if !is_untaken || waited >= WAITS_MAX {
+            return Err(refused(status, problem, (first, body), progress));
+        }
+        progress.waits(status, &problem.detail);
+        let wait = asked_for.unwrap_or_default().max(pause(attempt));
+        sleep(wait);
+        waited += wait;
+        attempt += 1;
     }
-    let problem = problem(&mut response);
-    let status = status.as_u16();
+}
+
+/// Takes in what the server says of a request that it took whole.
+fn applied(
+    client: &Client,
+    response: &mut Response<Body>,
+    body: &[u8],
+    progress: &Progress,
+) -> Result<(), Cause> {
+    let text = response.body_mut().read_to_string();
+    let text = text.map_err(|error| client.lost(error))?;
+    let Ok(answer) = serde_json::from_str::<Problem>(&text) else {
+        let detail = "an answer that is none of a kvstore's".into();
+        let status = response.status().as_u16();
+        return Err(ClientError::Refused { status, detail }.into());
+    };
+    progress.answered(&answer, body.len());
+    Ok(())
+}
+
+/// Why a request that begins with the line of a number was refused for good.
+fn refused(
+    status: u16,
+    problem: Problem,
+    (first, body): (u64, &[u8]),
+    progress: &Progress,
+) -> Cause {
     progress.refused(&problem);
     if problem.line == 0 {
         let detail = problem.detail;
-        return Err(ClientError::Refused { status, detail }.into());
+        return ClientError::Refused { status, detail }.into();
     }
     let at = usize::try_from(problem.line - 1).unwrap_or(usize::MAX);
     let line = body.split(|&byte| byte == b'\n').nth(at);
     let diagnosis = line
         .filter(|_| matches!(status, 400 | 422))
         .and_then(diagnosis::of_line);
-    Err(Cause::Refused {
+    Cause::Refused {
         line: first + problem.line - 1,
         status,
         detail: diagnosis.map_or(problem.detail, |diagnosis| diagnosis.to_string()),
-    })
+    }
 }

@@ -20,6 +20,8 @@ struct State {
     created: u64,
     updated: u64,
     unmet: u64,
+    /// Whether it was said that the server asks to wait.
+    has_waited: bool,
 }
 
 impl Progress {
@@ -34,6 +36,7 @@ impl Progress {
             created: 0,
             updated: 0,
             unmet: 0,
+            has_waited: false,
         })))
     }
 
@@ -62,6 +65,21 @@ impl Progress {
         state.bar.inc(bytes as u64);
         let message = format!("{} keys", state.created + state.updated);
         state.bar.set_message(message);
+    }
+
+    /// Nothing of what was sent was taken.
+    pub fn untaken(&self) {
+        self.state().sent = 0;
+    }
+
+    /// It is sent again after a pause, as the server asks. That is said once.
+    pub fn waits(&self, status: u16, detail: &str) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.has_waited, true) {
+            state.bar.suspend(|| {
+                eprintln!("kvstore: the server asks to wait ({status}: {detail}); the import goes on by itself");
+            });
+        }
     }
 
     /// What was sent was refused, where it says how far it came.

@@ -1,5 +1,7 @@
 //! `kvstore import` and `kvstore export` over links, servers and files that are not as they should be.
 
+mod waiting;
+
 use crate::gateway::{Framing, Gateway, Part, Reply, Then};
 use crate::support::{Server, kvstore, until};
 use rustix::process::{Pid, Signal, kill_process};
