@@ -12,7 +12,7 @@ EXAMPLES ?= 50
 # For scripts/target-dir.sh, which says where cargo builds into: never `target` outright.
 export CARGO
 
-.PHONY: help run test test-interface test-deploy test-image tools check bench bench-keymap bench-instructions bench-http \
+.PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap bench-instructions bench-http \
 	bench-http-short bench-in-flight bench-tools \
 	failovers kills histories rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
@@ -59,15 +59,19 @@ push: ## Push it to a registry as IMAGE
 tools: ## Install what the tests need and is missing, after saying what it is; INSTALL=no says it only
 	@scripts/packages.sh test python
 
-check: ## Check the format, lints, docs and licences
+check: ## Check the format, lints, docs, and of dependencies the licences and advisories
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		$(CARGO) deny check licenses bans sources; \
 	else \
-		echo "cargo-deny is not installed: licences are not checked (cargo install cargo-deny)"; \
+		echo "cargo-deny is not installed: licences are not checked (cargo install cargo-deny --locked)"; \
 	fi
+	@scripts/audit.sh || test $$? = 3
+
+audit: ## Look for advisories on dependencies; their database may take AUDIT_SECONDS (60) to come
+	@scripts/audit.sh
 
 bench: ## Time the key map and the store against rivals
 	$(CARGO) bench --bench keymap --bench pages --bench store

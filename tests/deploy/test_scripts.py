@@ -184,3 +184,53 @@ def test_a_part_that_there_is_not_is_refused(machine: Path) -> None:
     run = packages(machine, "everything")
     assert run.returncode == 2
     assert "give any of test" in run.stderr
+
+
+CARGO_DENY = """#!/bin/bash
+echo "$*" >> {folder}/asked
+case "$*" in
+    "deny --version") exit {version} ;;
+    "deny fetch db") {fetch} ;;
+    *"fuzz/Cargo.toml check"*) exit {found} ;;
+esac
+"""
+
+
+def audit(folder: Path, target: str = "audit", version: int = 0, fetch: str = "true", found: int = 0) -> tuple[int, str, list[str]]:
+    """What `make audit` ends with, says and asks, where cargo-deny does so."""
+    cargo = folder / "cargo"
+    cargo.write_text(CARGO_DENY.format(folder=folder, version=version, fetch=fetch, found=found))
+    cargo.chmod(0o755)
+    command = ["make", "--no-print-directory", target, f"CARGO={cargo}"]
+    run = subprocess.run(command, cwd=ROOT, env=environment(AUDIT_SECONDS="1"), capture_output=True, text=True)
+    return run.returncode, run.stderr, (folder / "asked").read_text().splitlines()
+
+
+def test_advisories_are_looked_for_in_both_lock_files(tmp_path: Path) -> None:
+    code, _, asked = audit(tmp_path)
+    assert code == 0
+    assert [line.split()[2] for line in asked if "advisories" in line] == ["Cargo.toml", "fuzz/Cargo.toml"]
+
+
+def test_an_advisory_fails_the_check(tmp_path: Path) -> None:
+    for target in ("audit", "check"):
+        code, said, _ = audit(tmp_path, target, found=1)
+        assert code == 2, "as make says that a command failed"
+        assert "fuzz/Cargo.toml: raise what is named above" in said
+
+
+@pytest.mark.parametrize(
+    ("cannot", "says"),
+    [
+        ({"version": 101}, "cargo-deny is not installed"),
+        ({"fetch": "exit 1"}, "not to be had within 1 s"),
+        ({"fetch": "exec sleep 60"}, "not to be had within 1 s"),
+    ],
+    ids=["no_tool", "no_network", "no_answer"],
+)
+def test_where_advisories_cannot_be_looked_for_it_is_said_and_the_check_goes_on(tmp_path: Path, cannot: dict, says: str) -> None:
+    for target, ends in (("audit", 2), ("check", 0)):
+        code, said, asked = audit(tmp_path, target, **cannot)
+        assert code == ends, said
+        assert says in said
+        assert not any("advisories" in line for line in asked)
