@@ -22,6 +22,7 @@
 //! - [`metrics`]: what is measured
 //! - [`tokens`]: who may do what; [`tls`]: what clients are shown, and must show; `reload`: files that are taken anew when they change; `digest`: SHA-256
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
+//! - `trace`: what a request is known by in the log, and where its time goes; [`log_format`]: the form of the log's lines
 //! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
 //!   [`shell`]: commands that ask for one thing each; [`client`]: how all of them reach a server
 
@@ -40,6 +41,7 @@ pub mod http;
 pub mod import;
 pub mod keymap;
 pub mod lifecycle;
+pub mod log_format;
 pub mod metrics;
 mod misread;
 pub mod model;
@@ -49,4 +51,5 @@ pub mod shell;
 pub mod store;
 pub mod tls;
 pub mod tokens;
+mod trace;
 pub mod valkey;

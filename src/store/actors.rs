@@ -70,10 +70,29 @@ impl<A: Actor<Context = Context<A>>> Actors<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
+        let answer = self.send(shard, message);
+        async move { answer.await? }
+    }
+
+    /// Asks a shard's actor what may be answered in any way.
+    ///
+    /// # Errors
+    /// `Starting` and `Stopping` where it is not there.
+    pub(super) fn send<M>(
+        &self,
+        shard: usize,
+        message: M,
+    ) -> impl Future<Output = Result<M::Result, StoreError>>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        A: Handler<M>,
+        A::Context: ToEnvelope<A, M>,
+    {
         let sent = self.get(shard).map(|actor| actor.send(message));
         async move {
             match sent?.await {
-                Ok(answer) => answer,
+                Ok(answer) => Ok(answer),
                 Err(MailboxError::Closed) => Err(self.lost(shard)),
                 // No message is sent with a time of its own.
                 Err(MailboxError::Timeout) => Err(StoreError::Timeout(Duration::ZERO)),

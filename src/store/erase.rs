@@ -1,7 +1,7 @@
 //! A removal of all keys that match a filter, over all shards: a message to each at a time.
 
 use super::message::{Erase, Erased};
-use super::{BULK_PATIENCE, Store, StoreError};
+use super::{Store, StoreError};
 use crate::model::{Filter, Key};
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Store {
 
     /// Removes some keys of a shard. Waits for admission as a bulk body does.
     async fn erase_some(&self, shard: usize, erase: Erase) -> Result<Erased, StoreError> {
-        let _place = self.0.admission.enter_bulk(shard, BULK_PATIENCE).await?;
+        let _place = self.enter_bulk(shard).await?;
         self.0.engine.erase(shard, erase).await
     }
 }

@@ -6,13 +6,14 @@ use super::admission::{Admission, Manner};
 use super::durable::{DataStats, Durable};
 use super::message::{
     Admitted, Change, ChangeMany, Count, Counted, Erase, Erased, Found, FoundGroups, Get, GetMany,
-    Group, ManyChanged, Search,
+    Group, ManyChanged, Search, Taken,
 };
 use super::readiness::OpenError;
 use super::shard::ShardActor;
 use super::shared::{HEARTBEAT, Shared};
 use crate::durable::LoadedShard;
 use crate::model::{Changed, Fetched, Key, Mutation, Value};
+use crate::trace::Wait;
 use actix::Message;
 use actix::dev::ToEnvelope;
 use siphasher::sip::SipHasher13;
@@ -108,6 +109,7 @@ impl Memory {
         let Some(journal) = self.durable.as_ref().and_then(Durable::journal) else {
             return Ok(());
         };
+        let _wait = Wait::in_store();
         let settled = timeout(self.patience, journal.settled()).await;
         settled.map_err(|_| StoreError::Timeout(self.patience))
     }
@@ -226,11 +228,15 @@ impl Memory {
         ShardActor: actix::Handler<Admitted<M>>,
         actix::Context<ShardActor>: ToEnvelope<ShardActor, Admitted<M>>,
     {
+        let wait = Wait::begin();
         let asked = async {
             let permit = Some(self.admission.enter(shard, manner).await?);
-            self.actors.ask(shard, Admitted { message, permit }).await
+            wait.let_in();
+            self.actors.send(shard, Admitted { message, permit }).await
         };
         let answer = timeout(patience, asked).await;
-        answer.unwrap_or(Err(StoreError::Timeout(patience)))
+        let Taken { answer, at } = answer.unwrap_or(Err(StoreError::Timeout(patience)))?;
+        wait.taken_up(at);
+        answer
     }
 }

@@ -4,6 +4,7 @@ use super::StoreError;
 use crate::durable::{Moment, Position};
 use crate::keymap::{GroupPage, Image, IndexStats, Page, SlotValues};
 use crate::model::{Changed, Fetched, Filter, Grouping, Key, Mutation, Value};
+use crate::trace::Moment;
 use actix::Message;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,7 +24,16 @@ pub(super) struct Admitted<M> {
 }
 
 impl<M: Message> Message for Admitted<M> {
-    type Result = M::Result;
+    type Result = Taken<M::Result>;
+}
+
+/// The answer to a message that was let in, and when it was taken up: until then it was in the queue.
+#[derive(Debug)]
+pub(super) struct Taken<T> {
+    /// The answer.
+    pub(super) answer: T,
+    /// The moment.
+    pub(super) at: Moment,
 }
 
 /// Asks for the value of a key.

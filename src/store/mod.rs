@@ -60,6 +60,7 @@ use crate::clock::Clock;
 use crate::durable::Position;
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::model::{Changed, Deadline, Key, Mutation, Value};
+use crate::trace::Wait;
 use abort::abort;
 use actors::Actors;
 use admission::Admission;
@@ -76,6 +77,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use stream::Origin;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// How long a message of a bulk body may wait for merges. Those of the largest stores take a minute.
@@ -273,6 +275,7 @@ impl Store {
     /// # Errors
     /// Where a shard does not answer within `patience`.
     pub async fn stats(&self, patience: Duration) -> Result<StoreStats, StoreError> {
+        let _wait = Wait::in_store();
         let asked = (0..self.0.shards).map(|shard| self.0.engine.count(shard));
         let answers = timeout(patience, try_join_all(asked));
         let answers = answers.await.map_err(|_| StoreError::Timeout(patience))??;
@@ -369,9 +372,15 @@ impl Store {
         shard: usize,
         mutations: Vec<Mutation>,
     ) -> Result<ManyChanged, StoreError> {
-        let _place = self.0.admission.enter_bulk(shard, BULK_PATIENCE).await?;
+        let _place = self.enter_bulk(shard).await?;
         let engine = &self.0.engine;
         engine.change_many(shard, mutations, BULK_PATIENCE).await
+    }
+
+    /// A place among the bulk messages of a shard, which is waited for.
+    async fn enter_bulk(&self, shard: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let _wait = Wait::begin();
+        self.0.admission.enter_bulk(shard, BULK_PATIENCE).await
     }
 
     fn search_shard(

@@ -11,7 +11,7 @@ use super::batch::MESSAGE_CHANGES_MAX;
 use super::erase::key_of;
 use super::message::{
     Admitted, Bodies, Count, Counted, Erase, Erased, Found, FoundGroups, GetMany, Group,
-    ManyChanged, Search, Stopped, Total,
+    ManyChanged, Search, Stopped, Taken, Total,
 };
 use super::readiness::{OpenError, Readiness, Troubles};
 use super::replica::{CountKnown, Suspect, share_of};
@@ -20,6 +20,7 @@ use super::replica::{
 };
 use super::shared::{Fit, Shared};
 use crate::model::{Change, Changed, Fetched, Key, Mutation, Value};
+use crate::trace::Wait;
 use crate::valkey::{Client, Engine, EngineError, Place};
 use actix::dev::ToEnvelope;
 use actix::{Context, Handler, Message};
@@ -190,6 +191,7 @@ impl Remote {
     }
 
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Value>, StoreError> {
+        let _wait = Wait::in_store();
         let (permit, deadline) = self.enter(self.owner(key), Manner::Refuse).await?;
         let (client, asked) = (self.client(), key.clone());
         let value = whole(async move {
@@ -208,8 +210,10 @@ impl Remote {
         manner: Manner,
     ) -> Result<Vec<Fetched>, StoreError> {
         let GetMany { keys, bodies } = message;
+        let wait = Wait::begin();
         let entered = timeout(self.patience, self.enter(shard, manner)).await;
         let (permit, deadline) = entered.unwrap_or(Err(StoreError::Timeout(self.patience)))?;
+        wait.let_in();
         let client = self.client();
         let fetched = whole(async move {
             let fetched = match bodies {
@@ -230,6 +234,7 @@ impl Remote {
 
     pub(super) async fn change(&self, mutation: Mutation) -> Result<Changed, StoreError> {
         let shard = self.owner(&mutation.key);
+        let _wait = Wait::in_store();
         let (permit, deadline) = self.enter(shard, Manner::RefuseEarly).await?;
         let some = std::slice::from_ref(&mutation);
         if Box::pin(self.that_fit(shard, some, deadline)).await? == 0 {
@@ -255,8 +260,10 @@ impl Remote {
         mutations: &[Mutation],
         patience: Duration,
     ) -> Result<ManyChanged, StoreError> {
+        let wait = Wait::begin();
         self.wait_for_merges(mutations, patience).await;
         let (_permit, _) = self.enter(shard, Manner::Wait).await?;
+        wait.let_in();
         let client = self.client();
         let mut many = ManyChanged::default();
         let mut begun = 0;
@@ -321,12 +328,16 @@ impl Remote {
         ReplicaActor: Handler<Admitted<M>>,
         Context<ReplicaActor>: ToEnvelope<ReplicaActor, Admitted<M>>,
     {
+        let wait = Wait::begin();
         let asked = async {
             let permit = Some(self.admission.enter(shard, manner).await?);
-            self.actors.ask(shard, Admitted { message, permit }).await
+            wait.let_in();
+            self.actors.send(shard, Admitted { message, permit }).await
         };
         let found = timeout(self.patience, asked).await;
-        found.unwrap_or(Err(StoreError::Timeout(self.patience)))
+        let Taken { answer, at } = found.unwrap_or(Err(StoreError::Timeout(self.patience)))?;
+        wait.taken_up(at);
+        answer
     }
 
     /// Removes the keys of a page of the index, in one pipeline.

@@ -13,8 +13,9 @@
 //!
 //! This file knows messages, and nothing of what they are asked of.
 
-use super::message::{Admitted, Change, ChangeMany, Erase, Get, GetMany, Group, Search};
+use super::message::{Admitted, Change, ChangeMany, Erase, Get, GetMany, Group, Search, Taken};
 use crate::model::Key;
+use crate::trace::Moment;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
 use std::cell::RefCell;
@@ -29,6 +30,8 @@ pub(super) struct Turn {
     /// What came since the queue was looked at last.
     arriving: Rc<RefCell<VecDeque<Asked>>>,
     queue: VecDeque<Asked>,
+    /// When what is first in the queue is taken up.
+    now: Moment,
     /// Changes that wait for room, each kind in its order.
     pub(super) held: VecDeque<Ask<Change>>,
     pub(super) held_bulk: VecDeque<Ask<ChangeMany>>,
@@ -68,7 +71,9 @@ pub(super) struct Ask<M: Message> {
 pub(super) struct Asker<T> {
     /// The place among the messages in flight.
     permit: Option<OwnedSemaphorePermit>,
-    sender: Option<OneshotSender<T>>,
+    sender: Option<OneshotSender<Taken<T>>>,
+    /// When the message was taken up.
+    taken: Moment,
 }
 
 /// What the handler of a message returns: the message joins the queue once it is known whom to answer.
@@ -96,12 +101,15 @@ impl Turn {
         if self.queue.is_empty() {
             // The memory of both is used again.
             std::mem::swap(&mut *self.arriving.borrow_mut(), &mut self.queue);
+            if !self.queue.is_empty() {
+                self.now = Moment::now();
+            }
         }
         let run = |is_same: fn(&Asked) -> bool| {
             let front = self.queue.iter().take(most);
             front.take_while(|asked| is_same(asked)).count()
         };
-        Some(match self.queue.front()? {
+        let first = match self.queue.front()? {
             Asked::Get(_) => First::Gets(run(|asked| matches!(asked, Asked::Get(_)))),
             Asked::Change(_) => First::Changes(run(|asked| matches!(asked, Asked::Change(_)))),
             Asked::GetMany(_)
@@ -109,7 +117,12 @@ impl Turn {
             | Asked::Search(_)
             | Asked::Erase(_)
             | Asked::Group(_) => First::Long,
-        })
+        };
+        if first == First::Long {
+            // What was before it may have taken long too.
+            self.now = Moment::now();
+        }
+        Some(first)
     }
 
     /// The keys of the messages at the front that name one.
@@ -127,13 +140,18 @@ impl Turn {
 
     /// Takes the first message out of the queue.
     pub(super) fn take(&mut self) -> Option<Asked> {
-        self.queue.pop_front()
+        let mut asked = self.queue.pop_front()?;
+        *asked.taken() = self.now;
+        Some(asked)
     }
 
     /// As [`take`](Self::take), where it is a read.
     pub(super) fn take_get(&mut self) -> Option<Ask<Get>> {
         match self.queue.pop_front()? {
-            Asked::Get(ask) => Some(ask),
+            Asked::Get(mut ask) => {
+                ask.asker.taken = self.now;
+                Some(ask)
+            }
             other @ (Asked::GetMany(_)
             | Asked::Change(_)
             | Asked::ChangeMany(_)
@@ -155,6 +173,20 @@ impl Turn {
     }
 }
 
+impl Asked {
+    fn taken(&mut self) -> &mut Moment {
+        match self {
+            Self::Get(ask) => &mut ask.asker.taken,
+            Self::GetMany(ask) => &mut ask.asker.taken,
+            Self::Change(ask) => &mut ask.asker.taken,
+            Self::ChangeMany(ask) => &mut ask.asker.taken,
+            Self::Search(ask) => &mut ask.asker.taken,
+            Self::Erase(ask) => &mut ask.asker.taken,
+            Self::Group(ask) => &mut ask.asker.taken,
+        }
+    }
+}
+
 impl<T> Asker<T> {
     /// Whether nobody waits for the answer any more: who gave up is told nothing, and costs nothing.
     pub(super) fn is_abandoned(&self) -> bool {
@@ -165,8 +197,9 @@ impl<T> Asker<T> {
     pub(super) fn answer(self, answer: T) {
         drop(self.permit);
         if let Some(sender) = self.sender {
+            let at = self.taken;
             // Whoever asked may have gone away.
-            let _ = sender.send(answer);
+            let _ = sender.send(Taken { answer, at });
         }
     }
 }
@@ -177,12 +210,16 @@ where
     M: Message,
     Asked: From<Ask<M>>,
 {
-    fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<M::Result>>) {
+    fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<Taken<M::Result>>>) {
         let Self {
             arriving,
             message: Admitted { message, permit },
         } = self;
-        let asker = Asker { permit, sender };
+        let asker = Asker {
+            permit,
+            sender,
+            taken: Moment::default(),
+        };
         let asked = Ask { message, asker }.into();
         arriving.borrow_mut().push_back(asked);
     }

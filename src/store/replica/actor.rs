@@ -9,8 +9,11 @@ use crate::model::Key;
 use crate::store::StoreError;
 use crate::store::abort::{BROKEN, abort};
 use crate::store::merger::JobDone;
-use crate::store::message::{Admitted, Count, Counted, Found, FoundGroups, Group, Search, Total};
+use crate::store::message::{
+    Admitted, Count, Counted, Found, FoundGroups, Group, Search, Taken, Total,
+};
 use crate::store::shared::{Footprint, HEARTBEAT, Shared};
+use crate::trace::Moment;
 use crate::valkey::{EngineError, PARTITIONS, Step};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -229,30 +232,42 @@ impl Drop for ReplicaActor {
 }
 
 impl Handler<Admitted<Search>> for ReplicaActor {
-    type Result = ResponseActFuture<Self, Result<Found, StoreError>>;
+    type Result = ResponseActFuture<Self, Taken<Result<Found, StoreError>>>;
 
     fn handle(&mut self, message: Admitted<Search>, _: &mut Self::Context) -> Self::Result {
+        let at = Moment::now();
         let synced = self.synced(message.message.total).into_actor(self);
         Box::pin(synced.map(move |synced, replica, context| {
-            synced?;
-            let found = replica.guard(|replica| replica.search(&message.message));
-            // A search that met many deleted keys asks for a merge.
-            replica.hand_out_jobs(context);
-            found
+            let found = match synced {
+                Ok(()) => {
+                    let found = replica.guard(|replica| replica.search(&message.message));
+                    // A search that met many deleted keys asks for a merge.
+                    replica.hand_out_jobs(context);
+                    found
+                }
+                Err(error) => Err(error.into()),
+            };
+            Taken { answer: found, at }
         }))
     }
 }
 
 impl Handler<Admitted<Group>> for ReplicaActor {
-    type Result = ResponseActFuture<Self, Result<FoundGroups, StoreError>>;
+    type Result = ResponseActFuture<Self, Taken<Result<FoundGroups, StoreError>>>;
 
     fn handle(&mut self, message: Admitted<Group>, _: &mut Self::Context) -> Self::Result {
+        let at = Moment::now();
         let synced = self.synced(message.message.total).into_actor(self);
         Box::pin(synced.map(move |synced, replica, context| {
-            synced?;
-            let found = replica.guard(|replica| replica.group(&message.message));
-            replica.hand_out_jobs(context);
-            found
+            let found = match synced {
+                Ok(()) => {
+                    let found = replica.guard(|replica| replica.group(&message.message));
+                    replica.hand_out_jobs(context);
+                    found
+                }
+                Err(error) => Err(error.into()),
+            };
+            Taken { answer: found, at }
         }))
     }
 }

@@ -17,9 +17,10 @@ use crate::store::admission::Manner;
 use crate::store::batch::MESSAGE_CHANGES_MAX;
 use crate::store::engine::Engine;
 use crate::store::memory::Memory;
-use crate::store::message::Stopped;
+use crate::store::message::{Stopped, Taken};
 use crate::store::{Readiness, Store, StoreOptions};
-use actix::{Arbiter, Message, System};
+use crate::trace::Moment;
+use actix::{Arbiter, Message, MessageResult, System};
 use proptest::prelude::*;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -124,13 +125,15 @@ const PATIENT: Duration = Duration::from_secs(30);
 struct Run(Box<dyn FnOnce(&mut ShardActor) + Send>);
 
 impl Handler<Admitted<Run>> for ShardActor {
-    type Result = Result<(), StoreError>;
+    type Result = MessageResult<Admitted<Run>>;
 
     fn handle(&mut self, message: Admitted<Run>, _: &mut Self::Context) -> Self::Result {
-        caught(|| {
+        let at = Moment::now();
+        let answer = caught(|| {
             (message.message.0)(self);
             Ok(())
-        })
+        });
+        MessageResult(Taken { answer, at })
     }
 }
 

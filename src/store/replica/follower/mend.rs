@@ -334,7 +334,8 @@ impl Follower {
             permit: None,
         };
         let found = self.options.actor.send(search).await;
-        let page = found.map_err(|_| StoreError::Stopping)??.page;
+        let found = found.map_err(|_| StoreError::Stopping)?.answer?;
+        let page = found.page;
         Ok((page.keys, page.resume))
     }
 }
