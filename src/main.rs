@@ -8,6 +8,7 @@ use kvstore::check::{CheckArguments, check};
 use kvstore::config::{Config, ConfigError, Settings};
 use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
+use kvstore::log_format::LogFormat;
 use kvstore::server::{Server, ServerError};
 use kvstore::shell::{self, Fault, ShellCommand};
 use kvstore::tokens::{TokenArguments, draw};
@@ -94,12 +95,8 @@ fn main() -> ExitCode {
         None => match serve(arguments.settings, arguments.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Config(error)) => fail(&error, EXIT_CONFIG),
-            Err(Failure::Server(
-                error @ (ServerError::Engine { .. }
-                | ServerError::Directory(_)
-                | ServerError::Data(_)),
-            )) => fail(&error, EXIT_CONFIG),
-            Err(Failure::Server(error)) => fail(&error, EXIT_IO),
+            Err(Failure::Server(error)) => fail(&error, code_of(&error)),
+            Err(Failure::Logged(code)) => ExitCode::from(code),
         },
     }
 }
@@ -134,6 +131,22 @@ fn misused(error: &clap::Error) -> ExitCode {
 enum Failure {
     Config(ConfigError),
     Server(ServerError),
+    /// It is in the log, and the process ends with this code.
+    Logged(u8),
+}
+
+/// What the process ends with, since it does not serve.
+fn code_of(error: &ServerError) -> u8 {
+    match error {
+        ServerError::Engine { .. } | ServerError::Directory(_) | ServerError::Data(_) => {
+            EXIT_CONFIG
+        }
+        ServerError::Bind { .. }
+        | ServerError::System(_)
+        | ServerError::Ended(_)
+        | ServerError::Log(_)
+        | ServerError::Metrics(_) => EXIT_IO,
+    }
 }
 
 fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
@@ -142,20 +155,30 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
         None => settings,
     };
     let config = Config::resolve(settings).map_err(Failure::Config)?;
-    env_logger::Builder::new()
+    let format = config.log_format;
+    let mut builder = env_logger::Builder::new();
+    format.apply(&mut builder);
+    builder
         .filter_module("actix_server", log::LevelFilter::Warn)
         // What clients send wrong is not an error of ours, and they must not fill the log.
         .filter_module("actix_http", log::LevelFilter::Off)
         // It says of each try to reach a node that it failed; we say when the engine begins to fail.
         .filter_module("redis", log::LevelFilter::Off)
         .parse_filters(&config.log)
-        .format_timestamp_millis()
         .init();
     log_panics();
-    let server = Server::bind(config).map_err(Failure::Server)?;
+    let failed = |error| match format {
+        LogFormat::Text => Failure::Server(error),
+        // Whoever reads the log takes each line for an object.
+        LogFormat::Json => {
+            log::error!("{error}");
+            Failure::Logged(code_of(&error))
+        }
+    };
+    let server = Server::bind(config).map_err(failed)?;
     actix_web::rt::System::new()
         .block_on(server.run_until_stopped())
-        .map_err(Failure::Server)
+        .map_err(failed)
 }
 
 /// Logs where a panic was, once. What it said may hold a key, so that is for debugging only.

@@ -470,6 +470,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
         watchers: Watchers::new(config.watchers_max),
         lifecycle,
         access_log: config.access_log,
+        slow_ms: config.slow_request.map(|limit| limit.as_millis() as u64),
     })
 }
 

@@ -22,6 +22,9 @@ thread_local! {
 pub struct Moment(u64);
 
 impl Moment {
+    /// The first.
+    pub const START: Self = Self(0);
+
     /// This one.
     #[cfg(target_os = "linux")]
     pub fn now() -> Self {
@@ -42,6 +45,12 @@ impl Moment {
     /// How many milliseconds after another it is.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// So many milliseconds after this one.
+    #[cfg(test)]
+    pub fn after(self, ms: u64) -> Self {
+        Self(self.0 + ms)
     }
 }
 
@@ -230,7 +239,7 @@ fn now() -> Moment {
 
 /// An id that no other request has: this thread's numbers one by one, from a random one on, each mapped to one of which
 /// the next cannot be told.
-fn new_id() -> Box<str> {
+pub fn new_id() -> Box<str> {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let number = NEXT_ID.get();
     NEXT_ID.set(number.wrapping_add(0x9e37_79b9_7f4a_7c15));

@@ -13,6 +13,7 @@ pub use settings::Settings;
 
 use crate::durable::Sync;
 use crate::http::Limits;
+use crate::log_format::LogFormat;
 use crate::misread::Misread;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::tokens::{Auth, AuthFile, AuthFileError};
@@ -88,6 +89,10 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Whether to log each request.
     pub access_log: bool,
+    /// How long a request may take before it is slow, where slow ones are logged.
+    pub slow_request: Option<Duration>,
+    /// The form of the log's lines.
+    pub log_format: LogFormat,
     /// What to log: filters as of `env_logger`.
     pub log: String,
 }
@@ -250,6 +255,11 @@ impl Config {
             drain: Duration::from_millis(settings.drain_ms),
             shutdown_timeout: duration("shutdown_timeout_ms", settings.shutdown_timeout_ms)?,
             access_log: settings.access_log,
+            slow_request: match settings.slow_request_ms {
+                0 => None,
+                some => Some(duration("slow_request_ms", some)?),
+            },
+            log_format: log_format(&settings.log_format)?,
             log: log_filters(&settings.log)?,
         })
     }
@@ -535,6 +545,11 @@ fn log_filters(text: &str) -> Result<String, ConfigError> {
     Err(out_of_range("log", text, remedy))
 }
 
+fn log_format(name: &str) -> Result<LogFormat, ConfigError> {
+    let format = LogFormat::parse(name);
+    format.ok_or_else(|| out_of_range("log_format", name, "give text or json"))
+}
+
 fn at_least_one(setting: &'static str, value: usize) -> Result<usize, ConfigError> {
     match value {
         0 => Err(out_of_range(setting, "0", "give a number from 1 on")),
@@ -626,6 +641,10 @@ mod tests {
         let short = "data_dir = \"d\"\nlog_bytes_max = 5";
         assert!(refused(short).starts_with("log_bytes_max = 5: give a number from"));
         assert!(refused("log = \"inf\"").starts_with("log = inf: give off, error"));
+        assert!(refused("log_format = \"xml\"").starts_with("log_format = xml: give text or json"));
+        assert!(
+            refused("slow_request_ms = 90000000").starts_with("slow_request_ms = 90000000: give")
+        );
         assert!(refused("listen = \"no.invalid:1\"").contains("the host is not found"));
         let most = usize::MAX >> 1;
         for setting in ["page_keys_max", "value_bytes_max", "line_bytes_max"] {

@@ -112,6 +112,10 @@ settings! {
         "How long requests in flight may take to end after that, in ms";
     access_log: bool = false, "false", "KVSTORE_ACCESS_LOG",
         "Whether to log every request, without its key";
+    slow_request_ms: u64 = 1_000u64, "1000", "KVSTORE_SLOW_REQUEST_MS",
+        "From how many ms on a request is slow, of which the log says where its time went, without its key; 0 for none";
+    log_format: String = "text", "text", "KVSTORE_LOG_FORMAT",
+        "The form of the log's lines: text, or json, an object each";
     auth_metrics: bool = false, "false", "KVSTORE_AUTH_METRICS",
         "Whether /metrics takes a token too, with auth_file: any that is for all keys";
     log: String = "info", "info", "KVSTORE_LOG",

@@ -12,6 +12,7 @@ use super::problem::{Code, Problem, Progress};
 use crate::entry::{self, Form};
 use crate::model::Condition;
 use crate::store::{Batch, BatchChanged};
+use crate::trace;
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::{Buf, BytesMut};
@@ -29,6 +30,7 @@ pub(super) async fn handle(
     payload: Payload,
     state: &State,
 ) -> Result<HttpResponse, Problem> {
+    trace::is_lasting();
     let charge = begin_bulk(request, state).await?;
     let mut bulk = Bulk::new(state, Caller::of(request), charge);
     let taken = take_all(&mut bulk, payload, state).await;

@@ -9,6 +9,7 @@ use super::problem::{Code, Problem};
 use super::{Limits, State, parameters, unsupported};
 use crate::model::{Filter, Query};
 use crate::store::Erasing;
+use crate::trace;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use std::rc::Rc;
@@ -108,6 +109,7 @@ async fn count(filter: Filter, state: &State) -> Result<u64, Problem> {
 
 /// Removes the keys that match, and returns how many these were.
 async fn erase(filter: Filter, request: &HttpRequest, state: &State) -> Result<u64, Problem> {
+    trace::is_lasting();
     let bytes = state.store.erasing_bytes_max(state.limits.key_bytes_max);
     let _charge = state.buffers.take(Purpose::Bulk, bytes).await?;
     let mut erasing = state.store.erase(filter);

@@ -1,6 +1,7 @@
 //! What happens around every request, outside of the metrics: it is counted as in flight until the
-//! last byte of its answer is handed over, and logged then if that is wanted; methods that nobody
-//! takes are refused; and while the server drains, the client is told to go elsewhere next time.
+//! last byte of its answer is handed over, and logged then if that is wanted, or before if it was slow; it
+//! is known by an id meanwhile; methods that nobody takes are refused; and while the server drains, the
+//! client is told to go elsewhere next time.
 //! Answers leave in pieces, since the framework copies each whole.
 //!
 //! The access log is ours, since the framework's costs a layer of every body even when it is off.
@@ -8,17 +9,21 @@
 use super::buffers::PIECE_BYTES;
 use super::connection::Connection;
 use super::problem::Problem;
-use super::{State, routes};
+use super::request_id::{self, Lines};
+use super::{State, routes, slow};
 use crate::lifecycle::{InFlight, Stage};
+use crate::log_format::ACCESS;
 use crate::metrics::Refusal;
+use crate::trace::Trace;
 use actix_web::Error;
 use actix_web::body::{BodySize, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::{ConnectionType, Method, Version};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -46,7 +51,10 @@ where
         _in_flight: state.lifecycle.begin_request(),
         connection,
         access: state.access_log.then(|| Box::new(Access::of(&request))),
+        trace: None,
     };
+    let id = request_id::of(request.headers());
+    let mut trace = Some(Trace::begin(id, state.slow_ms));
     let refused = if is_spare && !routes::is_health(request.uri().path()) {
         Some((Refusal::Connections, Problem::too_many_connections()))
     } else if has_fragment {
@@ -57,7 +65,8 @@ where
     let answered = match refused {
         Some((reason, problem)) => {
             state.metrics.refused(reason);
-            Err(request.into_response(problem.into_response()))
+            let refusal = Trace::within(&mut trace, || problem.into_response());
+            Err(request.into_response(refusal))
         }
         None => Ok(service.call(request)),
     };
@@ -65,14 +74,20 @@ where
     let state = state.clone();
     async move {
         let mut response = match answered {
-            Ok(answer) => answer.await?.map_into_left_body(),
+            Ok(answer) => {
+                let mut answer = pin!(answer);
+                let answer =
+                    poll_fn(|context| Trace::within(&mut trace, || answer.as_mut().poll(context)));
+                answer.await?.map_into_left_body()
+            }
             Err(refusal) => refusal.map_into_right_body(),
         };
         if is_spare || state.lifecycle.stage() != Stage::Running {
             let head = response.response_mut().head_mut();
             head.set_connection_type(ConnectionType::Close);
         }
-        if is_old && response.response().body().size() == BodySize::Stream {
+        let is_stream = response.response().body().size() == BodySize::Stream;
+        if is_old && is_stream {
             // There are no chunks in HTTP/1.0 (RFC 9112, 6.1): the end of the connection ends the body.
             let head = response.response_mut().head_mut();
             head.no_chunking(true);
@@ -81,6 +96,15 @@ where
         if let Some(access) = &mut guard.access {
             access.status = response.status().as_u16();
         }
+        slow::look(&response, &mut trace);
+        let lines = match is_stream || guard.access.is_some() {
+            true => Lines::Due,
+            false => Lines::Known,
+        };
+        if let Some(trace) = &mut trace {
+            request_id::say(&mut response, trace, lines);
+        }
+        guard.trace = trace.filter(|_| lines == Lines::Due);
         Ok(response.map_body(|_, body| Guarded {
             body,
             rest: Bytes::new(),
@@ -94,6 +118,8 @@ struct Guard {
     _in_flight: InFlight,
     connection: Option<Rc<Connection>>,
     access: Option<Box<Access>>,
+    /// Where the log may have lines of it yet.
+    trace: Option<Box<Trace>>,
 }
 
 /// What the access log says of a request: never its key, nor its path or query.
@@ -119,8 +145,17 @@ impl Access {
     fn log(&self) {
         let peer = self.peer.map_or("-".into(), |peer| peer.ip().to_string());
         let (method, endpoint, status) = (&self.method, self.endpoint, self.status);
-        let took = self.begun.elapsed().as_secs_f64() * 1000.0;
-        log::info!(target: "access", "{peer} {method} {endpoint} {status} {took:.3} ms");
+        let took_us = self.begun.elapsed().as_micros() as f64;
+        let total_ms = took_us / 1000.0;
+        log::info!(
+            target: ACCESS,
+            peer = peer.as_str(),
+            method = method.as_str(),
+            endpoint = endpoint,
+            status = status,
+            total_ms = total_ms;
+            "{peer} {method} {endpoint} {status} {total_ms:.3} ms"
+        );
     }
 }
 
@@ -130,7 +165,7 @@ impl Drop for Guard {
             connection.request_ended();
         }
         if let Some(access) = &self.access {
-            access.log();
+            Trace::within(&mut self.trace, || access.log());
         }
     }
 }
@@ -159,7 +194,12 @@ impl<B: MessageBody> MessageBody for Guarded<B> {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
         if this.rest.is_empty() {
-            match this.body.poll_next(context) {
+            let body = this.body;
+            let polled = match &mut this.guard.trace {
+                None => body.poll_next(context),
+                trace => Trace::within(trace, || body.poll_next(context)),
+            };
+            match polled {
                 Poll::Ready(Some(Ok(chunk))) if chunk.len() > PIECE_BYTES => *this.rest = chunk,
                 polled => return polled,
             }

@@ -12,7 +12,8 @@
 //!   put together; `streamed`: how they are sent as they are found
 //! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
-//! - `gate`: what happens around every request; `door`: who asks, and whether they may
+//! - `gate`: what happens around every request; `request_id`: by what it is known; `slow`: which of them the log has;
+//!   `door`: who asks, and whether they may
 //! - `buffers`: what bodies and answers in flight may take
 //! - `stream`: a connection as the framework sees it; `wire`: its bytes below that, encrypted or not; `connection`: what is known of it, and when it
 //!   is cut; `framing`: where its requests begin and end
@@ -43,9 +44,11 @@ mod openapi;
 mod parameters;
 mod percent;
 mod problem;
+mod request_id;
 mod routes;
 mod search;
 mod set;
+mod slow;
 mod stream;
 mod streamed;
 mod unsupported;
@@ -97,6 +100,8 @@ pub struct State {
     pub lifecycle: Arc<Lifecycle>,
     /// Whether to log every request.
     pub access_log: bool,
+    /// From how many milliseconds on a request is slow, where slow ones are logged.
+    pub slow_ms: Option<u64>,
 }
 
 /// The bounds on requests; each is the setting of its name.

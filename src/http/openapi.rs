@@ -39,8 +39,9 @@ static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| description().to_string()
 const ABOUT: &str = "An HTTP key-value store that finds keys by how they begin, by how they end, and by both.\n\n\
      A key in a path may hold slashes; what else a URL reserves is percent-encoded. An unknown parameter, one given twice \
      and an unknown member of a body are errors. The schema of a body of `application/x-ndjson` is that of each of its \
-     lines, and that of `text/event-stream` is that of each event. A path that is not there is a 404 `path_not_found`, a method that a path does not take a 405 \
-     `method_not_allowed` with `Allow`.";
+     lines, and that of `text/event-stream` is that of each event. A path that is not there is a 404 `path_not_found`, a \
+     method that a path does not take a 405 `method_not_allowed` with `Allow`. A request may come with an `X-Request-Id`, \
+     by which the server's log knows it then; its answer says it again, and one that something was wrong with has one anyway.";
 
 pub(super) fn handle(request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
@@ -75,6 +76,7 @@ fn description() -> Value {
 fn components() -> Value {
     json!({
         "schemas": schemas(),
+        "parameters": paths::parameters(),
         "examples": examples(),
         "securitySchemes": {
             "token": {

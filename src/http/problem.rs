@@ -416,7 +416,13 @@ impl Problem {
     }
 
     pub(super) fn into_response(self) -> HttpResponse {
-        let (_, status, _) = self.code.row();
+        let (name, status, _) = self.code.row();
+        if self.code == Code::Internal {
+            // What an actor met has been logged on its thread, which knows no request.
+            log::error!(code = name; "a request met a defect of the server");
+        } else if status.is_server_error() {
+            log::debug!(code = name; "a request was answered with an error of the server");
+        }
         let body = self.body();
         let More {
             allow,

@@ -63,13 +63,13 @@ fn a_full_disk_refuses_sets_and_lets_reads_and_deletes_go_on() {
 }
 
 /// Runs a server under a tracer that has a system call fail from its n-th time on, and returns it.
-pub fn with_failing(call: &str, directory: &Path) -> Server {
+pub fn with_failing(call: &str, directory: &Path, more: &[&str]) -> Server {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-qq", "-e", "trace=fdatasync,pwrite64", "-e"]);
     command.arg(format!("inject={call}"));
     command.args(["-o", "/dev/null", env!("CARGO_BIN_EXE_kvstore")]);
     command.args(["--listen", "127.0.0.1:0", "--workers", "2", "--data-dir"]);
-    let server = Server::spawn(command.arg(directory));
+    let server = Server::spawn(command.arg(directory).args(more));
     until("the store is there", || {
         server.log().contains("were loaded").then_some(())
     });
@@ -83,7 +83,7 @@ fn a_disk_that_fails_is_never_believed_again() {
         "pwrite64:error=EIO:when=20+",
     ] {
         let directory = TempDir::new().unwrap();
-        let mut server = with_failing(call, directory.path());
+        let mut server = with_failing(call, directory.path(), &[]);
         let mut acknowledged = 0;
         let begun = Instant::now();
         loop {
@@ -195,7 +195,7 @@ fn what_is_not_on_disk_yet_is_seen_by_nobody_and_all_else_is_answered_meanwhile(
     }
     // A disk that takes a second.
     let call = "fdatasync:delay_enter=1000000";
-    let server = with_failing(call, directory.path());
+    let server = with_failing(call, directory.path(), &[]);
     let ask = |method: &str, path: &str, body: &[u8]| {
         let mut connection = server.connect();
         connection.send(method, path, &[("Content-Type", "text/plain")], body);

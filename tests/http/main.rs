@@ -22,6 +22,7 @@ mod framing;
 mod gateway;
 mod groups;
 mod keys;
+mod logs;
 mod metrics;
 mod original;
 mod readme;

@@ -86,6 +86,8 @@ impl Server {
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once(" listens on ") {
+                    // What follows it in a line of JSON is a quote.
+                    let address = address.split('"').next().unwrap();
                     let _ = sender.send(address.parse().unwrap());
                 }
                 *collected.lock().unwrap() += &(line + "\n");

@@ -2,7 +2,7 @@
 
 use super::operation::{Answer, Content, Example, Header, Operation, Parameter, Place};
 use super::problems::{ALWAYS, BODILESS, KEYED, QUERY, TOKEN};
-use super::shared::{ETAG, NO_STORE};
+use super::shared::{ETAG, NO_STORE, REQUEST_ID, SAID_REQUEST_ID};
 use crate::http::door::Needs;
 use crate::http::problem::Code;
 use crate::http::routes::{self, Described};
@@ -22,9 +22,12 @@ pub(super) fn all() -> Map<String, Value> {
     let mut paths = Map::new();
     for route in routes::described() {
         let mut methods = Map::new();
+        let mut shared = Vec::new();
         if route.has_key {
-            methods.insert("parameters".into(), json!([key()]));
+            shared.push(key());
         }
+        shared.push(json!({"$ref": "#/components/parameters/RequestId"}));
+        methods.insert("parameters".into(), shared.into());
         for method in route.methods {
             let name = method.as_str().to_ascii_lowercase();
             methods.insert(name, operation(&route, method));
@@ -32,6 +35,11 @@ pub(super) fn all() -> Map<String, Value> {
         paths.insert(route.path.clone(), Value::Object(methods));
     }
     paths
+}
+
+/// Parameters that every request may have, by name.
+pub(super) fn parameters() -> Value {
+    json!({"RequestId": parameter(&REQUEST_ID)})
 }
 
 /// The key in a path.
@@ -203,7 +211,7 @@ fn problem(status: u16, codes: &[Code], sent: Bodies) -> Value {
 
 /// The headers of problems of a status, which some of them have.
 fn problem_headers(status: u16) -> Vec<Header> {
-    let mut headers = vec![NO_STORE];
+    let mut headers = vec![NO_STORE, SAID_REQUEST_ID];
     match status {
         401 => headers.push(Header {
             name: "WWW-Authenticate",

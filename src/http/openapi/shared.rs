@@ -34,6 +34,22 @@ pub(super) const IF_NONE_MATCH: Parameter = Parameter {
     example: r#""*""#,
 };
 
+/// Of every request.
+pub(super) const REQUEST_ID: Parameter = Parameter {
+    name: "X-Request-Id",
+    place: Place::Header,
+    text: "By what the request is to be known in the server's log; its answer says it again.",
+    schema: "RequestId",
+    example: r#""4f1c3a9e0b7d5826""#,
+};
+
+/// Of every problem.
+pub(super) const SAID_REQUEST_ID: Header = Header {
+    name: "X-Request-Id",
+    text: "By what the request is known in the server's log: what it came with, else what it was given.",
+    example: "4f1c3a9e0b7d5826",
+};
+
 pub(super) const ETAG: Header = Header {
     name: "ETag",
     text: "The change that made the value.",

@@ -1,6 +1,9 @@
 //! What is refused, and when.
 
 use super::*;
+use crate::trace::Trace;
+use std::future::poll_fn;
+use std::pin::pin;
 
 #[test]
 fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
@@ -51,6 +54,37 @@ fn past_the_bound_messages_are_refused_and_health_and_metrics_are_not() {
             futures_util::future::join(block, futures_util::future::join(waiting, others)).await;
         assert_eq!(block, Ok(()));
         assert!(waiting.into_iter().all(|answer| answer == Ok(None)));
+    });
+}
+
+#[test]
+fn what_waits_for_an_actor_waits_in_the_queue() {
+    with_store(1, 1, PATIENT, |store| async move {
+        let (release, blocked) = mpsc::channel::<()>();
+        let block = Run(Box::new(move |_| blocked.recv().unwrap_or_default()));
+        let block = memory(&store).ask(0, block, Manner::Refuse);
+        let mut trace = Some(Trace::begin(None, Some(0)));
+        let get = async {
+            let mut get = pin!(store.get(key("k")));
+            let get = poll_fn(|context| Trace::within(&mut trace, || get.as_mut().poll(context)));
+            get.await
+        };
+        let begun = Moment::now();
+        let release = async {
+            while Moment::now().since(begun) < 100 {
+                tokio::task::yield_now().await;
+            }
+            drop(release);
+        };
+        let (blocked, got, ()) = futures_util::future::join3(block, get, release).await;
+        assert_eq!((blocked, got), (Ok(()), Ok(None)));
+        let spent = trace.unwrap().slow().unwrap();
+        // The clock may be behind by a tick at either end.
+        assert!(spent.queue_ms >= 80, "{spent:?}");
+        assert!(
+            spent.queue_ms + spent.store_ms <= spent.total_ms,
+            "{spent:?}"
+        );
     });
 }
 
