@@ -19,9 +19,9 @@ thread_local! {
 /// A moment of a clock that all threads share and that only goes forward, in milliseconds. It is exact to a tick of the
 /// kernel's, which is 1 to 10 ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+pub struct Tick(u64);
 
-impl Moment {
+impl Tick {
     /// The first.
     pub const START: Self = Self(0);
 
@@ -72,11 +72,11 @@ pub struct Trace {
     id: Option<Box<str>>,
     /// From how many milliseconds on it is slow, where that is measured.
     slow_ms: Option<u64>,
-    begun: Moment,
+    begun: Tick,
     /// When it was gone on with last.
-    now: Moment,
+    now: Tick,
     /// Up to when its time in the store was counted: where several shards are asked at once, no moment counts twice.
-    counted: Moment,
+    counted: Tick,
     queue_ms: u64,
     store_ms: u64,
     /// The longest single wait for the store.
@@ -133,12 +133,12 @@ impl Trace {
     /// Has time go by.
     fn go_on(&mut self) {
         if self.slow_ms.is_some() {
-            self.now = Moment::now();
+            self.now = Tick::now();
         }
     }
 
     /// Counts a wait for the store that ends now.
-    fn count(&mut self, asked: Moment, taken: Option<Moment>) {
+    fn count(&mut self, asked: Tick, taken: Option<Tick>) {
         let until = self.now;
         self.longest_ms = self.longest_ms.max(until.since(asked));
         let from = asked.max(self.counted).min(until);
@@ -194,9 +194,9 @@ pub fn is_lasting() {
 /// A wait for the store, from now on until it is dropped. It counts for the request that this thread works on.
 #[derive(Debug)]
 pub struct Wait {
-    asked: Moment,
+    asked: Tick,
     /// When the queue was left.
-    taken: Cell<Option<Moment>>,
+    taken: Cell<Option<Tick>>,
 }
 
 impl Wait {
@@ -221,7 +221,7 @@ impl Wait {
     }
 
     /// What is asked was taken up at a moment.
-    pub fn taken_up(&self, at: Moment) {
+    pub fn taken_up(&self, at: Tick) {
         self.taken.set(Some(at));
     }
 }
@@ -233,7 +233,7 @@ impl Drop for Wait {
 }
 
 /// When the request that this thread works on was gone on with.
-fn now() -> Moment {
+fn now() -> Tick {
     current(|trace| trace.now).unwrap_or_default()
 }
 
@@ -267,7 +267,7 @@ mod tests {
     fn at(ms: u64) -> Trace {
         Trace {
             slow_ms: Some(1),
-            now: Moment(ms),
+            now: Tick(ms),
             ..Trace::default()
         }
     }
@@ -279,10 +279,10 @@ mod tests {
     #[test]
     fn a_wait_is_in_the_queue_until_it_is_taken_up() {
         let mut trace = at(100);
-        trace.count(Moment(10), Some(Moment(40)));
+        trace.count(Tick(10), Some(Tick(40)));
         assert_eq!(spent(&trace), (30, 60));
-        trace.now = Moment(150);
-        trace.count(Moment(120), None);
+        trace.now = Tick(150);
+        trace.count(Tick(120), None);
         assert_eq!(spent(&trace), (60, 60));
         assert_eq!(trace.longest_ms, 90);
     }
@@ -290,13 +290,13 @@ mod tests {
     #[test]
     fn waits_beside_each_other_count_no_moment_twice() {
         let mut trace = at(50);
-        trace.count(Moment(10), Some(Moment(20)));
-        trace.now = Moment(60);
+        trace.count(Tick(10), Some(Tick(20)));
+        trace.now = Tick(60);
         // It was taken up before the first ended, and after.
-        trace.count(Moment(10), Some(Moment(30)));
+        trace.count(Tick(10), Some(Tick(30)));
         assert_eq!(spent(&trace), (10, 40));
-        trace.now = Moment(100);
-        trace.count(Moment(10), Some(Moment(80)));
+        trace.now = Tick(100);
+        trace.count(Tick(10), Some(Tick(80)));
         assert_eq!(spent(&trace), (30, 60));
         assert_eq!(trace.longest_ms, 90);
     }
@@ -304,8 +304,8 @@ mod tests {
     #[test]
     fn clocks_that_are_a_tick_apart_do_no_harm() {
         let mut trace = at(50);
-        trace.count(Moment(60), Some(Moment(70)));
-        trace.count(Moment(40), Some(Moment(30)));
+        trace.count(Tick(60), Some(Tick(70)));
+        trace.count(Tick(40), Some(Tick(30)));
         assert_eq!(spent(&trace), (0, 0));
     }
 
@@ -333,11 +333,11 @@ mod tests {
         assert!(trace.slow().is_some());
         trace.slow_ms = Some(1);
         trace.is_lasting = true;
-        trace.begun = Moment(0);
+        trace.begun = Tick(0);
         assert_eq!(trace.slow(), None);
         trace.longest_ms = 1;
         let spent = trace.slow().unwrap();
-        assert_eq!(spent.total_ms, trace.now.since(Moment(0)));
+        assert_eq!(spent.total_ms, trace.now.since(Tick(0)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! wait for the store. So no answer is for being long, nor for being read slowly, and no watch is for lasting.
 
 use super::routes;
-use crate::trace::{Moment, Spent, Trace};
+use crate::trace::{Spent, Tick, Trace};
 use actix_web::dev::ServiceResponse;
 use actix_web::rt;
 use log::Level;
@@ -31,7 +31,7 @@ pub(super) fn look<B>(response: &ServiceResponse<B>, trace: &mut Option<Box<Trac
     if !log::log_enabled!(target: TARGET, Level::Warn) {
         return;
     }
-    match BOUND.with(|bound| bound.room(Moment::now())) {
+    match BOUND.with(|bound| bound.room(Tick::now())) {
         Room::Some => Trace::within(trace, || say(response, spent)),
         Room::FirstTooMany => {
             rt::spawn(async {
@@ -73,7 +73,7 @@ fn say_left_out(requests: u64) {
 /// How much a thread logs.
 struct Bound {
     /// When a second began, and the lines since.
-    begun: Cell<Moment>,
+    begun: Cell<Tick>,
     lines: Cell<u32>,
     /// Requests that have no line, since this was last said.
     left_out: Cell<u64>,
@@ -91,13 +91,13 @@ enum Room {
 impl Bound {
     const fn new() -> Self {
         Self {
-            begun: Cell::new(Moment::START),
+            begun: Cell::new(Tick::START),
             lines: Cell::new(0),
             left_out: Cell::new(0),
         }
     }
 
-    fn room(&self, now: Moment) -> Room {
+    fn room(&self, now: Tick) -> Room {
         if u128::from(now.since(self.begun.get())) >= SECOND.as_millis() {
             self.begun.set(now);
             self.lines.set(0);
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_second_has_ten_lines_and_what_is_left_out_is_counted_once() {
         let bound = Bound::new();
-        let at = |ms| bound.room(Moment::START.after(10_000 + ms));
+        let at = |ms| bound.room(Tick::START.after(10_000 + ms));
         assert!((0..10).all(|ms| at(ms) == Room::Some));
         assert_eq!(at(10), Room::FirstTooMany);
         assert!((11..1000).all(|ms| at(ms) == Room::None));

@@ -4,7 +4,7 @@ use super::StoreError;
 use crate::durable::{Moment, Position};
 use crate::keymap::{GroupPage, Image, IndexStats, Page, SlotValues};
 use crate::model::{Changed, Fetched, Filter, Grouping, Key, Mutation, Value};
-use crate::trace::Moment;
+use crate::trace::Tick;
 use actix::Message;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) struct Taken<T> {
     /// The answer.
     pub(super) answer: T,
     /// The moment.
-    pub(super) at: Moment,
+    pub(super) at: Tick,
 }
 
 /// Asks for the value of a key.

@@ -15,7 +15,7 @@
 
 use super::message::{Admitted, Change, ChangeMany, Erase, Get, GetMany, Group, Search, Taken};
 use crate::model::Key;
-use crate::trace::Moment;
+use crate::trace::Tick;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Message};
 use std::cell::RefCell;
@@ -31,7 +31,7 @@ pub(super) struct Turn {
     arriving: Rc<RefCell<VecDeque<Asked>>>,
     queue: VecDeque<Asked>,
     /// When what is first in the queue is taken up.
-    now: Moment,
+    now: Tick,
     /// Changes that wait for room, each kind in its order.
     pub(super) held: VecDeque<Ask<Change>>,
     pub(super) held_bulk: VecDeque<Ask<ChangeMany>>,
@@ -73,7 +73,7 @@ pub(super) struct Asker<T> {
     permit: Option<OwnedSemaphorePermit>,
     sender: Option<OneshotSender<Taken<T>>>,
     /// When the message was taken up.
-    taken: Moment,
+    taken: Tick,
 }
 
 /// What the handler of a message returns: the message joins the queue once it is known whom to answer.
@@ -102,7 +102,7 @@ impl Turn {
             // The memory of both is used again.
             std::mem::swap(&mut *self.arriving.borrow_mut(), &mut self.queue);
             if !self.queue.is_empty() {
-                self.now = Moment::now();
+                self.now = Tick::now();
             }
         }
         let run = |is_same: fn(&Asked) -> bool| {
@@ -120,7 +120,7 @@ impl Turn {
         };
         if first == First::Long {
             // What was before it may have taken long too.
-            self.now = Moment::now();
+            self.now = Tick::now();
         }
         Some(first)
     }
@@ -174,7 +174,7 @@ impl Turn {
 }
 
 impl Asked {
-    fn taken(&mut self) -> &mut Moment {
+    fn taken(&mut self) -> &mut Tick {
         match self {
             Self::Get(ask) => &mut ask.asker.taken,
             Self::GetMany(ask) => &mut ask.asker.taken,
@@ -218,7 +218,7 @@ where
         let asker = Asker {
             permit,
             sender,
-            taken: Moment::default(),
+            taken: Tick::default(),
         };
         let asked = Ask { message, asker }.into();
         arriving.borrow_mut().push_back(asked);

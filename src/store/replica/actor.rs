@@ -13,7 +13,7 @@ use crate::store::message::{
     Admitted, Count, Counted, Found, FoundGroups, Group, Search, Taken, Total,
 };
 use crate::store::shared::{Footprint, HEARTBEAT, Shared};
-use crate::trace::Moment;
+use crate::trace::Tick;
 use crate::valkey::{EngineError, PARTITIONS, Step};
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
@@ -235,7 +235,7 @@ impl Handler<Admitted<Search>> for ReplicaActor {
     type Result = ResponseActFuture<Self, Taken<Result<Found, StoreError>>>;
 
     fn handle(&mut self, message: Admitted<Search>, _: &mut Self::Context) -> Self::Result {
-        let at = Moment::now();
+        let at = Tick::now();
         let synced = self.synced(message.message.total).into_actor(self);
         Box::pin(synced.map(move |synced, replica, context| {
             let found = match synced {
@@ -256,7 +256,7 @@ impl Handler<Admitted<Group>> for ReplicaActor {
     type Result = ResponseActFuture<Self, Taken<Result<FoundGroups, StoreError>>>;
 
     fn handle(&mut self, message: Admitted<Group>, _: &mut Self::Context) -> Self::Result {
-        let at = Moment::now();
+        let at = Tick::now();
         let synced = self.synced(message.message.total).into_actor(self);
         Box::pin(synced.map(move |synced, replica, context| {
             let found = match synced {

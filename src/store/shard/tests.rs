@@ -19,7 +19,7 @@ use crate::store::engine::Engine;
 use crate::store::memory::Memory;
 use crate::store::message::{Stopped, Taken};
 use crate::store::{Readiness, Store, StoreOptions};
-use crate::trace::Moment;
+use crate::trace::Tick;
 use actix::{Arbiter, Message, MessageResult, System};
 use proptest::prelude::*;
 use std::os::unix::process::ExitStatusExt;
@@ -128,7 +128,7 @@ impl Handler<Admitted<Run>> for ShardActor {
     type Result = MessageResult<Admitted<Run>>;
 
     fn handle(&mut self, message: Admitted<Run>, _: &mut Self::Context) -> Self::Result {
-        let at = Moment::now();
+        let at = Tick::now();
         let answer = caught(|| {
             (message.message.0)(self);
             Ok(())

@@ -69,9 +69,9 @@ fn what_waits_for_an_actor_waits_in_the_queue() {
             let get = poll_fn(|context| Trace::within(&mut trace, || get.as_mut().poll(context)));
             get.await
         };
-        let begun = Moment::now();
+        let begun = Tick::now();
         let release = async {
-            while Moment::now().since(begun) < 100 {
+            while Tick::now().since(begun) < 100 {
                 tokio::task::yield_now().await;
             }
             drop(release);
