@@ -50,8 +50,8 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the last words of a stop may take.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Descriptors that the process has for other things than clients' connections: files, the engine's
-/// connections, and each worker's loop.
+/// Descriptors that the process has for other things than clients' connections: files, of which those who watch read
+/// eight at a time, the engine's connections, and each worker's loop.
 const OTHER_DESCRIPTORS: usize = 64;
 const WORKER_DESCRIPTORS: usize = 8;
 
@@ -442,6 +442,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
                 .data()
                 .map_err(|error| ServerError::Metrics(error.to_string()))?,
             log_bytes_max: data.log_bytes_max,
+            changes_log_bytes: data.changes_log_bytes,
         }),
     };
     let clock = match remote {

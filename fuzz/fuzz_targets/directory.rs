@@ -79,6 +79,8 @@ fn make() -> (PathBuf, Vec<(PathBuf, Vec<u8>)>) {
             store: directory.layout().store,
             start: loaded.start,
             first: loaded.end,
+            needed: loaded.end,
+            kept_bytes_max: 0,
             file_bytes: 32 * 1024,
             waiting_bytes_max: 8 * 1024,
             sync: Sync::Always,

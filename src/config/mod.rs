@@ -15,6 +15,7 @@ use crate::durable::Sync;
 use crate::http::Limits;
 use crate::log_format::LogFormat;
 use crate::misread::Misread;
+use crate::store::LOG_FILE_BYTES;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::tokens::{Auth, AuthFile, AuthFileError};
 use crate::valkey::{
@@ -106,6 +107,8 @@ pub struct DataConfig {
     pub sync: Sync,
     /// How long the log may get, in bytes, where that is set.
     pub log_bytes_max: Option<u64>,
+    /// How much of the log is kept that no checkpoint needs, in bytes.
+    pub changes_log_bytes: u64,
 }
 
 /// An engine outside of this process, and how to use it.
@@ -334,7 +337,13 @@ fn tls(settings: &Filled) -> Result<Option<Arc<Tls>>, ConfigError> {
 /// Where data is kept, if it is.
 fn data(settings: &Filled) -> Result<Option<DataConfig>, ConfigError> {
     let sync = sync(&settings.sync)?;
+    let changes_log_bytes = settings.changes_log_bytes;
     let Some(directory) = &settings.data_dir else {
+        if changes_log_bytes > 0 {
+            let remedy = "there is no log without a directory; set data_dir too";
+            let given = changes_log_bytes.to_string();
+            return Err(out_of_range("changes_log_bytes", &given, remedy));
+        }
         return Ok(None);
     };
     let shown = directory.to_string_lossy();
@@ -351,10 +360,17 @@ fn data(settings: &Filled) -> Result<Option<DataConfig>, ConfigError> {
         let remedy = format!("give a number from {LOG_BYTES_LEAST} on");
         return Err(out_of_range("log_bytes_max", &bytes.to_string(), &remedy));
     }
+    if (1..LOG_FILE_BYTES).contains(&changes_log_bytes) {
+        let remedy =
+            format!("give 0, or a number from {LOG_FILE_BYTES} on, which is one file of the log");
+        let given = changes_log_bytes.to_string();
+        return Err(out_of_range("changes_log_bytes", &given, &remedy));
+    }
     Ok(Some(DataConfig {
         directory: directory.clone(),
         sync,
         log_bytes_max: settings.log_bytes_max,
+        changes_log_bytes: settings.changes_log_bytes,
     }))
 }
 
@@ -640,6 +656,12 @@ mod tests {
         assert!(refused("data_dir = \"\"").contains("give a directory"));
         let short = "data_dir = \"d\"\nlog_bytes_max = 5";
         assert!(refused(short).starts_with("log_bytes_max = 5: give a number from"));
+        let kept = refused("changes_log_bytes = 1048576");
+        assert!(kept.starts_with("changes_log_bytes = 1048576: there is no log"));
+        let short = refused("data_dir = \"d\"\nchanges_log_bytes = 1048576");
+        assert!(
+            short.starts_with("changes_log_bytes = 1048576: give 0, or a number from 67108864")
+        );
         assert!(refused("log = \"inf\"").starts_with("log = inf: give off, error"));
         assert!(refused("log_format = \"xml\"").starts_with("log_format = xml: give text or json"));
         assert!(

@@ -9,8 +9,10 @@
 //! same no file can be had for what waits, it waits until one can; nothing is lost, and nobody is told.
 
 use super::frame::{self, FrameHead, Seal};
+use super::index::LogIndex;
+use super::kept::KeptFiles;
 use super::segment::{self, SegmentHead};
-use super::{Files, Position, Written};
+use super::{Files, LogFiles, Position, Written};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -60,6 +62,10 @@ pub struct LogOptions {
     pub start: u64,
     /// The position of the first record.
     pub first: Position,
+    /// All before this position checkpoints have.
+    pub needed: Position,
+    /// How long the files may be together that only hold what is before that, in bytes.
+    pub kept_bytes_max: u64,
     /// How large a file is, in bytes.
     pub file_bytes: u64,
     /// From so many bytes on that wait to be written the log is busy; a quarter of a file at the most.
@@ -141,6 +147,8 @@ pub trait Listener: Send + 'static {
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
+    files: LogFiles,
+    kept: Arc<KeptFiles>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -200,15 +208,54 @@ impl Log {
             first: options.first,
             waiting_bytes_max: options.waiting_bytes_max,
         });
-        let writer = Writer::begin(files, options, shared.clone(), listener)?;
+        let LogOptions {
+            directory,
+            store,
+            needed,
+            kept_bytes_max,
+            ..
+        } = options.clone();
+        let read = LogFiles::new(files.clone(), directory.clone(), store);
+        let kept = KeptFiles::new(files, directory, kept_bytes_max, needed);
+        let kept = Arc::new(kept);
+        let writer = Writer::begin(options, shared.clone(), (&read, kept.clone()), listener)?;
         let thread = thread::Builder::new()
             .name("kvstore-log".into())
             .spawn(move || writer.run())
             .map_err(LogError::Thread)?;
         Ok(Self {
             shared,
+            files: read,
+            kept,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// Its files, to be read while they are written.
+    pub fn files(&self) -> &LogFiles {
+        &self.files
+    }
+
+    /// Removes files all of whose records are before a position, which checkpoints have: the oldest, until the others
+    /// are no longer than was set.
+    ///
+    /// # Errors
+    /// As the system has them. What was removed until then is of no use to anybody.
+    pub fn trim(&self, needed: Position) -> io::Result<()> {
+        self.kept.trim(needed)
+    }
+
+    /// Removes the oldest of the files that are kept though no checkpoint needs them, until so many bytes are free.
+    ///
+    /// # Errors
+    /// As the system has them.
+    pub fn give_way(&self, free_bytes: u64) -> io::Result<()> {
+        self.kept.give_way(free_bytes)
+    }
+
+    /// How long the files are together that are kept though no checkpoint needs them, in bytes.
+    pub fn kept_bytes(&self) -> u64 {
+        self.kept.bytes()
     }
 
     /// Adds records to the end, and returns the position after them. They are written in the order of
@@ -361,18 +408,25 @@ struct Writer<L> {
     zeroed: u64,
     /// How long the last sync took.
     sync_took: Duration,
+    /// What goes before there is no room.
+    kept: Arc<KeptFiles>,
+    /// Where who reads the file may begin; the file, by its first position, and up to where that was noted.
+    index: Arc<LogIndex>,
+    first: Position,
+    noted: u64,
 }
 
 impl<L: Listener> Writer<L> {
     fn begin(
-        files: Arc<dyn Files>,
         options: LogOptions,
         shared: Arc<Shared>,
+        (read, kept): (&LogFiles, Arc<KeptFiles>),
         listener: L,
     ) -> Result<Self, LogError> {
-        let begun = make_spare(&*files, &options).and_then(|file| {
+        let files = read.files.clone();
+        let begun = make_spare(&*files, &options, &kept).and_then(|file| {
             let file = begin_file(&*files, &options, file, options.first)?;
-            Ok((file, make_spare(&*files, &options)?))
+            Ok((file, make_spare(&*files, &options, &kept)?))
         });
         let (file, spare) =
             begun.map_err(|error| LogError::Begin(options.directory.clone(), error))?;
@@ -380,7 +434,6 @@ impl<L: Listener> Writer<L> {
             position: options.first,
             synced: options.first,
             files,
-            options,
             shared,
             listener,
             file,
@@ -393,6 +446,11 @@ impl<L: Listener> Writer<L> {
             looked_for_room: Instant::now(),
             zeroed: segment::HEAD_BYTES as u64,
             sync_took: Duration::ZERO,
+            kept,
+            index: read.index.clone(),
+            first: options.first,
+            noted: segment::HEAD_BYTES as u64,
+            options,
         })
     }
 
@@ -465,6 +523,8 @@ impl<L: Listener> Writer<L> {
             shard,
         };
         let at = self.at + self.buffer.len() as u64;
+        let place = (self.position, at);
+        self.index.note(self.first, place, &mut self.noted);
         frame::write(&head, content, &seal, at, &mut self.buffer);
         self.position = head.end();
     }
@@ -501,15 +561,17 @@ impl<L: Listener> Writer<L> {
             None => self.wait_for_file()?,
         };
         self.file = begin_file(&*self.files, &self.options, spare, self.position)?;
+        self.first = self.position;
         self.at = segment::HEAD_BYTES as u64;
         self.zeroed = self.at;
+        self.noted = self.at;
         self.make_room();
         Ok(())
     }
 
     fn wait_for_file(&mut self) -> io::Result<Box<dyn Written>> {
         loop {
-            match make_spare(&*self.files, &self.options) {
+            match make_spare(&*self.files, &self.options, &self.kept) {
                 Err(error) if is_full(&error) && self.shared.pause() => {
                     self.set_room(LogRoom::Full);
                 }
@@ -523,10 +585,12 @@ impl<L: Listener> Writer<L> {
     fn make_room(&mut self) {
         self.looked_for_room = Instant::now();
         if self.spare.is_none() {
-            self.spare = make_spare(&*self.files, &self.options).ok();
+            self.spare = make_spare(&*self.files, &self.options, &self.kept).ok();
         }
         let reserved = self.shared.reserved_bytes.load(Ordering::Relaxed);
         let needed = reserved + self.options.file_bytes;
+        // What cannot be removed shows by what is free.
+        let _ = self.kept.give_way(needed);
         // Where that cannot be known, it shows when the next file is made.
         let free = self.files.free_bytes(&self.options.directory);
         let is_reserved = free.is_ok_and(|free| free < needed);
@@ -614,8 +678,22 @@ fn spare_path(options: &LogOptions) -> PathBuf {
     options.directory.join("next")
 }
 
-/// Makes a file with all its room.
-fn make_spare(files: &dyn Files, options: &LogOptions) -> io::Result<Box<dyn Written>> {
+/// Makes a file with all its room, if need be in the place of what is kept.
+fn make_spare(
+    files: &dyn Files,
+    options: &LogOptions,
+    kept: &KeptFiles,
+) -> io::Result<Box<dyn Written>> {
+    loop {
+        match create_spare(files, options) {
+            // What cannot be removed leaves the disk as full as it is.
+            Err(error) if is_full(&error) && kept.remove_oldest().unwrap_or(false) => {}
+            made => return made,
+        }
+    }
+}
+
+fn create_spare(files: &dyn Files, options: &LogOptions) -> io::Result<Box<dyn Written>> {
     let path = spare_path(options);
     match files.create(&path, options.file_bytes) {
         // What a process has left that ended is made anew: its room may be another.

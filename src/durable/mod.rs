@@ -9,7 +9,8 @@
 //! - `segment`: the files of the log: how one begins, and what is in it
 //! - `layout`: what belongs to a directory; `loading`: how a store is found in it
 //! - `log`: who writes it; `recovery`: what of it is there after a crash, and what is damage; `reading`: what
-//!   of it is there while it is written
+//!   of it is there while it is written; `index`: where to begin to read; `kept`: which files no checkpoint needs, and
+//!   how many of them stay
 //! - `inspection`: what a directory holds, without serving it
 //! - `checkpoint`: all of a shard at one position of the log, so that what is before can go
 //!
@@ -22,7 +23,9 @@ mod checkpoint;
 mod error;
 mod files;
 mod frame;
+mod index;
 mod inspection;
+mod kept;
 mod layout;
 mod loading;
 mod log;
@@ -50,7 +53,7 @@ pub use record::{
     NoRecord, Record, RecordView, RecordViews, Records, State, write_expired, write_removed,
     write_set,
 };
-pub use recovery::{Found, Recovered, recover, trim};
+pub use recovery::{Found, Recovered, recover};
 
 /// A place in the log: how many records are before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,6 +5,7 @@
 //! asks says up to where.
 
 use super::frame::{self, Seal};
+use super::index::LogIndex;
 use super::segment::{self, HEAD_BYTES, SegmentHead};
 use super::{Append, Files, Position};
 use std::io;
@@ -20,6 +21,8 @@ pub struct LogFiles {
     pub directory: PathBuf,
     /// The store's id.
     pub store: [u8; 16],
+    /// What is known of where their frames begin, by all who have these.
+    pub(super) index: Arc<LogIndex>,
 }
 
 /// A place in them.
@@ -30,8 +33,10 @@ pub struct LogReader {
     first: Position,
     start: u64,
     /// Where in it the next frame is, and the position of that.
-    at: u64,
+    pub(super) at: u64,
     position: Position,
+    /// Up to where in it frames were noted.
+    noted: u64,
 }
 
 /// What came of reading.
@@ -46,6 +51,16 @@ pub enum LogRead {
 }
 
 impl LogFiles {
+    /// Files of which nothing is known yet.
+    pub fn new(files: Arc<dyn Files>, directory: PathBuf, store: [u8; 16]) -> Self {
+        Self {
+            files,
+            directory,
+            store,
+            index: Arc::default(),
+        }
+    }
+
     /// Begins to read the records from a position on; `None` where they are not there any more. With a start of a
     /// process, the record before that position, if there is one, must be of this one or of one before.
     ///
@@ -69,10 +84,12 @@ impl LogFiles {
             start: 0,
             at: 0,
             position: first,
+            noted: 0,
         };
         if !or_gone(reader.begin(first), false)? {
             return Ok(None);
         }
+        reader.skip_to(from);
         let is_known = last_start.is_none_or(|last| reader.start <= last);
         Ok(is_known.then_some(reader))
     }
@@ -134,6 +151,8 @@ impl LogReader {
             && let Some(frame) = frame::read_part(bytes, at, begin + at as u64, &seal)
             && frame.head.position == self.position
         {
+            let place = (self.position, begin + at as u64);
+            self.log.index.note(self.first, place, &mut self.noted);
             at += frame::HEAD_BYTES + frame.content.len();
             self.position = frame.head.end();
             // A mark has no records.
@@ -163,7 +182,15 @@ impl LogReader {
         self.start = head.start;
         self.at = HEAD_BYTES as u64;
         self.position = first;
+        self.noted = self.at;
         Ok(true)
+    }
+
+    /// Goes on with the last frame that is known of and is not behind a position, where that is further.
+    fn skip_to(&mut self, position: Position) {
+        if let Some((frame, at)) = self.log.index.find(self.first, position) {
+            (self.position, self.at, self.noted) = (frame, at, at);
+        }
     }
 }
 

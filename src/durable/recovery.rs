@@ -325,29 +325,6 @@ impl LogInspection {
     }
 }
 
-/// Removes the files of the log all of whose records are before a position.
-///
-/// # Errors
-/// As the system has them. What was removed until then is of no use to anybody.
-pub fn trim(files: &dyn Files, directory: &Path, before: Position) -> io::Result<()> {
-    let mut firsts: Vec<Position> = files
-        .list(directory)?
-        .iter()
-        .filter_map(|name| segment::position(name))
-        .collect();
-    firsts.sort_unstable();
-    // From the oldest on, so that no crash leaves a gap. One ends where the next begins.
-    let ends = firsts.iter().skip(1);
-    for (first, _) in firsts
-        .iter()
-        .zip(ends)
-        .take_while(|(_, end)| **end <= before)
-    {
-        files.remove(&segment::path(directory, *first))?;
-    }
-    Ok(())
-}
-
 impl Recovered {
     /// Makes what was found last: cuts the end off that was never acknowledged, and syncs what is before
     /// it, and the names. To be done before anything is written after it.

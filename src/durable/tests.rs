@@ -1,8 +1,10 @@
 //! The log against a list of what was appended, through crashes at every operation.
 
 mod histories;
+mod kept;
 mod reading;
 
+use super::kept::KeptFiles;
 use super::simulated::{Loss, SimulatedFiles};
 use super::*;
 use proptest::prelude::*;
@@ -38,21 +40,29 @@ fn directory() -> &'static Path {
     Path::new("/data/log")
 }
 
-fn begin(
-    files: &SimulatedFiles,
-    start: u64,
-    first: Position,
-) -> Result<(Log, Receiver<Result<Position, LogError>>), LogError> {
-    let (sender, receiver) = channel();
-    let options = LogOptions {
+/// A log and what it tells.
+type Begun = Result<(Log, Receiver<Result<Position, LogError>>), LogError>;
+
+fn options(start: u64, first: Position) -> LogOptions {
+    LogOptions {
         directory: directory().to_owned(),
         store: STORE,
         start,
         first,
+        needed: Position(0),
+        kept_bytes_max: 0,
         file_bytes: FILE_BYTES,
         waiting_bytes_max: 64 * 1024,
         sync: Sync::Always,
-    };
+    }
+}
+
+fn begin(files: &SimulatedFiles, start: u64, first: Position) -> Begun {
+    begin_with(files, options(start, first))
+}
+
+fn begin_with(files: &SimulatedFiles, options: LogOptions) -> Begun {
+    let (sender, receiver) = channel();
     Ok((
         Log::begin(Arc::new(files.clone()), options, Told(sender))?,
         receiver,
@@ -333,6 +343,8 @@ fn the_systems_files_do_what_the_simulated_ones_do() {
         store: STORE,
         start: 1,
         first: Position(0),
+        needed: Position(0),
+        kept_bytes_max: 0,
         file_bytes: FILE_BYTES,
         waiting_bytes_max: 4096,
         sync: Sync::Within(Duration::from_millis(1)),

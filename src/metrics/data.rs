@@ -75,6 +75,11 @@ const DATA: &[Sampled<DataStats>] = &[
         value: Gauge(|data| data.checkpoints.free_bytes as f64),
     },
     Sampled {
+        name: "data_changes_log_bytes",
+        help: "What the files of the log take that are kept for those who watch only, in bytes",
+        value: Gauge(|data| data.journal.kept_bytes as f64),
+    },
+    Sampled {
         name: "data_disk_full",
         help: "1 where sets get 507 since the data directory's disk is full, else 0",
         value: Gauge(|data| f64::from(data.journal.is_full)),

@@ -8,7 +8,7 @@ use super::journal::{FILE_BYTES, Journal};
 use super::message::Snap;
 use super::shared::Shared;
 use crate::durable::{
-    CheckpointWriter, Committed, Directory, LogRoom, Position, Previous, ShardFiles, trim,
+    CheckpointWriter, Committed, Directory, LogRoom, Position, Previous, ShardFiles,
 };
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -250,6 +250,7 @@ impl Worker {
     fn take(&mut self, shard: usize, until: Option<Instant>) {
         let begun = Instant::now();
         let log_bytes = self.journal.log_bytes();
+        self.give_way();
         match self.try_take(shard, until) {
             Ok(committed) => {
                 let mut stats = self.inner.stats();
@@ -337,19 +338,26 @@ impl Worker {
         answer.map_err(|_| CheckpointError::GivenUp)
     }
 
-    /// Removes what of the log no shard needs any more.
+    /// Removes what of the log no shard needs any more, but for as much as is kept for those who follow the changes.
     fn trim(&self) {
         let needed = self.shards.iter().map(|shard| shard.position).min();
-        let log = self.directory.log_path();
-        let files = self.directory.files();
-        if let Err(error) = trim(&*files, &log, needed.unwrap_or_default()) {
+        if let Err(error) = self.journal.log().trim(needed.unwrap_or_default()) {
             log::warn!("an old file of the log could not be removed: {error}");
+        }
+    }
+
+    /// Has what is kept for those who follow the changes give way to the next checkpoint and a file of the log.
+    fn give_way(&self) {
+        let needed = self.shared.bytes() as u64 + FILE_BYTES;
+        if let Err(error) = self.journal.log().give_way(needed) {
+            log::warn!("an old file of the log could not make room on the disk: {error}");
         }
     }
 
     /// Looks what there is on the disk, and has left on it what the next checkpoint may take.
     fn measure(&self) {
         self.journal.log().reserve(self.shared.bytes() as u64);
+        self.give_way();
         if let (Ok(used), Ok(free)) = (self.directory.bytes(), self.directory.free_bytes()) {
             let mut stats = self.inner.stats();
             stats.disk_bytes = used;

@@ -6,9 +6,7 @@ use super::journal::{Journal, JournalStats, SyncObserver};
 use super::readiness::OpenError;
 use super::shared::Shared;
 use super::stream::Origin;
-use crate::durable::{
-    Directory, LoadError, Loaded, LoadedShard, LogError, LogFiles, Progress, Sync,
-};
+use crate::durable::{Directory, LoadError, Loaded, LoadedShard, LogError, Progress, Sync};
 use crate::model::ContentTypes;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,6 +28,8 @@ pub struct DurableOptions {
     pub observer: Arc<dyn SyncObserver>,
     /// How long the log may get before a checkpoint is taken, in bytes, where that is set.
     pub log_bytes_max: Option<u64>,
+    /// How long the files of the log may be together that no checkpoint needs, in bytes.
+    pub changes_log_bytes: u64,
 }
 
 /// Where data is kept.
@@ -132,31 +132,25 @@ impl Durable {
         let begun = Instant::now();
         let loaded = self.read(begun).await;
         let mut loaded = loaded.map_err(|error| OpenError::Directory(Arc::new(error)))?;
-        let mut shards = std::mem::take(&mut loaded.shards);
         let Loaded {
             records,
             torn_bytes,
             ..
         } = loaded;
-        let keys: usize = shards.iter().map(|shard| shard.map.len()).sum();
+        let keys: usize = loaded.shards.iter().map(|shard| shard.map.len()).sum();
         if torn_bytes > 0 {
             log::info!(
                 "{torn_bytes} bytes at the end of the log were not written whole when the process \
                  ended, and are cut off; none of them was acknowledged"
             );
         }
-        let (directory, sync) = (&self.options.directory, self.options.sync);
-        let observer = self.options.observer.clone();
-        let journal = Journal::begin(
-            directory,
-            &loaded,
-            sync,
-            observer,
-            self.shared.stream.clone(),
-        );
+        let directory = &self.options.directory;
+        let journal = Journal::begin(&self.options, &loaded, self.shared.stream.clone());
         let unbegun = |error| OpenError::Log(Arc::new(error));
         let journal = Arc::new(journal.map_err(unbegun)?);
-        self.shared.stream.begin(origin_of(directory, &loaded));
+        let origin = origin_of(directory, &loaded, &journal);
+        self.shared.stream.begin(origin);
+        let mut shards = std::mem::take(&mut loaded.shards);
         let checkpoints = shards.iter_mut();
         let checkpoints = checkpoints.map(|shard| std::mem::take(&mut shard.checkpoint));
         let checkpointer = Checkpointer::start(
@@ -238,18 +232,13 @@ impl Durable {
 }
 
 /// Whose changes are told of, over restarts too.
-fn origin_of(directory: &Directory, loaded: &Loaded) -> Origin {
-    let store = directory.layout().store;
+fn origin_of(directory: &Directory, loaded: &Loaded, journal: &Journal) -> Origin {
     Origin {
         // The id itself is nobody's but the directory's.
-        incarnation: xxh3_64(&store),
+        incarnation: xxh3_64(&directory.layout().store),
         start: loaded.start,
         first: loaded.end,
-        log: Some(LogFiles {
-            files: directory.files(),
-            directory: directory.log_path(),
-            store,
-        }),
+        log: Some(journal.log().files().clone()),
     }
 }
 

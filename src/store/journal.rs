@@ -7,11 +7,11 @@
 
 use super::StoreError;
 use super::abort::abort;
+use super::durable::DurableOptions;
 use super::message::{Reached, Snap};
 use super::stream::Stream;
 use crate::durable::{
-    Append, Directory, Listener, Loaded, Log, LogCounts, LogError, LogOptions, LogRoom, Position,
-    Sync,
+    Append, Listener, Loaded, Log, LogCounts, LogError, LogOptions, LogRoom, Position,
 };
 use actix::Recipient;
 use std::sync::{Arc, OnceLock};
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// The size of a file of the log, in bytes.
-pub(super) const FILE_BYTES: u64 = 64 * 1024 * 1024;
+pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// From so many bytes on that wait for the log, changes wait.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -62,6 +62,8 @@ pub struct JournalStats {
     pub log: LogCounts,
     /// Whether sets are refused for the want of room on the disk.
     pub is_full: bool,
+    /// How long the files are that are kept for those who follow the changes only, in bytes.
+    pub kept_bytes: u64,
 }
 
 impl Journal {
@@ -70,17 +72,17 @@ impl Journal {
     /// # Errors
     /// Where there is no room for two files, or no thread.
     pub(super) fn begin(
-        directory: &Directory,
+        options: &DurableOptions,
         loaded: &Loaded,
-        sync: Sync,
-        observer: Arc<dyn SyncObserver>,
         stream: Arc<Stream>,
     ) -> Result<Self, LogError> {
+        let directory = &options.directory;
         let layout = directory.layout();
+        let needed = loaded.shards.iter().map(|shard| shard.checkpoint.1).min();
         let told = Arc::new(Told {
             shards: (0..layout.shards).map(|_| OnceLock::new()).collect(),
             reached: watch::Sender::new(loaded.end),
-            observer,
+            observer: options.observer.clone(),
             stream,
         });
         let options = LogOptions {
@@ -88,9 +90,11 @@ impl Journal {
             store: layout.store,
             start: loaded.start,
             first: loaded.end,
+            needed: needed.unwrap_or_default(),
+            kept_bytes_max: options.changes_log_bytes,
             file_bytes: FILE_BYTES,
             waiting_bytes_max: WAITING_BYTES_MAX,
-            sync,
+            sync: options.sync,
         };
         let log = Log::begin(directory.files(), options, Teller(told.clone()))?;
         Ok(Self {
@@ -169,6 +173,7 @@ impl Journal {
         JournalStats {
             log: self.log.counts(),
             is_full: self.log.room() >= LogRoom::Reserved,
+            kept_bytes: self.log.kept_bytes(),
         }
     }
 }

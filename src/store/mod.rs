@@ -46,7 +46,7 @@ pub use durable::{DataStats, DurableOptions, LoadStats};
 pub use erase::Erasing;
 pub use error::{EngineError, StoreError};
 pub use groups::{GroupPages, Grouped};
-pub use journal::{JournalStats, SyncObserver};
+pub use journal::{FILE_BYTES as LOG_FILE_BYTES, JournalStats, SyncObserver};
 pub use message::{ChangeCounts, Counted};
 pub use readiness::{OpenError, Readiness, Troubles};
 pub use remote::RemoteOptions;

@@ -179,6 +179,9 @@ impl Store {
             store: STORE,
             start: loaded.start,
             first: loaded.end,
+            needed: Position(0),
+            // Every second start keeps some that are not needed.
+            kept_bytes_max: (1 - loaded.start % 2) * 2 * FILE_BYTES,
             file_bytes: FILE_BYTES,
             waiting_bytes_max: 64 * 1024,
             sync: Sync::Always,
@@ -360,11 +363,7 @@ impl Store {
             Some(Defect::TrimsEarly) => positions.max(),
             _ => positions.min(),
         };
-        trim(
-            &self.files,
-            &self.directory.log_path(),
-            needed.unwrap_or_default(),
-        )?;
+        self.log.trim(needed.unwrap_or_default())?;
         Ok(())
     }
 }

@@ -1,13 +1,10 @@
 //! What is read of a log while it is written, against the list of what was appended.
 
+use super::kept::{firsts, kept};
 use super::*;
 
 fn log(files: &SimulatedFiles) -> LogFiles {
-    LogFiles {
-        files: Arc::new(files.clone()),
-        directory: directory().to_owned(),
-        store: STORE,
-    }
+    LogFiles::new(Arc::new(files.clone()), directory().to_owned(), STORE)
 }
 
 /// Reads on up to a position, in pieces; `None` where something is gone.
@@ -39,7 +36,58 @@ fn read_on(reader: &mut LogReader, range: std::ops::Range<u64>, piece: usize) ->
     }
 }
 
+/// The index by which somebody begins has come of what others have read, or of what was written.
+#[derive(Clone, Copy, Debug)]
+enum Noted {
+    ByReaders,
+    ByWriter,
+}
+
 proptest! {
+    #[test]
+    fn who_begins_to_read_begins_near_what_comes_next_and_reads_the_same(
+        groups in groups(),
+        froms in prop::collection::vec(any::<prop::sample::Index>(), 1..12),
+        piece in 40_usize..2000,
+    ) {
+        let files = SimulatedFiles::default();
+        let (written, told) = begin(&files, 1, Position(0)).unwrap();
+        let all: Frames = groups.concat();
+        let longest = all.iter().map(|(_, content)| content.len()).max().unwrap_or_default();
+        for frame in &all {
+            let end = written.append(append(frame));
+            while told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap() < end {}
+        }
+        let end = all.len() as u64;
+        // Of the files before these the index may know nothing any more.
+        let known = firsts(&files).into_iter().rev().take(index::FILES_MAX).last().unwrap();
+        for noted in [Noted::ByReaders, Noted::ByWriter] {
+            let indexed = match noted {
+                Noted::ByWriter => written.files().clone(),
+                Noted::ByReaders => log(&files),
+            };
+            let mut whole = indexed.open(Position(0), None).unwrap().unwrap();
+            let found = read_on(&mut whole, 0..end, piece).unwrap();
+            prop_assert_eq!(&found, &all);
+            for from in &froms {
+                let from = from.index(all.len()) as u64;
+                let open = |log: &LogFiles| log.open(Position(from), None).unwrap().unwrap();
+                // Where the frame ends, by one who knows nothing.
+                let mut naive = open(&log(&files));
+                read_on(&mut naive, from..from + 1, 4096).unwrap();
+                let mut reader = open(&indexed);
+                let ahead = naive.at.checked_sub(reader.at);
+                prop_assert!(ahead.is_some(), "{:?}: it begins behind what comes next", noted);
+                if Position(from) >= known {
+                    let most = index::STRIDE_BYTES + 2 * (longest + frame::HEAD_BYTES) as u64;
+                    prop_assert!(ahead <= Some(most), "{:?}: {:?} bytes are gone through", noted, ahead);
+                }
+                let found = read_on(&mut reader, from..end, piece).unwrap();
+                prop_assert_eq!(&found[..], &all[from as usize..]);
+            }
+        }
+    }
+
     #[test]
     fn what_was_appended_is_read_from_any_position_on_or_said_to_be_gone(
         first in groups(),
@@ -65,7 +113,7 @@ proptest! {
         let found = read_on(&mut early, from as u64..middle, piece).unwrap();
         prop_assert_eq!(&found[..], &appended[from..middle as usize]);
         let needed = needed.index(appended.len() + 1) as u64;
-        trim(&files, directory(), Position(needed)).unwrap();
+        kept(&files, 0).trim(Position(needed)).unwrap();
         if let Some(found) = read_on(&mut early, middle..end, piece) {
             prop_assert_eq!(&found[..], &appended[middle as usize..]);
         }

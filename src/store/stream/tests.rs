@@ -249,12 +249,13 @@ impl Listener for Passing {
 /// A stream behind a log in a directory, at a start of a process.
 fn logged(log: &LogFiles, start: u64, first: u64) -> (Arc<Stream>, Log, Receiver<Position>) {
     let stream = Arc::new(Stream::new(1000));
-    stream.begin(origin(start, first, Some(log.clone())));
     let options = LogOptions {
         directory: log.directory.clone(),
         store: STORE,
         start,
         first: Position(first),
+        needed: Position(0),
+        kept_bytes_max: 0,
         file_bytes: 4096,
         waiting_bytes_max: 1 << 20,
         sync: Sync::Always,
@@ -262,6 +263,7 @@ fn logged(log: &LogFiles, start: u64, first: u64) -> (Arc<Stream>, Log, Receiver
     let (sender, receiver) = channel();
     let passing = Passing(stream.clone(), sender);
     let written = Log::begin(log.files.clone(), options, passing).unwrap();
+    stream.begin(origin(start, first, Some(written.files().clone())));
     (stream, written, receiver)
 }
 
@@ -276,11 +278,7 @@ fn append(log: &Log, told: &Receiver<Position>, range: std::ops::Range<u64>) {
 #[test]
 fn what_is_not_kept_is_read_from_the_log_over_restarts_as_far_as_it_is_known() {
     let directory = tempfile::tempdir().unwrap();
-    let log = LogFiles {
-        files: Arc::new(SystemFiles),
-        directory: directory.path().join("log"),
-        store: STORE,
-    };
+    let log = LogFiles::new(Arc::new(SystemFiles), directory.path().join("log"), STORE);
     std::fs::create_dir(&log.directory).unwrap();
     let (first, written, told) = logged(&log, 1, 0);
     let begin = first.follow().unwrap().place();

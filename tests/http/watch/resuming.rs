@@ -2,7 +2,7 @@
 
 use super::client::{State, Watch, equals_the_store, in_memory};
 use crate::engine::is_memory;
-use crate::support::{JSON, LINES, Server, until};
+use crate::support::{JSON, LINES, Server, kvstore, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -168,6 +168,51 @@ fn with_a_data_directory_a_watch_goes_on_in_the_log_and_over_restarts() {
     // A stop takes checkpoints, and what they make superfluous goes.
     let gone = server.get(&format!("/watch?{from_first}"));
     assert!(matches!(gone.status, 410), "{}", gone.status);
+}
+
+#[test]
+fn what_no_checkpoint_needs_is_kept_for_those_who_watch_and_not_gone_through_at_a_start() {
+    let directory = TempDir::new().unwrap();
+    let at = directory.path().to_str().unwrap();
+    let small = ["--changes-bytes-max", "1000"];
+    let kept = [&small[..], &["--changes-log-bytes", "67108864"]].concat();
+    let mut server = start(&directory, &kept);
+    let query = "prefix=k&values=true";
+    let first = Watch::open(&server, query).next().unwrap().id.unwrap();
+    let from_first = format!("{query}&after={first}");
+    let stop = |server: &mut Server| {
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait().code(), Some(0));
+    };
+    for round in 1..4 {
+        count(&server, "k", (round - 1) * 200..round * 200);
+        stop(&mut server);
+        let checked = kvstore().args(["check", "--data-dir", at]).output();
+        let checked = checked.unwrap();
+        let said = String::from_utf8(checked.stdout).unwrap();
+        assert!(checked.status.success(), "{said}");
+        assert!(said.contains(" 0 changes behind the checkpoints"), "{said}");
+        server = start(&directory, &kept);
+        let metrics = server.get("/metrics");
+        assert!(metrics.text().contains("\nkvstore_data_load_records 0\n"));
+        counts(&mut Watch::open(&server, &from_first), 0..round * 200);
+        until("it is measured", || {
+            let metrics = server.get("/metrics");
+            let mut lines = metrics.text().lines();
+            let name = "kvstore_data_changes_log_bytes ";
+            let bytes = lines.find_map(|line| line.strip_prefix(name));
+            (bytes.unwrap().parse::<f64>().unwrap() > 0.0).then_some(())
+        });
+    }
+    // Once it is not set any more, it goes.
+    stop(&mut server);
+    let server = start(&directory, &small);
+    until("it is gone", || {
+        let mut connection = server.connect();
+        connection.send("GET", &format!("/watch?{from_first}"), &[], b"");
+        (connection.head().status == 410).then_some(())
+    });
+    assert_eq!(server.get("/get/k").text(), "599");
 }
 
 #[test]
