@@ -12,6 +12,7 @@
 //!          log:  oldest file ─ start  ─→ those who are further behind
 //! ```
 
+mod apart;
 mod change;
 mod following;
 mod place;
@@ -23,6 +24,7 @@ pub use following::{FollowError, Following, Gone, Seen};
 pub use place::{NoPlace, Place};
 
 use crate::durable::{Append, LogFiles, Position};
+use apart::Apart;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -49,6 +51,8 @@ pub(super) struct Stream {
     recording: AtomicU64,
     /// What is kept, as counted in `kept`, without its lock.
     bytes: AtomicUsize,
+    /// Where those who follow wait for the disk.
+    apart: Apart,
 }
 
 /// Whose changes these are, and where those are that are not kept any more.
@@ -111,6 +115,7 @@ impl Stream {
             end: watch::Sender::new(Position(0)),
             recording: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
+            apart: Apart::default(),
         }
     }
 

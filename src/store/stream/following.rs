@@ -1,13 +1,11 @@
 //! Whoever follows the changes: from a place on, a turn at a time.
 
 use super::{ChangeView, Kept, Place, Stream};
-use crate::durable::{Append, LogRead, LogReader, Position, RecordViews};
+use crate::durable::{Append, LogFiles, LogRead, LogReader, Position, RecordViews};
 use std::collections::VecDeque;
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 
 /// How much of the log is read at a time, in bytes, where turns are no larger.
 const LOG_BYTES: usize = 64 * 1024;
@@ -176,10 +174,7 @@ impl Following {
         let begin = self
             .stream
             .place(Position(end.0 - u64::from(append.records)));
-        let (mut position, at) = match self.within {
-            Some((of, at)) if of == end => (self.next, at),
-            Some(_) | None => (begin.position, 0),
-        };
+        let (mut position, at) = self.within(end, begin.position);
         let mut views = RecordViews::new(&append.content, at);
         loop {
             let at = views.at();
@@ -200,6 +195,49 @@ impl Following {
         Seen::Some
     }
 
+    /// Has the one change that comes next looked at on another thread, where that takes long, and goes past it. `None`
+    /// where it is not there to be looked at: looking says why.
+    ///
+    /// # Errors
+    /// Where it cannot be looked at.
+    pub async fn look_apart<T: Send + 'static>(
+        &mut self,
+        look: impl FnOnce(ChangeView<'_>) -> T + Send + 'static,
+    ) -> Result<Option<T>, Gone> {
+        let Next::Turn(end, append) = self.find() else {
+            return Ok(None);
+        };
+        let begin = Position(end.0 - u64::from(append.records));
+        let (mut position, at) = self.within(end, begin);
+        let (begin, next) = (self.stream.place(begin), self.next);
+        let looked = self.stream.apart.run(move || {
+            let mut views = RecordViews::new(&append.content, at);
+            loop {
+                let record = views.next()?;
+                position.0 += 1;
+                if position > next {
+                    let place = Place { position, ..begin };
+                    let looked = look(ChangeView { place, record });
+                    return Some((looked, position, views.at()));
+                }
+            }
+        });
+        let Some((looked, position, at)) = looked.await? else {
+            return Ok(None);
+        };
+        self.within = (position < end).then_some((end, at));
+        self.next = position;
+        Ok(Some(looked))
+    }
+
+    /// Where in a turn, by the position after it and the one before, it is gone on: at which position and byte.
+    fn within(&self, end: Position, begin: Position) -> (Position, usize) {
+        match self.within {
+            Some((of, at)) if of == end => (self.next, at),
+            Some(_) | None => (begin, 0),
+        }
+    }
+
     /// Reads from the log what was to be looked at next.
     ///
     /// # Errors
@@ -209,14 +247,11 @@ impl Following {
         let end = self.stream.lock().end;
         let behind = self.behind.get_or_insert_default();
         let (from, bytes) = (self.next, behind.bytes);
-        let Some(mut reader) = behind.reader.take() else {
+        let Some(reader) = behind.reader.take() else {
             return Err(Gone);
         };
-        let read = blocking(move || {
-            let read = reader.read(from, end, bytes)?;
-            Ok((reader, read))
-        });
-        let (reader, read) = read.await?;
+        let read = move |reader: &mut LogReader| reader.read(from, end, bytes);
+        let (reader, read) = self.stream.apart.read(reader, read).await?;
         let behind = self.behind.get_or_insert_default();
         behind.reader = Some(reader);
         match read {
@@ -329,7 +364,8 @@ impl Following {
         }
         let log = self.stream.log().cloned().ok_or(Gone)?;
         let (from, last_start) = (self.next, self.last_start);
-        let opened = blocking(move || log.open(from, last_start)).await?;
+        let open = move |log: &mut LogFiles| log.open(from, last_start);
+        let (_, opened) = self.stream.apart.read(log, open).await?;
         let reader = opened.ok_or(Gone)?;
         // What it reads from here on is of the past that this process found.
         self.last_start = None;
@@ -351,21 +387,5 @@ impl Default for Behind {
 impl Drop for Following {
     fn drop(&mut self) {
         self.stream.leave();
-    }
-}
-
-/// Does what waits for the disk elsewhere. A failure of the disk is logged, and what was to be read counts as
-/// gone.
-async fn blocking<T: Send + 'static>(
-    read: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Gone> {
-    match spawn_blocking(read).await {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(error)) => {
-            log::warn!("changes that somebody watches could not be read from the log: {error}");
-            Err(Gone)
-        }
-        // A panic there was told of by its hook.
-        Err(_) => Err(Gone),
     }
 }
