@@ -326,7 +326,7 @@ fn key(item: Item<'_>) -> Option<Key> {
 }
 
 /// How a value is written.
-async fn form_of(value: &Value) -> ValueForm {
+pub(super) async fn form_of(value: &Value) -> ValueForm {
     let body_bytes = value.body.len();
     if body_bytes <= LOOKED_THROUGH_BYTES || value.content_type != ContentType::JSON {
         return ValueForm::of(value);

@@ -177,19 +177,13 @@ impl Form {
 
 impl LongEvent {
     /// An event as [`Form::write_set`] writes it, with the value.
-    pub(super) fn new(key: &str, value: Value, place: Option<Place>, wire: Wire) -> Self {
-        let form = ValueForm::of(&value);
+    pub(super) fn new(entry: EntryText<'_>, place: Option<Place>, wire: Wire) -> Self {
         let mut head = Vec::new();
         wire.begin("set", place, &mut head);
-        let entry = EntryText {
-            key,
-            value: &value,
-            form,
-        };
         entry.write_head(&mut head);
         Self {
             head: Some(head.into()),
-            entry: Some(LongEntry::new(value, form)),
+            entry: Some(LongEntry::new(entry.value.clone(), entry.form)),
             wire,
         }
     }
@@ -302,7 +296,14 @@ mod tests {
                 contents: Contents::Entries,
             };
             let whole = text(|text| form.write_set("k", &value("[1, 2]"), Some(place()), text));
-            let mut long = LongEvent::new("k", value("[1, 2]"), Some(place()), wire);
+            let value = value("[1, 2]");
+            let form = ValueForm::of(&value);
+            let entry = EntryText {
+                key: "k",
+                value: &value,
+                form,
+            };
+            let mut long = LongEvent::new(entry, Some(place()), wire);
             let mut joined = Vec::new();
             while let Some((piece, ending)) = long.next_piece() {
                 joined.extend_from_slice(&piece);

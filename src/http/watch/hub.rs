@@ -199,8 +199,7 @@ impl Hub {
         if !seat.is_live.get() || change.place <= seat.place.get() {
             return;
         }
-        let is_long = seat.form.contents == Contents::Entries && change.bytes() > QUEUED_BYTES_MAX;
-        if is_long {
+        if seat.form.contents == Contents::Entries && is_long(change) {
             return seat.fall_behind(change.place.before());
         }
         let text = texts.get(seat.form, change, &self.state.content_types);
@@ -271,13 +270,22 @@ impl Texts {
     fn get(&mut self, form: Form, change: &ChangeView<'_>, types: &ContentTypes) -> Bytes {
         let Self { happened, texts } = self;
         let text = texts[form.number()].get_or_insert_with(|| {
-            let happened = happened.get_or_insert_with(|| change.read(types));
+            let happened = happened.get_or_insert_with(|| match is_long(change) {
+                // Nobody is told its value here.
+                true => change.read_without_body(types),
+                false => change.read(types),
+            });
             let mut text = Vec::new();
             form.write(happened, Some(change.place), &mut text);
             text.into()
         });
         text.clone()
     }
+}
+
+/// Whether a change is more than is told with its value.
+fn is_long(change: &ChangeView<'_>) -> bool {
+    change.bytes() > QUEUED_BYTES_MAX
 }
 
 fn reversed(bytes: &[u8]) -> Vec<u8> {

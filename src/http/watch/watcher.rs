@@ -9,11 +9,13 @@ use super::super::State;
 use super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
 use super::super::connection::Connection;
 use super::super::door::Caller;
+use super::super::entries::form_of;
 use super::events::{Contents, Ending, Form, LongEvent, Mark};
 use super::hub::{Hub, QUEUED_BYTES_MAX, Seat, Told};
 use super::hub_of;
 use super::present::Present;
 use super::watchers::Watching;
+use crate::entry::EntryText;
 use crate::lifecycle::Stage;
 use crate::model::Filter;
 use crate::store::{Following, Place};
@@ -219,8 +221,16 @@ impl Watcher {
             if is_long && self.form.contents == Contents::Entries {
                 let shared = self.state.buffers.share(&value.body).await;
                 let shared = shared.map_err(|problem| Broken(problem.detail().into()))?;
+                let turn = self.state.watchers.look_through().await;
+                let form = form_of(&value).await;
+                drop(turn);
+                let entry = EntryText {
+                    key: key.as_str(),
+                    value: &value,
+                    form,
+                };
                 self.long = Some(Long {
-                    event: LongEvent::new(key.as_str(), value, None, self.form.wire),
+                    event: LongEvent::new(entry, None, self.form.wire),
                     place: None,
                     _copied: Charge::default(),
                     _shared: shared,

@@ -3,6 +3,10 @@
 use super::super::problem::{Code, Problem};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// So many at a time have a long value looked through, of those who are given the present keys; the others wait in turn.
+const LOOKING_MAX: usize = 8;
 
 /// All who watch, of all workers. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -14,6 +18,7 @@ struct Inner {
     open: AtomicUsize,
     events: AtomicU64,
     cut: AtomicU64,
+    looking: Semaphore,
 }
 
 /// One of them; it counts until it is dropped.
@@ -28,6 +33,7 @@ impl Watchers {
             open: AtomicUsize::new(0),
             events: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            looking: Semaphore::new(LOOKING_MAX),
         }))
     }
 
@@ -62,6 +68,13 @@ impl Watchers {
             self.0.max
         );
         Err(Problem::new(Code::Overloaded, detail))
+    }
+
+    /// Waits until one may have a long value looked through on another thread, which it may until it drops what this
+    /// returns.
+    pub(super) async fn look_through(&self) -> SemaphorePermit<'_> {
+        let permit = self.0.looking.acquire().await;
+        permit.expect("nobody closes the semaphore")
     }
 
     /// Counts what one was told.

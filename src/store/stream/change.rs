@@ -1,7 +1,7 @@
 //! A change, as those who follow are told of it.
 
 use super::Place;
-use crate::durable::{RecordView, State};
+use crate::durable::{NoRecord, Record, RecordView, State};
 use crate::model::{ContentTypes, Key, Value};
 
 /// A change, as it is looked at.
@@ -48,15 +48,26 @@ impl ChangeView<'_> {
     /// # Panics
     /// Where it is none, which nobody has written.
     pub fn read(&self, content_types: &ContentTypes) -> Happened {
-        let record = self.record.read(content_types);
-        let record = record.expect("what shards hand over is records");
-        Happened {
-            key: record.key,
-            became: match record.state {
-                State::Set(value) => Became::Set(value),
-                State::Removed(_) => Became::Deleted,
-                State::Expired(_) => Became::Expired,
-            },
-        }
+        happened(self.record.read(content_types))
+    }
+
+    /// The change itself, without the body of a value, which is empty.
+    ///
+    /// # Panics
+    /// As [`Self::read`].
+    pub fn read_without_body(&self, content_types: &ContentTypes) -> Happened {
+        happened(self.record.read_without_body(content_types))
+    }
+}
+
+fn happened(record: Result<Record, NoRecord>) -> Happened {
+    let record = record.expect("what shards hand over is records");
+    Happened {
+        key: record.key,
+        became: match record.state {
+            State::Set(value) => Became::Set(value),
+            State::Removed(_) => Became::Deleted,
+            State::Expired(_) => Became::Expired,
+        },
     }
 }

@@ -2,10 +2,12 @@
 //! them.
 
 use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose};
-use super::super::events::{Contents, LongEvent, Mark};
+use super::super::events::{Contents, LongEvent, Mark, Wire};
 use super::super::hub::{Admitted, QUEUED_BYTES_MAX};
 use super::{BOOKMARKS, Long, Phase, Piece, Watcher, piece};
-use crate::store::{Became, Gone, Happened, Seen};
+use crate::entry::{EntryText, ValueForm};
+use crate::model::ContentTypes;
+use crate::store::{Became, ChangeView, Gone, Happened, Place, Seen};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tokio::task::yield_now;
@@ -20,6 +22,15 @@ enum Looked {
     Seen(Seen),
     /// A long event comes next, for which so many bytes are to be reserved.
     Long(usize),
+    /// A long event comes next, for which there is room.
+    Reserved,
+}
+
+/// What was made of a change apart from those whom a thread serves.
+enum Made {
+    Long(LongEvent),
+    /// It says nothing of a value.
+    Short(Happened),
 }
 
 impl Watcher {
@@ -34,13 +45,18 @@ impl Watcher {
             if text.len() >= PIECE_BYTES || is_ready {
                 return piece(text, self.place_behind(place));
             }
-            if self.long.is_some() {
-                return None;
-            }
             match looked {
                 Looked::Seen(Seen::Some) => {}
                 _ if !text.is_empty() => return piece(text, self.place_behind(place)),
                 Looked::Long(bytes) => self.reserve(bytes).await,
+                Looked::Reserved => {
+                    if self.begin_long(&mut text).await == Err(Gone) {
+                        return self.cut_off();
+                    }
+                    if self.long.is_some() {
+                        return None;
+                    }
+                }
                 Looked::Seen(Seen::Logged(bytes)) => {
                     if self.read_log(bytes).await == Err(Gone) {
                         return self.cut_off();
@@ -71,53 +87,75 @@ impl Watcher {
 
     /// Looks at the changes of a turn that come next, and writes those that match, up to a piece or a long one.
     fn look(&mut self, text: &mut Vec<u8>) -> Looked {
-        // Before it is ready a client could not go on behind any of these.
-        let has_ids = !matches!(self.phase, Phase::Behind { ready_at: Some(_) });
+        let has_ids = self.has_ids();
         let Self {
             state,
             filter,
             form,
             following,
-            long,
             reserved,
             ..
         } = self;
-        let mut lacking = None;
+        let mut long = None;
         let mut events = 0;
         let seen = following.look(|change| {
-            if text.len() >= PIECE_BYTES || long.is_some() {
+            if text.len() >= PIECE_BYTES {
                 return ControlFlow::Break(());
             }
             if !filter.matches(change.key()) {
                 return ControlFlow::Continue(());
             }
-            let is_long = form.contents == Contents::Entries && change.bytes() > QUEUED_BYTES_MAX;
-            if is_long && (!text.is_empty() || reserved.1 < change.bytes()) {
-                lacking = Some(change.bytes());
-                return ControlFlow::Break(());
-            }
-            events += 1;
-            let Happened { key, became } = change.read(&state.content_types);
-            let place = has_ids.then_some(change.place);
-            match became {
-                Became::Set(value) if is_long => {
-                    let (copied, _) = std::mem::take(reserved);
-                    *long = Some(Long {
-                        event: LongEvent::new(key.as_str(), value, place, form.wire),
-                        place,
-                        _copied: copied,
-                        _shared: None,
-                    });
+            let happened = match form.contents {
+                Contents::Tags => change.read_without_body(&state.content_types),
+                Contents::Entries if change.bytes() > QUEUED_BYTES_MAX => {
+                    long = Some(change.bytes());
+                    return ControlFlow::Break(());
                 }
-                became => form.write(&Happened { key, became }, place, text),
-            }
+                Contents::Entries => change.read(&state.content_types),
+            };
+            events += 1;
+            form.write(&happened, has_ids.then_some(change.place), text);
             ControlFlow::Continue(())
         });
         state.watchers.told(events);
-        match lacking {
-            Some(bytes) => Looked::Long(bytes),
+        match long {
             None => Looked::Seen(seen),
+            Some(bytes) if bytes <= reserved.1 => Looked::Reserved,
+            Some(bytes) => Looked::Long(bytes),
         }
+    }
+
+    /// Makes the long event that comes next, for which there is room, where nobody waits for this thread: to copy its
+    /// value and to look through it takes 1 ms a MiB or so.
+    async fn begin_long(&mut self, text: &mut Vec<u8>) -> Result<(), Gone> {
+        let (has_ids, wire) = (self.has_ids(), self.form.wire);
+        let state = self.state.clone();
+        let made = self.following.look_apart(move |change| {
+            let place = has_ids.then_some(change.place);
+            (make(&change, &state.content_types, place, wire), place)
+        });
+        let Some((made, place)) = made.await? else {
+            return Ok(());
+        };
+        self.state.watchers.told(1);
+        let (copied, _) = std::mem::take(&mut self.reserved);
+        match made {
+            Made::Long(event) => {
+                self.long = Some(Long {
+                    event,
+                    place,
+                    _copied: copied,
+                    _shared: None,
+                });
+            }
+            Made::Short(happened) => self.form.write(&happened, place, text),
+        }
+        Ok(())
+    }
+
+    /// Whether events have ids: before it is ready a client could not go on behind any of them.
+    fn has_ids(&self) -> bool {
+        !matches!(self.phase, Phase::Behind { ready_at: Some(_) })
     }
 
     /// Writes that the client has all that there was, once that is so.
@@ -172,5 +210,21 @@ impl Watcher {
             (charge, held) = (Charge::default(), 0);
         }
         self.reserved = (charge, bytes);
+    }
+}
+
+/// Makes of a change what is told of it with its value.
+fn make(change: &ChangeView<'_>, types: &ContentTypes, place: Option<Place>, wire: Wire) -> Made {
+    let Happened { key, became } = change.read(types);
+    match became {
+        Became::Set(value) => {
+            let entry = EntryText {
+                key: key.as_str(),
+                value: &value,
+                form: ValueForm::of(&value),
+            };
+            Made::Long(LongEvent::new(entry, place, wire))
+        }
+        became @ (Became::Deleted | Became::Expired) => Made::Short(Happened { key, became }),
     }
 }
