@@ -3,6 +3,9 @@
 //!
 //! One that does not take what it is told is not told more, and reads on from there by itself.
 
+#[cfg(test)]
+mod tests;
+
 use super::super::State;
 use super::events::{Contents, Form};
 use super::prefixes::{Emptied, PrefixMap};
@@ -24,7 +27,10 @@ use tokio::time::sleep;
 pub(super) const QUEUED_BYTES_MAX: usize = 32 * 1024;
 
 /// The same of all of a thread.
-const HUB_BYTES_MAX: usize = 8 * 1024 * 1024;
+const HUB_BYTES_MAX: usize = match cfg!(test) {
+    true => 100 * 1024,
+    false => 8 * 1024 * 1024,
+};
 
 /// For how long changes are looked at before others of the thread have their turn.
 const TURN: Duration = Duration::from_micros(250);
