@@ -6,6 +6,7 @@ SIZES ?= 10000 100000 1000000
 PARTS ?= pages lookups
 FAILOVERS ?= 100
 KILLS ?= 1000
+WATCHERS ?= 10000
 HISTORIES ?= 2000
 ROLLOUTS ?= 20
 EXAMPLES ?= 50
@@ -14,7 +15,7 @@ export CARGO
 
 .PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap bench-instructions bench-http \
 	bench-http-short bench-in-flight bench-tools \
-	failovers kills histories rollout-test dashboard \
+	failovers kills watchers histories rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -106,6 +107,10 @@ failovers: tools ## Fail a Redis cluster over FAILOVERS times (100) under load, 
 kills: tools ## Kill a server with a data directory KILLS times (1000) under load, and audit what it kept
 	KVSTORE_TEST_KILLS=$(KILLS) $(CARGO) test --release --test http -- --exact --nocapture \
 		durable::nothing_that_was_acknowledged_or_seen_is_gone_after_kills_under_load
+
+watchers: tools ## Have WATCHERS (10000) clients watch and leave in all ways, and say what is still held for them
+	KVSTORE_TEST_WATCHERS=$(WATCHERS) $(CARGO) test --release --test http -- --exact --nocapture \
+		watch::crowds::after_many_have_watched_and_left_nothing_is_held_for_them
 
 histories: tools ## Record HISTORIES (2000) of clients at once on each engine, half as many through kills, and check their order
 	for engine in memory durable node hardened sentinel cluster; do \

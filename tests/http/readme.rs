@@ -1,9 +1,12 @@
 //! The README's tour: every command is run, and must print what the README shows. And its table of requests: it and what
 //! the manifests let in are the paths that the server has.
 
-use crate::support::Server;
+use crate::support::{Server, kvstore};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 /// Paths that the manifests must not let in from outside, and why.
 const INSIDE: [(&str, &str); 4] = [
@@ -22,8 +25,8 @@ fn comparable(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text
         .lines()
         .map(|line| match line.split_once(": ") {
-            Some((name @ ("etag" | "date"), _)) => name.to_owned(),
-            _ => without_tags(line.trim_end()),
+            Some((name @ ("etag" | "date" | "id"), _)) => name.to_owned(),
+            _ => without_id(&without_tags(line.trim_end())),
         })
         .filter(|line| !line.is_empty())
         .collect();
@@ -42,6 +45,36 @@ fn without_tags(line: &str) -> String {
     parts.fold(first, |text, part| text + &part["72c8a23a54d21af8".len()..])
 }
 
+/// A line without the id of its event.
+fn without_id(line: &str) -> String {
+    match line.split_once(r#""id":""#) {
+        Some((before, after)) => before.to_owned() + after.split_once('"').unwrap().1,
+        None => line.to_owned(),
+    }
+}
+
+/// What a command prints.
+fn printed(command: &mut Command, shown: &str) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{shown}: is curl installed?");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// As many lines of what a command prints as are shown of it, which goes on until it is interrupted.
+fn begun(command: &mut Command, shown: &str) -> String {
+    let mut child = command
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = lines.take(shown.lines().count());
+    let printed: String = lines.map(|line| line.unwrap() + "\n").collect();
+    kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    printed
+}
+
 #[test]
 fn the_tour_prints_what_it_shows() {
     let server = Server::start();
@@ -52,14 +85,26 @@ fn the_tour_prints_what_it_shows() {
     let blocks: String = blocks
         .map(|block| block.split_once("```").unwrap().0)
         .collect();
+    // The binary is there by its name.
+    let binary = kvstore().get_program().to_owned();
+    let beside = std::path::Path::new(&binary).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = [beside.to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap();
     let mut commands = 0;
     for entry in blocks.split("$ ").skip(1) {
         let (command, shown) = entry.split_once('\n').unwrap();
         let here = command.replace("localhost:8000", &server.address().to_string());
         let here = here.replace("curl ", "curl -s ");
-        let output = Command::new("bash").args(["-c", &here]).output().unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{command}: is curl installed?");
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &here]);
+        bash.envs([("PATH", path.clone()), ("KVSTORE_URL", server.url().into())]);
+        let printed = match command.contains("curl -N ") || command.starts_with("kvstore watch ") {
+            true => begun(&mut bash, shown),
+            false => printed(&mut bash, command),
+        };
         assert_eq!(comparable(&printed), comparable(shown), "{command}");
         commands += 1;
     }

@@ -1,6 +1,8 @@
 //! Watches: what they give, folded, is what the store has, through cuts, restarts and slow readers.
 
 mod client;
+mod crowds;
+mod folding;
 mod resuming;
 
 use crate::engine::is_memory;

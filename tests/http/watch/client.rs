@@ -31,6 +31,7 @@ pub struct Watch {
     /// What came and was not taken.
     came: Vec<u8>,
     has_lines: bool,
+    last_id: Option<String>,
 }
 
 impl Watch {
@@ -48,7 +49,13 @@ impl Watch {
             connection,
             came: Vec::new(),
             has_lines: head.header("content-type") == Some("application/x-ndjson"),
+            last_id: None,
         }
+    }
+
+    /// The id of the last event that was taken and has one.
+    pub fn last_id(&self) -> Option<String> {
+        self.last_id.clone()
     }
 
     /// The next event; `None` at the end.
@@ -60,7 +67,9 @@ impl Watch {
             let found = rest.windows(end.len()).position(|some| some == end);
             if let Some(at) = found {
                 let whole: Vec<u8> = self.came.drain(..looked + at + end.len()).collect();
-                return Some(self.parse(std::str::from_utf8(&whole).unwrap()));
+                let event = self.parse(std::str::from_utf8(&whole).unwrap());
+                self.last_id = event.id.clone().or(self.last_id.take());
+                return Some(event);
             }
             looked = self.came.len().saturating_sub(1);
             match self
@@ -134,12 +143,13 @@ impl Watch {
 
 /// What the store has of the keys that match.
 pub fn state(server: &Server, filter: &str) -> State {
-    let keys = server.get(&format!("/search?{filter}")).keys();
-    let mut connection = server.connect();
-    let found = keys.into_iter().filter_map(|key| {
-        let value = connection.request("GET", &format!("/get/{key}"), &[], b"");
-        let ends = value.header("x-expires-at").map(str::to_owned);
-        (value.status == 200).then(|| (key, (value.etag(), ends)))
+    let found = server.get(&format!("/search?{filter}&values=true"));
+    assert_eq!(found.status, 200, "{}", found.text());
+    let entries: Vec<Json> = serde_json::from_slice(&found.body).unwrap();
+    let text = |entry: &Json, member: &str| entry[member].as_str().map(str::to_owned);
+    let found = entries.iter().map(|entry| {
+        let (key, tag) = (text(entry, "key"), text(entry, "etag"));
+        (key.unwrap(), (tag.unwrap(), text(entry, "expires_at")))
     });
     found.collect()
 }
