@@ -13,8 +13,8 @@ EXAMPLES ?= 50
 # For scripts/target-dir.sh, which says where cargo builds into: never `target` outright.
 export CARGO
 
-.PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap bench-instructions bench-http \
-	bench-http-short bench-in-flight bench-tools \
+.PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap \
+	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch \
 	failovers kills watchers histories rollout-test dashboard \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
@@ -96,6 +96,11 @@ bench-http-short: ## The same for a moment, without the rivals, to see that it w
 bench-in-flight: ## Measure what bodies that do not end and answers that are not read take
 	$(CARGO) build --release
 	@python3 scripts/bench/in_flight.py
+
+bench-watch: ## Measure what watches take and carry: MEASURES (latency sets stream start), ROUNDS (5), SECONDS (30), KEYS (1000000)
+	$(CARGO) build --release --bin kvstore --example watching
+	@target=$$(scripts/target-dir.sh) && \
+		"$$target/release/examples/watching" "$$target/release/kvstore" $(MEASURES)
 
 bench-tools: ## Install what bench-http needs and is missing, likewise
 	@scripts/packages.sh bench
