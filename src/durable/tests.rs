@@ -4,7 +4,6 @@ mod histories;
 mod kept;
 mod reading;
 
-use super::kept::KeptFiles;
 use super::simulated::{Loss, SimulatedFiles};
 use super::*;
 use proptest::prelude::*;

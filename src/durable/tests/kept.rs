@@ -1,6 +1,7 @@
 //! Which files of the log stay that no checkpoint needs, against a list of them, and on a disk that is small.
 
 use super::*;
+use crate::durable::kept::KeptFiles;
 
 /// Who removes files, by how long those that are not needed may be.
 pub(super) fn kept(files: &SimulatedFiles, bytes_max: u64) -> KeptFiles {
@@ -45,8 +46,9 @@ proptest! {
             needed = needed.max(step);
             let before = firsts(&files);
             let ends = before[1..].iter().chain([&Position(u64::MAX)]);
+            let files_and_ends: Vec<_> = before.iter().zip(ends).collect();
             let (mut left, mut expected) = (0, Vec::new());
-            for (first, end) in before.iter().zip(ends).rev() {
+            for (first, end) in files_and_ends.into_iter().rev() {
                 if *end <= Position(needed) {
                     left += len(&files, *first);
                     if left > bytes_max {

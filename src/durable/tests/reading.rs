@@ -60,7 +60,8 @@ proptest! {
         }
         let end = all.len() as u64;
         // Of the files before these the index may know nothing any more.
-        let known = firsts(&files).into_iter().rev().take(index::FILES_MAX).last().unwrap();
+        let firsts = firsts(&files);
+        let known = firsts[firsts.len().saturating_sub(index::FILES_MAX)];
         for noted in [Noted::ByReaders, Noted::ByWriter] {
             let indexed = match noted {
                 Noted::ByWriter => written.files().clone(),

@@ -5,6 +5,7 @@ use crate::engine::is_memory;
 use crate::support::{JSON, LINES, Server, kvstore, until};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use tempfile::TempDir;
@@ -168,6 +169,38 @@ fn with_a_data_directory_a_watch_goes_on_in_the_log_and_over_restarts() {
     // A stop takes checkpoints, and what they make superfluous goes.
     let gone = server.get(&format!("/watch?{from_first}"));
     assert!(matches!(gone.status, 410), "{}", gone.status);
+}
+
+#[test]
+fn with_few_descriptors_many_read_the_log_at_once_and_others_are_served() {
+    const WATCHERS: usize = 24;
+    let directory = TempDir::new().unwrap();
+    let (binary, at) = (env!("CARGO_BIN_EXE_kvstore"), directory.path());
+    let serve = format!(
+        "ulimit -n 128; exec {binary:?} --listen 127.0.0.1:0 --workers 1 --data-dir {at:?} \
+         --changes-bytes-max 1000"
+    );
+    let server = Server::spawn(Command::new("sh").env_clear().args(["-c", &serve]));
+    until("the server is ready", || {
+        (server.get("/readyz").status == 200).then_some(())
+    });
+    let query = "prefix=k&values=true";
+    let first = Watch::open(&server, query).next().unwrap().id.unwrap();
+    let from_first = format!("{query}&after={first}");
+    count(&server, "k", 0..2000);
+    thread::scope(|scope| {
+        for _ in 0..WATCHERS {
+            scope.spawn(|| counts(&mut Watch::open(&server, &from_first), 0..2000));
+        }
+        for _ in 0..100 {
+            assert_eq!(server.get("/get/k").text(), "1999");
+        }
+    });
+    assert!(
+        !server.log().contains("could not be read"),
+        "{}",
+        server.log()
+    );
 }
 
 #[test]
