@@ -355,6 +355,11 @@ mod tests {
                 let view = view.unwrap();
                 prop_assert_eq!(view.key, record.key.as_bytes());
                 prop_assert_eq!(view.read(&types), Ok(record.clone()));
+                let mut bodiless = record.clone();
+                if let State::Set(value) = &mut bodiless.state {
+                    value.body = Bytes::new();
+                }
+                prop_assert_eq!(view.read_without_body(&types), Ok(bodiless));
             }
             prop_assert_eq!(views.next(), None);
             prop_assert_eq!(views.at(), bytes.len());

@@ -57,11 +57,13 @@ fn look(following: &mut Following, most: usize) -> (Seen, Vec<u64>) {
     (looked, seen)
 }
 
-/// All that comes next and is there, read from the log where it is there.
+/// All that comes next and is there, read from the log where it is there: one on another thread, and then some here.
 async fn rest(following: &mut Following) -> Result<Vec<u64>, Gone> {
     let mut all = Vec::new();
     loop {
-        let (looked, seen) = look(following, usize::MAX);
+        let apart = following.look_apart(|change| change.place.position.0);
+        all.extend(apart.await?);
+        let (looked, seen) = look(following, 3);
         all.extend(seen);
         match looked {
             Seen::Some => {}
