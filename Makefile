@@ -14,8 +14,8 @@ EXAMPLES ?= 50
 export CARGO
 
 .PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap \
-	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch \
-	failovers kills watchers histories rollout-test dashboard \
+	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch failovers kills \
+	watchers histories rollout-test dashboard man \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -25,8 +25,11 @@ help: ## Say what there is to make
 run: ## Serve on 127.0.0.1:8000
 	$(CARGO) run --release
 
+man: ## Write the man pages of all commands into cargo's target folder, below man
+	@target=$$(scripts/target-dir.sh) && $(CARGO) run --quiet -- man "$$target/man" && echo "man -l $$target/man/kvstore.1"
+
 # Tests of what no engine has a part in, which run once.
-WITHOUT_ENGINE = command faces framing gateway readme shell tls tokens watch
+WITHOUT_ENGINE = command faces framing gateway manual readme shell tls tokens watch
 
 test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets

@@ -11,6 +11,8 @@ readonly TABLE="\
 test|curl|curl|the README's commands, run as they stand (tests/http)
 test|redis-server|redis-server|engines: a node, Sentinels, a cluster (tests/engine, tests/http, tests/rollout)
 test|redis-cli|redis-tools|making clusters of them, and asking them (tests/engine, tests/deploy)
+test|zstd|zstd|archives that others read and write (tests/http)
+test|groff|groff-base|the man pages, rendered (tests/http)
 test|openssl|openssl|certificates of an engine with TLS (tests/engine)
 test|setpriv|util-linux|a balancer that ends with its test (tests/rollout)
 test|ip|iproute2|networks of a cluster's nodes (tests/deploy)

@@ -13,7 +13,10 @@
 
 mod write;
 
-pub(crate) use write::{EntryText, Etag, LongEntry, ValueForm, around_etag, line, write_missing};
+pub(crate) use write::{
+    EntryText, Etag, LongEntry, ValueForm, around_etag, is_json_line, line, write_missing,
+    write_string,
+};
 
 use crate::model::{
     ContentType, ContentTypeError, ContentTypes, DeadlineError, Key, KeyError, Lifetime,

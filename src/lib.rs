@@ -13,6 +13,7 @@
 //! - [`http`]: a file for each route, and what happens around every request
 //! - [`model`]: keys, values, queries and changes, valid by construction
 //! - [`clock`]: what time it is, for what has a deadline
+//! - `archive`: compressed files; `csv`: records of fields between commas; both for import and export
 //! - `entry`: the JSON object in which a key and its value travel
 //! - [`store`]: the handle, its messages, and the actors that own the keys
 //! - [`keymap`]: the ordered map that is searched from both ends of its keys
@@ -25,14 +26,17 @@
 //! - `trace`: what a request is known by in the log, and where its time goes; [`log_format`]: the form of the log's lines
 //! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
 //!   [`shell`]: commands that ask for one thing each; [`client`]: how all of them reach a server
+//! - [`manual`]: completions and man pages of all commands
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod archive;
 pub mod check;
 pub mod client;
 pub mod clock;
 pub mod config;
+mod csv;
 mod digest;
 pub mod durable;
 mod entry;
@@ -42,6 +46,7 @@ pub mod import;
 pub mod keymap;
 pub mod lifecycle;
 pub mod log_format;
+pub mod manual;
 pub mod metrics;
 mod misread;
 pub mod model;

@@ -1,16 +1,18 @@
-//! The `kvstore` command: serves, asks a server that does, imports into it or exports from it, checks a data directory, or
-//! draws a token.
+//! The `kvstore` command: serves, asks a server that does, imports into it or exports from it, checks a data directory,
+//! draws a token, or describes itself to shells and readers.
 
 #![forbid(unsafe_code)]
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use kvstore::check::{CheckArguments, check};
+use kvstore::client::Fault;
 use kvstore::config::{Config, ConfigError, Settings};
 use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
 use kvstore::log_format::LogFormat;
+use kvstore::manual::{CompletionsArguments, ManArguments, completions, man};
 use kvstore::server::{Server, ServerError};
-use kvstore::shell::{self, Fault, ShellCommand};
+use kvstore::shell::{self, EXIT_CODES, ShellCommand};
 use kvstore::tokens::{TokenArguments, draw};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,14 +54,20 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Shell(ShellCommand),
-    /// Set many keys of a running server from lines of JSON
+    /// Set many keys of a running server from lines of JSON, or from a CSV
+    #[command(after_help = EXIT_CODES)]
     Import(ImportArguments),
-    /// Write all keys of a running server as lines of JSON
+    /// Write all keys of a running server as lines of JSON, or as a CSV
+    #[command(after_help = EXIT_CODES)]
     Export(ExportArguments),
     /// Verify a data directory without serving it, and save what is whole
     Check(CheckArguments),
     /// Draw a token, print it once, and what auth_file has to say of it on standard error
     Token(TokenArguments),
+    /// Write what makes a shell complete commands and flags
+    Completions(CompletionsArguments),
+    /// Write man pages
+    Man(ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -70,19 +78,15 @@ fn main() -> ExitCode {
     match arguments.command {
         Some(Command::Shell(command)) => match shell::run(&command) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => match error.fault() {
-                Fault::Refusal => fail(&error, EXIT_REFUSED),
-                Fault::Usage => fail(&error, EXIT_USAGE),
-                Fault::Io => fail(&error, EXIT_IO),
-            },
+            Err(error) => fail(&error, code_of(error.fault())),
         },
         Some(Command::Import(import_arguments)) => match import(&import_arguments) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, EXIT_IO),
+            Err(error) => fail(&error, code_of(error.fault())),
         },
         Some(Command::Export(export_arguments)) => match export(&export_arguments) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, EXIT_IO),
+            Err(error) => fail(&error, code_of(error.fault())),
         },
         Some(Command::Check(check_arguments)) => match check(&check_arguments) {
             Ok(()) => ExitCode::SUCCESS,
@@ -92,12 +96,29 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error, EXIT_IO),
         },
+        Some(Command::Completions(shell)) => match completions(Arguments::command(), &shell) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, EXIT_IO),
+        },
+        Some(Command::Man(directory)) => match man(Arguments::command(), &directory) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, EXIT_IO),
+        },
         None => match serve(arguments.settings, arguments.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Config(error)) => fail(&error, EXIT_CONFIG),
             Err(Failure::Server(error)) => fail(&error, code_of(&error)),
             Err(Failure::Logged(code)) => ExitCode::from(code),
         },
+    }
+}
+
+/// What a command ends with.
+fn code_of(fault: Fault) -> u8 {
+    match fault {
+        Fault::Refusal => EXIT_REFUSED,
+        Fault::Usage => EXIT_USAGE,
+        Fault::Io => EXIT_IO,
     }
 }
 

@@ -103,7 +103,35 @@ pub enum ClientError {
     },
 }
 
+/// Whose fault it is that a command failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The server understood, and the answer is no.
+    Refusal,
+    /// The command was used wrongly.
+    Usage,
+    /// The server, the input or the output is not to be had.
+    Io,
+}
+
 impl ClientError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Address(_) | Self::Proxy(_) | Self::TokenForm(_) | Self::TwoCredentials => {
+                Fault::Usage
+            }
+            Self::Certificates(..)
+            | Self::Key(..)
+            | Self::OtherKey { .. }
+            | Self::TokenFile(..)
+            | Self::Transport { .. } => Fault::Io,
+            // One that did what was asked, and says so in words that are none of a kvstore's.
+            Self::Refused { status, .. } if (200..300).contains(status) => Fault::Io,
+            Self::Refused { .. } => Fault::Refusal,
+        }
+    }
+
     /// Whether the request surely did not reach the server.
     pub fn never_connected(&self) -> bool {
         match self {

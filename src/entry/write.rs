@@ -169,13 +169,14 @@ pub(crate) fn around_etag(entry: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Whether a text is JSON in one line, with no white space around it.
-fn is_json_line(text: &[u8]) -> bool {
+pub(crate) fn is_json_line(text: &[u8]) -> bool {
     memchr2(b'\n', b'\r', text).is_none()
         && serde_json::from_slice::<&RawValue>(text)
             .is_ok_and(|json| json.get().len() == text.len())
 }
 
-fn write_string(string: &str, text: &mut Vec<u8>) {
+/// Writes a text as JSON.
+pub(crate) fn write_string(string: &str, text: &mut Vec<u8>) {
     serde_json::to_writer(&mut *text, string).expect("text is JSON");
 }
 

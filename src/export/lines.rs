@@ -1,8 +1,8 @@
-//! The lines of an answer on their way to the output: those that import takes, without entity tags.
+//! The lines of an answer on their way to the output: those that import takes, without entity tags, or records of a CSV.
 
-use super::Cause;
 use super::output::Output;
 use super::progress::Progress;
+use super::{Cause, rows};
 use crate::entry::around_etag;
 use memchr::memchr;
 
@@ -15,10 +15,20 @@ const BEGINNING: &[u8] = b"{\"key\":\"";
 /// The beginning of a line that surely has its key, as JSON: six bytes for each of the longest.
 const KEY_BYTES: usize = BEGINNING.len() + 6 * 10 * 1024 + 1;
 
+/// What a line becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A line of JSON.
+    Line,
+    /// A record of a CSV, below a header.
+    Record,
+}
+
 /// Lines on their way to the output.
 pub struct Lines<'a> {
     output: &'a mut Output,
     progress: &'a Progress,
+    form: Form,
     /// Lines to be written, and how many.
     buffer: Vec<u8>,
     count: u64,
@@ -33,11 +43,17 @@ pub struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     /// None yet.
-    pub fn new(output: &'a mut Output, progress: &'a Progress) -> Self {
+    pub fn new(output: &'a mut Output, progress: &'a Progress, form: Form) -> Self {
+        let mut buffer = Vec::with_capacity(2 * WRITE_BYTES);
+        match form {
+            Form::Line => {}
+            Form::Record => rows::write_header(&mut buffer),
+        }
         Self {
             output,
             progress,
-            buffer: Vec::with_capacity(2 * WRITE_BYTES),
+            form,
+            buffer,
             count: 0,
             partial: Vec::new(),
             last: Vec::new(),
@@ -114,9 +130,16 @@ impl<'a> Lines<'a> {
         {
             return Err(Cause::Order(self.taken));
         }
-        self.buffer.extend_from_slice(before);
-        self.buffer.extend_from_slice(after);
-        self.buffer.push(b'\n');
+        match self.form {
+            Form::Line => {
+                self.buffer.extend_from_slice(before);
+                self.buffer.extend_from_slice(after);
+                self.buffer.push(b'\n');
+            }
+            Form::Record => {
+                rows::write(line, &mut self.buffer).ok_or(Cause::Form(self.taken))?;
+            }
+        }
         self.last.clear();
         self.last
             .extend_from_slice(&line[..line.len().min(KEY_BYTES)]);

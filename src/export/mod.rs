@@ -1,4 +1,4 @@
-//! `kvstore export`: writes all keys of a running server as the lines that `kvstore import` reads.
+//! `kvstore export`: writes all keys of a running server as the lines, or the CSV, that `kvstore import` reads.
 //!
 //! All entries come by one answer, which is read as fast as the output takes it. Where it breaks off, since
 //! the link does, or the server is restarted or has waited for a slow reader for too long, the export goes on
@@ -9,12 +9,13 @@ mod answer;
 mod lines;
 mod output;
 mod progress;
+mod rows;
 
 use crate::client::retry::{passes, pause};
-use crate::client::{Client, ClientError, ServerArguments, signals};
+use crate::client::{Client, ClientError, Fault, ServerArguments, signals};
 use answer::{ATTEMPTS, Absent, Answer, are_more};
 use clap::Args;
-use lines::Lines;
+use lines::{Form, Lines};
 use output::Output;
 use progress::Progress;
 use std::io::{self, Read};
@@ -31,9 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What to export, and where to.
 #[derive(Args, Debug)]
 pub struct ExportArguments {
-    /// The file to write, which is replaced once all is written; - for standard output
+    /// The file to write, which is replaced once all is written; compressed where its name ends with .gz or .zst; - for
+    /// standard output
     #[arg(default_value = "-")]
     file: PathBuf,
+    /// Write a CSV with the columns key, content_type, value, base64 and expires_at in place of lines; values that are
+    /// not UTF-8 are in base64
+    #[arg(long)]
+    csv: bool,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -66,6 +72,17 @@ enum Cause {
     Short,
 }
 
+impl ExportError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match &self.cause {
+            Cause::Client(error) => error.fault(),
+            Cause::Older => Fault::Refusal,
+            Cause::Output(..) | Cause::Order(_) | Cause::Form(_) | Cause::Short => Fault::Io,
+        }
+    }
+}
+
 /// Exports all keys and says on standard error how far it is.
 ///
 /// # Errors
@@ -89,7 +106,11 @@ fn run(arguments: &ExportArguments, progress: &Progress) -> Result<(), Cause> {
     let unwritable = |(path, error)| Cause::Output(path, error);
     let mut output = Output::open(&arguments.file).map_err(unwritable)?;
     progress.begin(answer.total, &output);
-    let mut lines = Lines::new(&mut output, progress);
+    let form = match arguments.csv {
+        true => Form::Record,
+        false => Form::Line,
+    };
+    let mut lines = Lines::new(&mut output, progress, form);
     let mut failures = 0;
     loop {
         let before = lines.taken();

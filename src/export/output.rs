@@ -1,10 +1,12 @@
 //! Where an export goes: beside the file, which it replaces once it is whole, or straight to what
-//! is no file.
+//! is no file; compressed where the name says so.
 
+use crate::archive::{Compression, Encoder};
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many links from one to another are followed.
 const LINKS_MAX: usize = 40;
@@ -12,14 +14,18 @@ const LINKS_MAX: usize = 40;
 /// An output that is open.
 pub enum Output {
     /// A file that takes the place of another at the end.
-    Beside(Part),
+    Beside(SharedPart),
     /// Standard output, a pipe, a device.
-    Straight(Box<dyn Write + Send>),
+    Straight(Encoder<Box<dyn Write + Send>>),
 }
+
+/// A file under way, which a signal has to end too.
+#[derive(Clone)]
+pub struct SharedPart(Arc<Mutex<Part>>);
 
 /// A file under way.
 pub struct Part {
-    file: File,
+    encoder: Encoder<File>,
     /// Where it is.
     pub path: PathBuf,
     /// Where it goes, links followed.
@@ -33,8 +39,9 @@ impl Output {
     /// Where it cannot be written, and which path.
     pub fn open(path: &Path) -> Result<Self, (PathBuf, io::Error)> {
         if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
-            return Ok(Self::Straight(Box::new(io::stdout())));
+            return Ok(Self::Straight(Encoder::Plain(Box::new(io::stdout()))));
         }
+        let compression = Compression::of(path);
         let given = |error| (path.to_owned(), error);
         let is_descriptor = ["/dev/fd", "/proc"].iter().any(|at| path.starts_with(at));
         let known = match fs::metadata(path) {
@@ -44,14 +51,17 @@ impl Output {
         };
         if is_descriptor || known.as_ref().is_some_and(|known| !known.is_file()) {
             let file = OpenOptions::new().write(true).open(path).map_err(given)?;
-            return Ok(Self::Straight(Box::new(file)));
+            let output: Box<dyn Write + Send> = Box::new(file);
+            let encoder = Encoder::new(output, compression).map_err(given)?;
+            return Ok(Self::Straight(encoder));
         }
         if known.is_some() {
             // Who may not write to the file should not replace it either.
             OpenOptions::new().write(true).open(path).map_err(given)?;
         }
         let target = followed(path).map_err(given)?;
-        Part::create(target, known.as_ref()).map(Self::Beside)
+        let part = Part::create(target, known.as_ref(), compression)?;
+        Ok(Self::Beside(SharedPart(Arc::new(Mutex::new(part)))))
     }
 
     /// Writes all of the bytes.
@@ -60,7 +70,7 @@ impl Output {
     /// As writing has them.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Self::Beside(part) => part.file.write_all(bytes),
+            Self::Beside(part) => part.lock().encoder.write_all(bytes),
             Self::Straight(output) => output.write_all(bytes),
         }
     }
@@ -71,38 +81,71 @@ impl Output {
     /// As the file system has them, and for which path.
     pub fn finish(&mut self) -> Result<(), (PathBuf, io::Error)> {
         match self {
-            Self::Straight(output) => output.flush().map_err(|error| ("-".into(), error)),
-            Self::Beside(part) => {
-                let at = |path: &Path| {
-                    let path = path.to_owned();
-                    move |error| (path, error)
-                };
-                part.file.sync_all().map_err(at(&part.path))?;
-                part.check_place().map_err(at(&part.path))?;
-                fs::rename(&part.path, &part.target).map_err(at(&part.target))?;
-                let folder = folder_of(&part.target);
-                let folder_file = File::open(folder).map_err(at(folder))?;
-                folder_file.sync_all().map_err(at(folder))
-            }
+            Self::Straight(output) => output.finish().map_err(|error| ("-".into(), error)),
+            Self::Beside(part) => part.lock().replace_target(),
         }
     }
 }
 
+impl SharedPart {
+    /// The part, once nobody else has it.
+    pub fn lock(&self) -> MutexGuard<'_, Part> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Part {
+    /// Ends it where it is, so that what was written can be read.
+    ///
+    /// # Errors
+    /// As writing has them.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.encoder.finish()
+    }
+
+    /// Ends it, and puts it in the place of the target.
+    fn replace_target(&mut self) -> Result<(), (PathBuf, io::Error)> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |error| (path, error)
+        };
+        self.end().map_err(at(&self.path))?;
+        let file = self.encoder.output();
+        file.sync_all().map_err(at(&self.path))?;
+        self.check_place().map_err(at(&self.path))?;
+        fs::rename(&self.path, &self.target).map_err(at(&self.target))?;
+        let folder = folder_of(&self.target);
+        let folder_file = File::open(folder).map_err(at(folder))?;
+        folder_file.sync_all().map_err(at(folder))
+    }
+
     /// Makes the file beside the target, with the permissions of what it will replace. One that an
     /// export has left is replaced.
-    fn create(target: PathBuf, known: Option<&fs::Metadata>) -> Result<Self, (PathBuf, io::Error)> {
+    fn create(
+        target: PathBuf,
+        known: Option<&fs::Metadata>,
+        compression: Compression,
+    ) -> Result<Self, (PathBuf, io::Error)> {
         let mut path = target.clone().into_os_string();
         path.push(".part");
         let path = PathBuf::from(path);
-        let file = Self::create_file(&path, known).map_err(|error| (path.clone(), error))?;
-        Ok(Self { file, path, target })
+        let encoder = Self::create_file(&path, known)
+            .and_then(|file| Encoder::new(file, compression))
+            .map_err(|error| (path.clone(), error))?;
+        Ok(Self {
+            encoder,
+            path,
+            target,
+        })
     }
 
     /// What is to be renamed must be what was written, also where somebody removed it and another
     /// export began anew.
     fn check_place(&self) -> io::Result<()> {
-        let (ours, there) = (self.file.metadata()?, fs::symlink_metadata(&self.path)?);
+        let (ours, there) = (
+            self.encoder.output().metadata()?,
+            fs::symlink_metadata(&self.path)?,
+        );
         match (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
             true => Ok(()),
             false => Err(io::Error::other("something else is there now")),

@@ -1,6 +1,6 @@
 //! How far an export is, for whom it is shown to and for a signal that ends it.
 
-use super::output::Output;
+use super::output::{Output, SharedPart};
 use indicatif::ProgressBar;
 use std::fs;
 use std::io;
@@ -25,9 +25,7 @@ struct State {
 enum Place {
     /// Nothing was opened.
     None,
-    Beside {
-        part: PathBuf,
-    },
+    Beside(SharedPart),
     Straight,
     Done,
 }
@@ -60,9 +58,7 @@ impl Progress {
         state.total = total;
         state.bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
         state.place = match output {
-            Output::Beside(part) => Place::Beside {
-                part: part.path.clone(),
-            },
+            Output::Beside(part) => Place::Beside(part.clone()),
             Output::Straight(_) => Place::Straight,
         };
     }
@@ -140,14 +136,21 @@ impl Progress {
             Place::None => "nothing was written".into(),
             Place::Done => format!("{keys}, which is all"),
             Place::Straight => format!("{keys}; what was written is not all"),
-            Place::Beside { part } if state.written == 0 => {
-                let _ = fs::remove_file(part);
+            Place::Beside(part) if state.written == 0 => {
+                let _ = fs::remove_file(&part.lock().path);
                 format!("{keys}; {path} is as it was")
             }
-            Place::Beside { part } => format!(
-                "{keys}; they are in {}, which is not all, and {path} is as it was",
-                part.display()
-            ),
+            Place::Beside(part) => {
+                let mut part = part.lock();
+                let ended = match part.end() {
+                    Ok(()) => String::new(),
+                    Err(error) => format!(" and cannot be ended ({error})"),
+                };
+                format!(
+                    "{keys}; they are in {}, which is not all{ended}, and {path} is as it was",
+                    part.path.display()
+                )
+            }
         }
     }
 

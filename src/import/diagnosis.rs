@@ -1,6 +1,7 @@
 //! What is wrong with a line: where, what is there and what is expected. It never says what the
 //! line holds, since that may be secret.
 
+use crate::csv::Fault;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -16,12 +17,12 @@ const SIGNATURES: [(&[u8], &str, &str); 8] = [
     (
         b"\x1f\x8b",
         "a file compressed by gzip",
-        "gunzip -c FILE | kvstore import -",
+        "name it .gz, or gunzip -c FILE | kvstore import -",
     ),
     (
         b"\x28\xb5\x2f\xfd",
         "a file compressed by zstd",
-        "zstd -dc FILE | kvstore import -",
+        "name it .zst, or zstd -dc FILE | kvstore import -",
     ),
     (
         b"BZh",
@@ -80,12 +81,42 @@ impl fmt::Display for Diagnosis {
     }
 }
 
+impl Diagnosis {
+    /// What is wrong with a record.
+    pub fn of_record(fault: Fault) -> Self {
+        Self {
+            column: fault.place.column,
+            found: fault.found,
+            expected: fault.expected,
+            hint: "".into(),
+        }
+    }
+
+    /// What an input is that begins so, where it is of a kind that is neither lines nor records.
+    pub fn of_input(beginning: &[u8], expected: &'static str) -> Option<Self> {
+        let (what, command) = signature(beginning)?;
+        Some(Self {
+            column: 1,
+            found: what.into(),
+            expected: expected.into(),
+            hint: format!(": {command}").into(),
+        })
+    }
+}
+
+/// What begins so, where that is known, and what to do with it.
+pub fn signature(beginning: &[u8]) -> Option<(&'static str, &'static str)> {
+    let mut known = SIGNATURES.iter();
+    let (_, what, command) = known.find(|known| beginning.starts_with(known.0))?;
+    Some((*what, *command))
+}
+
 /// Finds by its beginning what is surely no line. A blank one may be.
 pub fn of_beginning(line: &[u8], number: u64) -> Option<Diagnosis> {
     if number == 1
-        && let Some((_, what, command)) = SIGNATURES.iter().find(|known| line.starts_with(known.0))
+        && let Some((what, command)) = signature(line)
     {
-        return Some(no_object(1, (*what).into(), format!(": {command}").into()));
+        return Some(no_object(1, what.into(), format!(": {command}").into()));
     }
     let blank = line
         .iter()
@@ -98,7 +129,7 @@ pub fn of_beginning(line: &[u8], number: u64) -> Option<Diagnosis> {
         b'{' => "; pretty-printed JSON is not lines: jq -c . FILE | kvstore import -",
         b'[' => "; an array is not lines: jq -c '.[]' FILE | kvstore import -",
         _ if number == 1 && text.iter().any(|byte| b",;\t".contains(byte)) => {
-            "; this may be CSV, which is to be made JSON first"
+            "; if this is CSV, give --csv, and --key-column for the name of the column that has the keys"
         }
         _ => "",
     };

@@ -42,6 +42,37 @@ impl<R: BufRead> Lines<R> {
         self.number
     }
 
+    /// Passes over so many lines, without a look at them; [`Next::End`] where there are fewer.
+    ///
+    /// # Errors
+    /// As reading has them.
+    pub fn skip(&mut self, lines: u64) -> io::Result<Next> {
+        let last = self.number.saturating_add(lines);
+        let mut is_within = false;
+        while is_within || self.number < last {
+            let read = match self.input.fill_buf() {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if read.is_empty() {
+                // The last line need not end.
+                return Ok(match self.number == last {
+                    true => Next::Line,
+                    false => Next::End,
+                });
+            }
+            if !is_within {
+                self.number += 1;
+            }
+            let end = memchr(b'\n', read);
+            is_within = end.is_none();
+            let taken = end.map_or(read.len(), |at| at + 1);
+            self.input.consume(taken);
+        }
+        Ok(Next::Line)
+    }
+
     /// Adds the next line, with its line feed, to `body`; nothing where there is none.
     ///
     /// # Errors

@@ -1,21 +1,36 @@
-//! `kvstore import`: sets many keys of a running server from lines of JSON.
+//! `kvstore import`: sets many keys of a running server from lines of JSON, or from the records of a CSV.
 //!
-//! The lines go as they are, in requests of about a megabyte, one after the other, so that after a
-//! failure the line to go on from is known. One that the server refuses whole for now is sent again.
+//! They go as lines, in requests of about a megabyte, one after the other, so that after a failure the line or record
+//! to go on from is known. One that the server refuses whole for now is sent again.
+//!
+//! # Layout
+//! - `input`: the file or standard input, decompressed
+//! - `lines`: lines in bounded memory; `rows`: records as lines, by the `columns` that they have
+//! - `diagnosis`: what is wrong with a line or a record
+//! - `progress`: how far it is, and how to go on
 
+mod columns;
 mod diagnosis;
+mod input;
 mod lines;
 mod progress;
+mod rows;
 
+pub(crate) use columns::EXPORTED;
+
+use crate::archive::{Compression, Damage};
 use crate::client::retry::{pause, retry_after};
-use crate::client::{Client, ClientError, Problem, ServerArguments, problem, signals};
+use crate::client::{Client, ClientError, Fault, Problem, ServerArguments, problem, signals};
+use crate::entry::BYTE_ORDER_MARK;
 use clap::Args;
+use columns::ColumnArguments;
 use diagnosis::{Diagnosis, EXPECTED};
+use input::{Input, begun};
 use lines::{Lines, Next};
-use progress::Progress;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::PathBuf;
+use progress::{Progress, Unit};
+use rows::{Begun, Rows};
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 use ureq::Body;
@@ -33,12 +48,30 @@ const WAITS_MAX: Duration = Duration::from_secs(120);
 /// What to import, and where.
 #[derive(Args, Debug)]
 pub struct ImportArguments {
-    /// A file of lines {"key": …, "value": …} or {"key": …, "content_type": …, "base64": …};
-    /// - for standard input
+    /// A file of lines {"key": …, "value": …} or {"key": …, "content_type": …, "base64": …}; compressed where its name
+    /// ends with .gz or .zst; - for standard input
     file: PathBuf,
+    /// Read a CSV (RFC 4180) with a header in place of lines
+    #[arg(long)]
+    csv: bool,
+    #[command(flatten)]
+    columns: ColumnArguments,
+    /// Pass over so many lines, which an earlier import has applied; with --csv over so many records behind the header.
+    /// An import that fails says how many. It sends again what may have been applied: values are the same then, but a
+    /// condition that held before may not hold again, and a time to live begins anew
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    skip_lines: u64,
+    /// Print how many keys were created and updated as JSON on standard output
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerArguments,
-    /// The longest line to read, in bytes; the server has a bound of its own, line_bytes_max
+    /// The longest line or record to read, in bytes; the server has a bound of its own, line_bytes_max
     #[arg(long, default_value_t = 16 * 1024 * 1024)]
     line_bytes_max: usize,
 }
@@ -57,19 +90,61 @@ enum Cause {
     Input(PathBuf, io::Error),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("line {line}, {diagnosis}")]
-    Line { line: u64, diagnosis: Diagnosis },
+    #[error("{}, byte 1: {found}, where {expected} is expected by its name: rename it after what it is", .path.display())]
+    Kind {
+        path: PathBuf,
+        found: &'static str,
+        expected: &'static str,
+    },
+    #[error("{}, at {unit} {number}: {damage}", .path.display())]
+    Archive {
+        path: PathBuf,
+        unit: Unit,
+        number: u64,
+        damage: Damage,
+    },
+    #[error("{place}, {diagnosis}")]
+    Line { place: String, diagnosis: Diagnosis },
+    #[error("{place}, {diagnosis}")]
+    Before { place: String, diagnosis: Diagnosis },
     #[error(
         "line {line} is over {bytes_max} bytes: a file has a line for each key, {EXPECTED}; for \
          longer lines give --line-bytes-max, and the server its line_bytes_max"
     )]
     TooLong { line: u64, bytes_max: usize },
-    #[error("the server refused line {line} with {status}: {detail}")]
+    #[error("--skip-lines passes over {skipped} {unit}s, and there are only {number}")]
+    Short {
+        skipped: u64,
+        unit: Unit,
+        number: u64,
+    },
+    #[error("the server refused {place} with {status}: {detail}")]
     Refused {
-        line: u64,
+        number: u64,
+        place: String,
         status: u16,
         detail: String,
     },
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+}
+
+impl ImportError {
+    /// Whose fault it is. What is wrong with a line is wrong with the input.
+    pub fn fault(&self) -> Fault {
+        match &*self.cause {
+            Cause::Client(error) => error.fault(),
+            Cause::Short { .. } => Fault::Usage,
+            Cause::Input(..)
+            | Cause::Kind { .. }
+            | Cause::Archive { .. }
+            | Cause::Line { .. }
+            | Cause::Before { .. }
+            | Cause::TooLong { .. }
+            | Cause::Refused { .. }
+            | Cause::Output(_) => Fault::Io,
+        }
+    }
 }
 
 /// Imports all lines and says on standard error how far it is.
@@ -77,15 +152,24 @@ enum Cause {
 /// # Errors
 /// Where the input cannot be read, the server does not answer, or it refuses a line.
 pub fn import(arguments: &ImportArguments) -> Result<(), ImportError> {
-    let progress = Progress::new(arguments.file.clone());
+    let unit = match arguments.csv {
+        true => Unit::Record,
+        false => Unit::Line,
+    };
+    let progress = Progress::new(unit, arguments.skip_lines);
     let interrupted = progress.clone();
     signals::when_interrupted(move || interrupted.interrupted());
     run(arguments, &progress).map_err(|cause| ImportError {
         left: match &cause {
             Cause::Client(error) if error.never_connected() => progress.left_unsent(),
-            Cause::Refused { line, status, .. } => progress.left_refused(*line, *status),
+            Cause::Refused { number, status, .. } => progress.left_refused(*number, *status),
             Cause::Line { .. } | Cause::TooLong { .. } => progress.left_at_a_bad_line(),
-            Cause::Client(_) | Cause::Input(..) => progress.left(),
+            Cause::Kind { .. } | Cause::Before { .. } | Cause::Short { .. } => {
+                "nothing was sent".into()
+            }
+            Cause::Client(_) | Cause::Input(..) | Cause::Archive { .. } | Cause::Output(_) => {
+                progress.left()
+            }
         },
         cause: Box::new(cause),
     })?;
@@ -95,53 +179,196 @@ pub fn import(arguments: &ImportArguments) -> Result<(), ImportError> {
 
 fn run(arguments: &ImportArguments, progress: &Progress) -> Result<(), Cause> {
     let client = Client::new(&arguments.server, 1, PATIENCE)?;
-    let input = open(arguments, progress)?;
-    let mut lines = Lines::new(input, arguments.line_bytes_max);
+    let mut source = Source::open(arguments, progress)?;
     let mut body = Vec::with_capacity(REQUEST_BYTES * 2);
     loop {
-        let next = lines.next(&mut body);
+        let next = source.next(&mut body);
         let is_more = matches!(next, Ok(Next::Line));
         if body.len() >= REQUEST_BYTES || (!is_more && !body.is_empty()) {
             // What came before a bad line is applied.
-            send(&client, &body, progress)?;
+            send(&client, &body, &source, progress)?;
             body.clear();
+            source.forget();
         }
-        match next {
-            Ok(Next::Line) => {}
-            Ok(Next::End) => break,
-            Ok(Next::Bad(diagnosis)) => {
-                let line = lines.number();
-                return Err(Cause::Line { line, diagnosis });
-            }
-            Ok(Next::TooLong) => {
-                return Err(Cause::TooLong {
-                    line: lines.number(),
-                    bytes_max: arguments.line_bytes_max,
-                });
-            }
-            Err(error) => return Err(Cause::Input(arguments.file.clone(), error)),
+        if !source.is_line(next)? {
+            break;
         }
     }
     progress.finish();
+    if arguments.json {
+        writeln!(io::stdout(), "{}", progress.as_json()).map_err(Cause::Output)?;
+    }
     Ok(())
 }
 
-fn open(arguments: &ImportArguments, progress: &Progress) -> Result<Box<dyn BufRead>, Cause> {
-    let path = &arguments.file;
-    if path.as_os_str() == "-" {
-        progress.begin(None);
-        return Ok(Box::new(io::stdin().lock()));
+/// Lines, from wherever they come.
+struct Source<'a> {
+    arguments: &'a ImportArguments,
+    compression: Compression,
+    reader: Reader,
+}
+
+enum Reader {
+    Lines(Lines<Box<dyn BufRead>>),
+    Rows(Box<Rows>),
+}
+
+impl<'a> Source<'a> {
+    /// Opens the input and passes over what is to be passed over.
+    fn open(arguments: &'a ImportArguments, progress: &Progress) -> Result<Self, Cause> {
+        let Input {
+            text,
+            compression,
+            bytes,
+            read,
+        } = Input::open(&arguments.file)?;
+        progress.begin(bytes, read);
+        let mut source = Self {
+            arguments,
+            compression,
+            reader: match arguments.csv {
+                false => Reader::Lines(Lines::new(text, arguments.line_bytes_max)),
+                true => Reader::Rows(rows(text, compression, arguments)?),
+            },
+        };
+        let skipped = match &mut source.reader {
+            Reader::Lines(lines) => lines.skip(arguments.skip_lines),
+            Reader::Rows(rows) => rows.skip(arguments.skip_lines),
+        };
+        match source.is_line(skipped) {
+            Ok(true) => Ok(source),
+            Ok(false) => Err(Cause::Short {
+                skipped: arguments.skip_lines,
+                unit: source.unit(),
+                number: source.number(),
+            }),
+            Err(Cause::Line { place, diagnosis }) => Err(Cause::Before { place, diagnosis }),
+            Err(error) => Err(error),
+        }
     }
-    let unreadable = |error| Cause::Input(path.clone(), error);
-    let file = File::open(path).map_err(unreadable)?;
-    let known = file.metadata().map_err(unreadable)?;
-    progress.begin(known.is_file().then_some(known.len()));
-    Ok(Box::new(BufReader::new(file)))
+
+    /// Adds the next line to a body, with its line feed.
+    fn next(&mut self, body: &mut Vec<u8>) -> io::Result<Next> {
+        match &mut self.reader {
+            Reader::Lines(lines) => lines.next(body),
+            Reader::Rows(rows) => rows.next(body),
+        }
+    }
+
+    /// Whether what came next is a line; it is none at the end.
+    fn is_line(&self, next: io::Result<Next>) -> Result<bool, Cause> {
+        match next {
+            Ok(Next::Line) => Ok(true),
+            Ok(Next::End) => Ok(false),
+            Ok(Next::Bad(diagnosis)) => Err(Cause::Line {
+                place: match &self.reader {
+                    Reader::Lines(lines) => format!("line {}", lines.number()),
+                    Reader::Rows(rows) => rows.fault_place(),
+                },
+                diagnosis,
+            }),
+            Ok(Next::TooLong) => Err(Cause::TooLong {
+                line: self.number(),
+                bytes_max: self.arguments.line_bytes_max,
+            }),
+            Err(error) => {
+                let (arguments, unit) = (self.arguments, self.unit());
+                Err(broken(
+                    arguments,
+                    self.compression,
+                    unit,
+                    self.number(),
+                    error,
+                ))
+            }
+        }
+    }
+
+    /// How many were read.
+    fn number(&self) -> u64 {
+        match &self.reader {
+            Reader::Lines(lines) => lines.number(),
+            Reader::Rows(rows) => rows.number(),
+        }
+    }
+
+    fn unit(&self) -> Unit {
+        match &self.reader {
+            Reader::Lines(_) => Unit::Line,
+            Reader::Rows(_) => Unit::Record,
+        }
+    }
+
+    /// Where one of those is that were read since [`forget`](Self::forget).
+    fn place(&self, number: u64) -> String {
+        match &self.reader {
+            Reader::Lines(_) => format!("line {number}"),
+            Reader::Rows(rows) => rows.place(number),
+        }
+    }
+
+    /// What was read until now was applied.
+    fn forget(&mut self) {
+        match &mut self.reader {
+            Reader::Lines(_) => {}
+            Reader::Rows(rows) => rows.forget(),
+        }
+    }
+}
+
+/// The records of a text, whose header is read.
+fn rows(
+    text: Box<dyn BufRead>,
+    compression: Compression,
+    arguments: &ImportArguments,
+) -> Result<Box<Rows>, Cause> {
+    let failed = |error| broken(arguments, compression, Unit::Record, 0, error);
+    let (beginning, mut whole) = begun(text).map_err(failed)?;
+    if let Some(diagnosis) = Diagnosis::of_input(&beginning, "a CSV is expected") {
+        let place = "line 1".into();
+        return Err(Cause::Before { place, diagnosis });
+    }
+    if beginning.starts_with(BYTE_ORDER_MARK) {
+        let mut mark = [0; BYTE_ORDER_MARK.len()];
+        whole.read_exact(&mut mark).map_err(failed)?;
+    }
+    match Rows::begin(whole, arguments.line_bytes_max, &arguments.columns).map_err(failed)? {
+        Begun::Rows(rows) => Ok(rows),
+        Begun::Bad(line, diagnosis) => {
+            let place = format!("line {line} (the header)");
+            Err(Cause::Before { place, diagnosis })
+        }
+    }
+}
+
+/// Why an input cannot be read on: the file, or the archive in it.
+fn broken(
+    arguments: &ImportArguments,
+    compression: Compression,
+    unit: Unit,
+    number: u64,
+    error: io::Error,
+) -> Cause {
+    let path: &Path = &arguments.file;
+    match compression.damage(&error) {
+        Some(damage) => Cause::Archive {
+            path: path.to_owned(),
+            unit,
+            number: number.max(1),
+            damage,
+        },
+        None => Cause::Input(path.to_owned(), error),
+    }
 }
 
 /// Sends a request, again and again where the server takes nothing of it and asks to wait: its token is used too often
 /// (429), or it is overloaded, or not ready yet (503).
-fn send(client: &Client, body: &[u8], progress: &Progress) -> Result<(), Cause> {
+fn send(
+    client: &Client,
+    body: &[u8],
+    source: &Source<'_>,
+    progress: &Progress,
+) -> Result<(), Cause> {
     let count = memchr::memchr_iter(b'\n', body).count() + usize::from(!body.ends_with(b"\n"));
     let mut waited = Duration::ZERO;
     let mut attempt = 1;
@@ -151,7 +378,7 @@ fn send(client: &Client, body: &[u8], progress: &Progress) -> Result<(), Cause> 
         let request = request.header("Content-Type", "application/x-ndjson");
         let mut response = request.send(body).map_err(|error| client.lost(error))?;
         if response.status().is_success() {
-            return applied(client, &mut response, body, progress);
+            return applied(client, &mut response, progress);
         }
         let status = response.status().as_u16();
         let asked_for = retry_after(&response);
@@ -163,7 +390,7 @@ fn send(client: &Client, body: &[u8], progress: &Progress) -> Result<(), Cause> 
             progress.untaken();
         }
         if !is_untaken || waited >= WAITS_MAX {
-            return Err(refused(status, problem, (first, body), progress));
+            return Err(refused(status, problem, (first, body), source, progress));
         }
         progress.waits(status, &problem.detail);
         let wait = asked_for.unwrap_or_default().max(pause(attempt));
@@ -177,7 +404,6 @@ fn send(client: &Client, body: &[u8], progress: &Progress) -> Result<(), Cause> 
 fn applied(
     client: &Client,
     response: &mut Response<Body>,
-    body: &[u8],
     progress: &Progress,
 ) -> Result<(), Cause> {
     let text = response.body_mut().read_to_string();
@@ -187,7 +413,7 @@ fn applied(
         let status = response.status().as_u16();
         return Err(ClientError::Refused { status, detail }.into());
     };
-    progress.answered(&answer, body.len());
+    progress.answered(&answer);
     Ok(())
 }
 
@@ -196,6 +422,7 @@ fn refused(
     status: u16,
     problem: Problem,
     (first, body): (u64, &[u8]),
+    source: &Source<'_>,
     progress: &Progress,
 ) -> Cause {
     progress.refused(&problem);
@@ -208,8 +435,10 @@ fn refused(
     let diagnosis = line
         .filter(|_| matches!(status, 400 | 422))
         .and_then(diagnosis::of_line);
+    let number = first + problem.line - 1;
     Cause::Refused {
-        line: first + problem.line - 1,
+        number,
+        place: source.place(number),
         status,
         detail: diagnosis.map_or(problem.detail, |diagnosis| diagnosis.to_string()),
     }

@@ -2,7 +2,9 @@
 
 use crate::client::Problem;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,11 +12,33 @@ use std::time::Instant;
 #[derive(Clone)]
 pub struct Progress(Arc<Mutex<State>>);
 
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A line of text, blank ones too.
+    Line,
+    /// A record of a CSV behind its header.
+    Record,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Line => "line",
+            Self::Record => "record",
+        })
+    }
+}
+
 struct State {
-    path: PathBuf,
+    unit: Unit,
     begun: Instant,
     bar: ProgressBar,
-    /// Lines of the requests that were answered, and of the one that was not.
+    /// How many bytes of the input were read.
+    read: Arc<AtomicU64>,
+    /// What was passed over.
+    skipped: u64,
+    /// Lines that were passed over and those of the requests that were answered, and of the one that was not.
     lines: u64,
     sent: u64,
     created: u64,
@@ -25,13 +49,15 @@ struct State {
 }
 
 impl Progress {
-    /// Nothing is done yet.
-    pub fn new(path: PathBuf) -> Self {
+    /// Nothing is done yet, and so many are passed over.
+    pub fn new(unit: Unit, skipped: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
-            path,
+            unit,
             begun: Instant::now(),
             bar: ProgressBar::hidden(),
-            lines: 0,
+            read: Arc::default(),
+            skipped,
+            lines: skipped,
             sent: 0,
             created: 0,
             updated: 0,
@@ -44,9 +70,11 @@ impl Progress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The input is open, and has so many bytes where that is known.
-    pub fn begin(&self, bytes: Option<u64>) {
-        self.state().bar = bar(bytes);
+    /// The input is open, and has so many bytes where that is known; how many of them were read is counted.
+    pub fn begin(&self, bytes: Option<u64>, read: Arc<AtomicU64>) {
+        let mut state = self.state();
+        state.bar = bar(bytes);
+        state.read = read;
     }
 
     /// So many lines are sent. Returns the number of the first.
@@ -57,12 +85,12 @@ impl Progress {
     }
 
     /// What was sent was applied.
-    pub fn answered(&self, answer: &Problem, bytes: usize) {
+    pub fn answered(&self, answer: &Problem) {
         let mut state = self.state();
         state.lines += state.sent;
         state.sent = 0;
         state.count(answer);
-        state.bar.inc(bytes as u64);
+        state.bar.set_position(state.read.load(Ordering::Relaxed));
         let message = format!("{} keys", state.created + state.updated);
         state.bar.set_message(message);
     }
@@ -95,14 +123,30 @@ impl Progress {
     /// What was done, at the end.
     pub fn summary(&self) -> String {
         let state = self.state();
+        let passed_over = match state.skipped {
+            0 => String::new(),
+            skipped => format!(" behind {skipped} that were passed over"),
+        };
         format!(
-            "{} lines: {} keys created, {} updated{}, in {:.1} s",
-            state.lines,
+            "{} {}s{passed_over}: {} keys created, {} updated{}, in {:.1} s",
+            state.lines - state.skipped,
+            state.unit,
             state.created,
             state.updated,
             state.unmet(),
             state.begun.elapsed().as_secs_f64()
         )
+    }
+
+    /// The same for programs.
+    pub fn as_json(&self) -> Value {
+        let state = self.state();
+        json!({
+            "lines": state.lines - state.skipped,
+            "created": state.created,
+            "updated": state.updated,
+            "unmet": state.unmet,
+        })
     }
 
     /// What there is of an import whose last request did not reach the server.
@@ -116,7 +160,7 @@ impl Progress {
         let state = self.state();
         let next = match state.lines {
             0 => String::new(),
-            lines => format!("; mend line {0} and go on from it", lines + 1),
+            lines => format!("; mend it and go on from it (--skip-lines {lines})"),
         };
         state.applied() + &next
     }
@@ -126,16 +170,21 @@ impl Progress {
         let state = self.state();
         // A line of a wrong shape is found before any after it is looked at. Otherwise each shard
         // of a server stops at a line of its own.
+        let unit = state.unit;
         let later = match status {
-            400 | 403 | 413 | 422 => "",
-            _ => ", and lines after it may be applied too",
+            400 | 403 | 413 | 422 => String::new(),
+            _ => format!(", and {unit}s after it may be applied too"),
         };
-        let before = match (line, later) {
+        let before = match (line, later.as_str()) {
             (1, "") => return state.applied(),
-            (1, _) => "; lines after it may be".into(),
-            (line, later) => format!("; all before line {line} was applied and stays{later}"),
+            (1, _) => format!("; {unit}s after it may be"),
+            (line, later) => format!("; all before {unit} {line} was applied and stays{later}"),
         };
-        state.applied() + &before + &format!("; repeating from line {line} on is right")
+        let repeating = format!(
+            "; repeating from {unit} {line} on is right{}",
+            skip_lines(line)
+        );
+        state.applied() + &before + &repeating
     }
 
     /// What there is of one that ended for another reason.
@@ -144,7 +193,8 @@ impl Progress {
         let unknown = match state.sent {
             0 => String::new(),
             sent => format!(
-                "; whether lines {} to {} were is unknown",
+                "; whether {}s {} to {} were is unknown",
+                state.unit,
                 state.lines + 1,
                 state.lines + sent
             ),
@@ -168,8 +218,9 @@ impl State {
     fn applied(&self) -> String {
         self.bar.abandon();
         format!(
-            "{} lines were applied ({} keys created, {} updated{})",
+            "{} {}s were applied ({} keys created, {} updated{})",
             self.created + self.updated + self.unmet,
+            self.unit,
             self.created,
             self.updated,
             self.unmet()
@@ -189,13 +240,15 @@ impl State {
         if line == 1 {
             return String::new();
         }
-        match self.path.as_os_str() == "-" {
-            true => format!("; go on from line {line}"),
-            false => format!(
-                "; go on from line {line} (tail -n +{line} {} | kvstore import -)",
-                self.path.display()
-            ),
-        }
+        format!("; go on from {} {line}{}", self.unit, skip_lines(line))
+    }
+}
+
+/// The option that begins an import with a line, where that is not the first.
+fn skip_lines(line: u64) -> String {
+    match line {
+        1 => String::new(),
+        line => format!(" (--skip-lines {})", line - 1),
     }
 }
 

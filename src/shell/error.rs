@@ -1,6 +1,6 @@
 //! Why a command fails, and whose fault that is.
 
-use crate::client::ClientError;
+use crate::client::{ClientError, Fault};
 use std::io;
 
 /// Why a command failed. None shows a value or a token.
@@ -52,33 +52,11 @@ pub enum ShellError {
     Output(io::Error),
 }
 
-/// Whose fault a failure is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The server understood, and the answer is no.
-    Refusal,
-    /// The command was used wrongly.
-    Usage,
-    /// The server, the input or the output is not to be had.
-    Io,
-}
-
 impl ShellError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Client(error) => match error {
-                ClientError::Address(_)
-                | ClientError::Proxy(_)
-                | ClientError::TokenForm(_)
-                | ClientError::TwoCredentials => Fault::Usage,
-                ClientError::Certificates(..)
-                | ClientError::Key(..)
-                | ClientError::OtherKey { .. }
-                | ClientError::TokenFile(..)
-                | ClientError::Transport { .. } => Fault::Io,
-                ClientError::Refused { .. } => Fault::Refusal,
-            },
+            Self::Client(error) => error.fault(),
             Self::Absent
             | Self::Unmet(_)
             | Self::Refused { .. }

@@ -21,7 +21,7 @@ mod search;
 mod set;
 mod watch;
 
-pub use error::{Fault, ShellError};
+pub use error::ShellError;
 
 use clap::Subcommand;
 use delete::DeleteArguments;
@@ -39,7 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The form that keys, entries and events are asked for in.
 const LINES: &str = "application/x-ndjson";
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 no such key, a condition that does not hold, or another refusal of the \
+/// What commands say of their exit codes.
+pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 no such key, a condition that does not hold, or another refusal of the \
                           server; 2 wrong usage; 74 the server does not answer, or input or output failed.";
 
 /// What to ask for.

@@ -199,7 +199,7 @@ fn import_without_a_server_says_so() {
         "{text}"
     );
     let (code, text) = import("ftp://x");
-    assert_eq!(code, Some(74));
+    assert_eq!(code, Some(2));
     assert!(text.contains("http://127.0.0.1:8000"), "{text}");
     let (code, text) = run(kvstore().args(["import", "/nonexistent"]));
     assert_eq!(code, Some(74));

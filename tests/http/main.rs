@@ -23,6 +23,7 @@ mod gateway;
 mod groups;
 mod keys;
 mod logs;
+mod manual;
 mod metrics;
 mod original;
 mod readme;
