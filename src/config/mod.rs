@@ -6,6 +6,7 @@
 mod memory;
 pub mod proxies;
 mod settings;
+pub mod terminal;
 pub mod token;
 
 use settings::Filled;

@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_second_has_ten_lines_and_what_is_left_out_is_counted_once() {
         let bound = Bound::new();
-        let at = |ms| bound.room(Tick::START.after(10_000 + ms));
+        let at = |ms: u64| bound.room(Tick::START.after(10_000 + ms));
         assert!((0..10).all(|ms| at(ms) == Room::Some));
         assert_eq!(at(10), Room::FirstTooMany);
         assert!((11..1000).all(|ms| at(ms) == Room::None));

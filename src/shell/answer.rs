@@ -57,6 +57,23 @@ pub fn copy(
     }
 }
 
+/// Reads a short body.
+///
+/// # Errors
+/// Where it breaks off.
+pub fn text(client: &Client, response: &mut Response<Body>) -> Result<String, ShellError> {
+    let text = response.body_mut().read_to_string();
+    Ok(text.map_err(|error| client.lost(error))?)
+}
+
+/// What a text says, which is to be `expected`.
+///
+/// # Errors
+/// Where it is something else.
+pub fn parsed<T: DeserializeOwned>(text: &str, expected: &'static str) -> Result<T, ShellError> {
+    serde_json::from_str(text).map_err(|_| ShellError::Form(expected))
+}
+
 /// Reads a short body, which is to be `expected`.
 ///
 /// # Errors
@@ -66,7 +83,5 @@ pub fn read<T: DeserializeOwned>(
     response: &mut Response<Body>,
     expected: &'static str,
 ) -> Result<T, ShellError> {
-    let text = response.body_mut().read_to_string();
-    let text = text.map_err(|error| client.lost(error))?;
-    serde_json::from_str(&text).map_err(|_| ShellError::Form(expected))
+    parsed(&text(client, response)?, expected)
 }

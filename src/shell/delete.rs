@@ -2,6 +2,7 @@
 
 use super::answer::{read, success};
 use super::filter::FilterArguments;
+use super::terminal::Terminal;
 use super::{PATIENCE, ShellError};
 use crate::client::{Client, ServerArguments, escaped};
 use clap::Args;
@@ -29,6 +30,9 @@ pub struct DeleteArguments {
     /// Delete all keys that match without asking back, and print how many these were
     #[arg(long)]
     yes: bool,
+    /// Print how many keys were deleted, or match, as a JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -50,7 +54,7 @@ pub fn delete(arguments: &DeleteArguments) -> Result<(), ShellError> {
             let client = Client::new(&arguments.server, 1, PATIENCE)?;
             let path = format!("/delete/{}", escaped(key));
             success(&client, client.delete(&path).call())?;
-            Ok(())
+            arguments.say_of_key()
         }
         None => erase(arguments),
     }
@@ -65,14 +69,14 @@ fn erase(arguments: &DeleteArguments) -> Result<(), ShellError> {
     let client = Client::new(&arguments.server, 1, ERASE_PATIENCE)?;
     let path = format!("/delete?{}", arguments.filter.given());
     if arguments.dry_run {
-        return print(count(&client, &path)?);
+        return arguments.say("matched", count(&client, &path)?);
     }
     if must_ask && !confirm(count(&client, &path)?)? {
         return Err(ShellError::Declined);
     }
     let mut response = success(&client, client.delete(&path).call())?;
     let Deleted { deleted } = read(&client, &mut response, "an answer to a delete by filter")?;
-    print(deleted)
+    arguments.say("deleted", deleted)
 }
 
 fn count(client: &Client, path: &str) -> Result<u64, ShellError> {
@@ -99,8 +103,26 @@ fn is_yes(answer: &str) -> bool {
     answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes")
 }
 
-fn print(keys: u64) -> Result<(), ShellError> {
-    writeln!(io::stdout(), "{keys}").map_err(ShellError::Output)
+impl DeleteArguments {
+    /// Writes what was done to one key, to whom that is not said by the exit code.
+    fn say_of_key(&self) -> Result<(), ShellError> {
+        let said = match self.json {
+            true => "{\"deleted\":1}",
+            false if Terminal::of_output().is_none() => return Ok(()),
+            false => "deleted",
+        };
+        writeln!(io::stdout(), "{said}").map_err(ShellError::Output)
+    }
+
+    /// Writes how many keys were deleted, or would be.
+    fn say(&self, what: &str, keys: u64) -> Result<(), ShellError> {
+        let said = match self.json {
+            true => format!("{{\"{what}\":{keys}}}"),
+            false if Terminal::of_output().is_none() => keys.to_string(),
+            false => format!("{keys} keys {what}"),
+        };
+        writeln!(io::stdout(), "{said}").map_err(ShellError::Output)
+    }
 }
 
 #[cfg(test)]

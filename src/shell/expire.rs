@@ -1,12 +1,14 @@
 //! `kvstore expire`: changes when a value ends.
 
-use super::answer::{read, success};
+use super::answer::{parsed, success, text};
+use super::terminal::{self, Terminal, plain};
 use super::{PATIENCE, ShellError, parse};
 use crate::client::{Client, ServerArguments, escaped};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::io::{self, IsTerminal, Write};
+use std::borrow::Cow;
+use std::io::{self, Write};
 
 /// Which value is to end, when, and where it is.
 #[derive(Args, Debug)]
@@ -15,6 +17,9 @@ pub struct ExpireArguments {
     key: String,
     #[command(flatten)]
     end: EndArguments,
+    /// Print the key and when its value ends as a JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -48,13 +53,16 @@ pub fn expire(arguments: &ExpireArguments) -> Result<(), ShellError> {
         .post(&path)
         .header("Content-Type", "application/json");
     let mut response = success(&client, request.send(&body))?;
-    let answer: ExpireAnswer = read(&client, &mut response, "an answer to an expire")?;
-    let mut output = io::stdout().lock();
-    if output.is_terminal() {
-        let said = answer.expires_at.as_deref().unwrap_or("never");
-        writeln!(output, "{said}").map_err(ShellError::Output)?;
-    }
-    Ok(())
+    let text = text(&client, &mut response)?;
+    let shown = terminal::json(text.trim_end().as_bytes());
+    let shown = String::from_utf8_lossy(&shown);
+    let answer: ExpireAnswer = parsed(&text, "an answer to an expire")?;
+    let said: Cow<'_, str> = match arguments.json {
+        true => shown,
+        false if Terminal::of_output().is_none() => return Ok(()),
+        false => plain(answer.expires_at.as_deref().unwrap_or("never")),
+    };
+    writeln!(io::stdout(), "{said}").map_err(ShellError::Output)
 }
 
 impl EndArguments {

@@ -2,13 +2,16 @@
 //! running server for one thing.
 //!
 //! What they write to standard output is for programs, and the same from version to version: a value's bytes, a key a
-//! line, a number, or lines of JSON as the server gives them. What is for people goes to standard error, or to a
-//! terminal only; no error shows a value or a token.
+//! line, a number, or lines of JSON as the server gives them, which `--json` asks for. Where standard output is a
+//! terminal it is for people: in columns, with colours unless `NO_COLOR` is set, and without characters that a terminal
+//! obeys, whatever is in keys and values. What else is for people goes to standard error; no error shows a value or a
+//! token.
 //!
 //! # Layout
 //! - a file for each command
 //! - `answer`: what all of them do with one; `error`: why one fails, and whose fault that is
 //! - `filter`: which keys a command is for; `parse`: what words stand for
+//! - `terminal`: what people are shown; `item`: a line of an answer as a row of that
 
 mod answer;
 mod delete;
@@ -16,9 +19,11 @@ mod error;
 mod expire;
 mod filter;
 mod get;
+mod item;
 mod parse;
 mod search;
 mod set;
+mod terminal;
 mod watch;
 
 pub use error::ShellError;

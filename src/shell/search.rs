@@ -2,10 +2,12 @@
 
 use super::answer::{copy, success};
 use super::filter::FilterArguments;
+use super::item;
+use super::terminal::{self, Kind, Terminal};
 use super::{LINES, PATIENCE, ShellError};
 use crate::client::{Client, ServerArguments, escaped};
 use clap::Args;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use ureq::Body;
 use ureq::http::Response;
 
@@ -14,6 +16,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The longest line that has a key: six bytes for each of the longest as JSON, and what is around them.
 const LINE_BYTES_MAX: u64 = 6 * 10 * 1024 + 64;
+
+/// How many lines have their columns below each other.
+const TABLE_ROWS: usize = 256;
 
 /// What to look for, how to show it, and where it is.
 #[derive(Args, Debug)]
@@ -27,15 +32,15 @@ pub struct SearchArguments {
     #[arg(long, value_name = "KEY")]
     after: Option<String>,
     /// Print how many keys match, and none of them
-    #[arg(long, conflicts_with_all = ["limit", "after", "values", "groups", "json"])]
+    #[arg(long, conflicts_with_all = ["limit", "after", "values", "groups"])]
     count: bool,
-    /// Print keys with their values and entity tags, a JSON object a line
+    /// Give the values too: for programs a JSON object a line, with entity tags
     #[arg(long)]
     values: bool,
-    /// Print one level of keys, as JSON, and for those with this text further on how many begin alike
+    /// Give one level of keys, and for those with this text further on how many begin alike; for programs as JSON
     #[arg(long, value_name = "DELIMITER")]
     groups: Option<String>,
-    /// Print each key as JSON, in which a key with a line break is one line
+    /// Print JSON also on a terminal: each key, in which one with a line break is a line, and the total as an object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -75,18 +80,82 @@ pub fn search(arguments: &SearchArguments) -> Result<(), ShellError> {
     let client = Client::new(&arguments.server, 1, PATIENCE)?;
     let request = client.get(&arguments.path()).header("Accept", LINES);
     let mut response = success(&client, request.call())?;
+    let total = response.headers().get("x-total-count");
+    let total = total.and_then(|total| total.to_str().ok()?.parse::<u64>().ok());
     let mut output = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
+    let terminal = Terminal::of_output().filter(|_| !arguments.json);
     if arguments.count {
-        let total = response.headers().get("x-total-count");
-        let total = total.and_then(|total| total.to_str().ok()?.parse::<u64>().ok());
         let total = total.ok_or(ShellError::Form("an answer with the total of keys"))?;
-        writeln!(output, "{total}").map_err(ShellError::Output)?;
+        match arguments.json {
+            true => writeln!(output, "{{\"total\":{total}}}").map_err(ShellError::Output)?,
+            false => writeln!(output, "{total}").map_err(ShellError::Output)?,
+        }
+    } else if let Some(terminal) = terminal {
+        write_table(&client, &mut response, terminal, &mut output)?;
+        output.flush().map_err(ShellError::Output)?;
+        if let Some(total) = total.filter(|_| io::stderr().is_terminal()) {
+            let said = terminal.painted(Kind::Aside, &format!("{total} keys match"));
+            eprintln!("{said}");
+        }
+    } else if arguments.is_verbatim() && io::stdout().is_terminal() {
+        write_json(&client, &mut response, &mut output)?;
     } else if arguments.is_verbatim() {
         copy(&client, &mut response, &mut output)?;
     } else {
         write_keys(&client, &mut response, &mut output)?;
     }
     output.flush().map_err(ShellError::Output)
+}
+
+/// Writes lines of JSON to a terminal.
+fn write_json(
+    client: &Client,
+    response: &mut Response<Body>,
+    output: &mut impl Write,
+) -> Result<(), ShellError> {
+    let body = response.body_mut().as_reader();
+    let mut body = BufReader::with_capacity(BUFFER_BYTES, body);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match body.read_until(b'\n', &mut line) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(client.lost(error.into()).into()),
+        }
+        let json = terminal::json(&line);
+        output.write_all(&json).map_err(ShellError::Output)?;
+    }
+}
+
+/// Writes what is found for people.
+fn write_table(
+    client: &Client,
+    response: &mut Response<Body>,
+    terminal: Terminal,
+    output: &mut impl Write,
+) -> Result<(), ShellError> {
+    let body = response.body_mut().as_reader();
+    let mut body = BufReader::with_capacity(BUFFER_BYTES, body);
+    let (mut line, mut rows) = (Vec::new(), Vec::new());
+    loop {
+        line.clear();
+        let read = body.read_until(b'\n', &mut line);
+        let is_end = read.map_err(|error| client.lost(error.into()))? == 0;
+        if is_end || rows.len() == TABLE_ROWS {
+            let table = terminal.table(&rows);
+            output
+                .write_all(table.as_bytes())
+                .map_err(ShellError::Output)?;
+            rows.clear();
+        }
+        if is_end {
+            return Ok(());
+        }
+        let whole = line.strip_suffix(b"\n");
+        let row = whole.and_then(item::row);
+        rows.push(row.ok_or(ShellError::Form("a list of keys"))?);
+    }
 }
 
 /// Writes each key as it is, a line each.

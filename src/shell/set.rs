@@ -1,13 +1,14 @@
 //! `kvstore set`: sets a key to a value, which is an argument, a file or standard input.
 
-use super::answer::{read, success};
+use super::answer::{parsed, success, text};
+use super::terminal::{self, Terminal};
 use super::{PATIENCE, ShellError, parse};
 use crate::client::{Client, ServerArguments, escaped};
 use clap::Args;
 use serde::Deserialize;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -32,6 +33,9 @@ pub struct SetArguments {
     /// Set it only if there is no value yet
     #[arg(long)]
     create: bool,
+    /// Print the key and whether it was created as a JSON object
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -61,16 +65,17 @@ pub fn set(arguments: &SetArguments) -> Result<(), ShellError> {
         request = request.header("If-None-Match", "*");
     }
     let mut response = success(&client, request.send(&value))?;
-    let answer: SetAnswer = read(&client, &mut response, "an answer to a set")?;
-    let mut output = io::stdout().lock();
-    if output.is_terminal() {
-        let said = match answer.created {
-            true => "created",
-            false => "updated",
-        };
-        writeln!(output, "{said}").map_err(ShellError::Output)?;
-    }
-    Ok(())
+    let text = text(&client, &mut response)?;
+    let shown = terminal::json(text.trim_end().as_bytes());
+    let shown = String::from_utf8_lossy(&shown);
+    let answer: SetAnswer = parsed(&text, "an answer to a set")?;
+    let said = match (arguments.json, answer.created) {
+        (true, _) => &*shown,
+        (false, _) if Terminal::of_output().is_none() => return Ok(()),
+        (false, true) => "created",
+        (false, false) => "updated",
+    };
+    writeln!(io::stdout(), "{said}").map_err(ShellError::Output)
 }
 
 /// The value that an argument stands for.

@@ -6,11 +6,14 @@
 
 use super::answer::success;
 use super::filter::FilterArguments;
+use super::item;
+use super::terminal::{self, Kind, Terminal, plain};
 use super::{LINES, ShellError};
 use crate::client::retry::{is_passing, passes, pause};
 use crate::client::{Client, ServerArguments, escaped};
 use clap::Args;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::thread::sleep;
 use std::time::Duration;
@@ -31,6 +34,9 @@ pub struct WatchArguments {
     /// Give all present keys first, then an event ready
     #[arg(long)]
     from_start: bool,
+    /// Print JSON also on a terminal
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -50,11 +56,12 @@ pub fn watch(arguments: &WatchArguments) -> Result<(), ShellError> {
         true => format!("{path}&from=start"),
         false => path.clone(),
     };
+    let terminal = Terminal::of_output().filter(|_| !arguments.json);
     let mut output = BufWriter::new(io::stdout().lock());
     let begun = client.get(&first).header("Accept", LINES).call();
     let mut response = success(&client, begun)?;
     loop {
-        let lost = follow(&mut response, &mut seen, &mut output)?;
+        let lost = follow(&mut response, &mut seen, terminal, &mut output)?;
         let Some(last) = &seen.last else {
             return Err(match lost {
                 Some(error) => client.lost(error.into()).into(),
@@ -72,6 +79,7 @@ pub fn watch(arguments: &WatchArguments) -> Result<(), ShellError> {
 fn follow(
     response: &mut Response<Body>,
     seen: &mut Seen,
+    terminal: Option<Terminal>,
     output: &mut impl Write,
 ) -> Result<Option<io::Error>, ShellError> {
     let mut body = BufReader::new(response.body_mut().as_reader());
@@ -88,12 +96,32 @@ fn follow(
             Err(error) => return Ok(Some(error)),
         }
         match seen.take(&line) {
-            Some(Line::Event) => output.write_all(&line).map_err(ShellError::Output)?,
+            Some(Line::Event) => {
+                let shown = terminal.and_then(|terminal| shown(&line, terminal));
+                let shown =
+                    shown.map_or_else(|| terminal::json(&line), |row| row.into_bytes().into());
+                output.write_all(&shown).map_err(ShellError::Output)?;
+            }
             Some(Line::Bookmark) => {}
             Some(Line::Gone) => return Err(ShellError::Behind),
             None => return Err(ShellError::Form("a line of changes")),
         }
     }
+}
+
+/// An event for people: what happened, to which key, and the value where it came.
+fn shown(line: &[u8], terminal: Terminal) -> Option<String> {
+    let Happened { event, data } = serde_json::from_slice(line).ok()?;
+    let event = plain(&event);
+    let Some(row) = item::row(data.get().as_bytes()) else {
+        return Some(terminal.painted(Kind::Aside, &event) + "\n");
+    };
+    let kind = match event.as_ref() {
+        "delete" | "expire" => Kind::Gone,
+        _ => Kind::Group,
+    };
+    let begin = terminal.painted(kind, &format!("{event:<6}"));
+    Some(format!("{begin}  {}", terminal.narrower(8).table(&[row])))
 }
 
 /// Asks until the server is back.
@@ -133,6 +161,13 @@ enum Line {
 struct Event {
     event: String,
     id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Happened<'a> {
+    event: String,
+    #[serde(borrow)]
+    data: &'a RawValue,
 }
 
 impl Seen {

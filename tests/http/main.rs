@@ -35,6 +35,7 @@ mod shell;
 mod start;
 mod stop;
 mod support;
+mod terminal;
 mod tls;
 mod tokens;
 mod transfer;
