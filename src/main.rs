@@ -107,7 +107,7 @@ fn main() -> ExitCode {
         None => match serve(arguments.settings, arguments.config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Config(error)) => fail(&error, EXIT_CONFIG),
-            Err(Failure::Server(error)) => fail(&error, code_of(&error)),
+            Err(Failure::Server(error)) => fail(&error, server_code(&error)),
             Err(Failure::Logged(code)) => ExitCode::from(code),
         },
     }
@@ -157,7 +157,7 @@ enum Failure {
 }
 
 /// What the process ends with, since it does not serve.
-fn code_of(error: &ServerError) -> u8 {
+fn server_code(error: &ServerError) -> u8 {
     match error {
         ServerError::Engine { .. } | ServerError::Directory(_) | ServerError::Data(_) => {
             EXIT_CONFIG
@@ -193,7 +193,7 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
         // Whoever reads the log takes each line for an object.
         LogFormat::Json => {
             log::error!("{error}");
-            Failure::Logged(code_of(&error))
+            Failure::Logged(server_code(&error))
         }
     };
     let server = Server::bind(config).map_err(failed)?;

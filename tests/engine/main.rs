@@ -16,10 +16,10 @@ mod start;
 
 #[path = "../http/authority.rs"]
 mod authority;
-#[path = "../http/redis.rs"]
-mod redis;
 #[path = "../http/described.rs"]
 mod described;
+#[path = "../http/redis.rs"]
+mod redis;
 #[path = "../http/support.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod support;

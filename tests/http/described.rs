@@ -111,7 +111,10 @@ pub fn assert_described(method: &str, target: &str, response: &Response) {
         assert!(is_known, "{name} in {what} is not in the description");
     }
     if method == "HEAD" || answer.contents.is_empty() {
-        return assert!(body.is_empty(), "a body in {what} is not in the description");
+        return assert!(
+            body.is_empty(),
+            "a body in {what} is not in the description"
+        );
     }
     // A value is what its client says it is.
     if operation.is_keyed && method == "GET" && *status == 200 {

@@ -25,14 +25,14 @@ mod tally;
 
 #[path = "../http/authority.rs"]
 mod authority;
+#[path = "../http/described.rs"]
+mod described;
 #[path = "../http/engine.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod engine;
 #[path = "../http/redis.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod redis;
-#[path = "../http/described.rs"]
-mod described;
 #[path = "../http/support.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod support;

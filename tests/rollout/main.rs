@@ -7,11 +7,11 @@ mod balancer;
 mod clients;
 mod deployment;
 
+#[path = "../http/described.rs"]
+mod described;
 #[path = "../http/redis.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod redis;
-#[path = "../http/described.rs"]
-mod described;
 #[path = "../http/support.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
 mod support;
