@@ -54,9 +54,13 @@ enum State {
     Chunk(u64),
     /// In the line end after a chunk.
     ChunkEnd,
-    /// At the start of a line after the last chunk.
+    /// At the start of a line after the last chunk. Only a carriage return and a line feed end one here, and the
+    /// body: a line feed alone is part of a line to the parser.
     Trailer,
     TrailerLine,
+    /// After the carriage return of such a line, or of the one that ends the body.
+    TrailerEnd,
+    BodyEnd,
     /// What follows is not understood, and the parser will refuse it.
     Opaque,
 }
@@ -106,6 +110,8 @@ impl Framing {
                 | State::ChunkEnd
                 | State::Trailer
                 | State::TrailerLine
+                | State::TrailerEnd
+                | State::BodyEnd
         )
     }
 
@@ -166,13 +172,20 @@ impl Framing {
             State::ChunkEnd => self.skip(bytes, CHUNK),
             State::Trailer => {
                 self.state = match first {
-                    b'\n' => State::Start,
-                    b'\r' => State::Trailer,
+                    b'\r' => State::BodyEnd,
                     _ => State::TrailerLine,
                 };
                 1
             }
-            State::TrailerLine => self.skip(bytes, State::Trailer),
+            State::TrailerLine => match memchr(b'\r', bytes) {
+                Some(at) => {
+                    self.state = State::TrailerEnd;
+                    at + 1
+                }
+                None => rest,
+            },
+            State::TrailerEnd => self.line_feed(first, State::Trailer),
+            State::BodyEnd => self.line_feed(first, State::Start),
             State::Opaque => rest,
         }
     }
@@ -185,6 +198,15 @@ impl Framing {
             }
             None => bytes.len(),
         }
+    }
+
+    /// Goes over what must be a line feed.
+    fn line_feed(&mut self, byte: u8, next: State) -> usize {
+        self.state = match byte {
+            b'\n' => next,
+            _ => State::Opaque,
+        };
+        1
     }
 
     fn line(&mut self, first: u8) -> usize {
@@ -329,15 +351,19 @@ mod tests {
             Just(String::from("Content-Length: 0\r\n\r\n")),
             "[ -~\r\n]{1,40}"
                 .prop_map(|text| format!("content-length:  {}\r\n\r\n{text}", text.len())),
-            prop::collection::vec("[ -~\r\n]{1,20}", 0..4).prop_map(|chunks| {
-                let chunks = chunks
-                    .iter()
-                    .map(|text| format!("{:x};a=b\r\n{text}\r\n", text.len()));
-                format!(
-                    "Transfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n",
-                    chunks.collect::<String>()
-                )
-            }),
+            (
+                prop::collection::vec("[ -~\r\n]{1,20}", 0..4),
+                prop::sample::select(vec!["", "X: #\r\n", "\n\r\n", "X\n\nGET /#\r\nY: z\r\n"])
+            )
+                .prop_map(|(chunks, trailers)| {
+                    let chunks = chunks
+                        .iter()
+                        .map(|text| format!("{:x};a=b\r\n{text}\r\n", text.len()));
+                    format!(
+                        "Transfer-Encoding: chunked\r\n\r\n{}0\r\n{trailers}\r\n",
+                        chunks.collect::<String>()
+                    )
+                }),
         ];
         (target, headers, body).prop_map(|((target, has_fragment), headers, body)| {
             let text = format!("PUT {target} HTTP/1.1\r\n{}{body}", headers.concat());

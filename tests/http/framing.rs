@@ -43,6 +43,23 @@ fn a_raw_fragment_is_refused_and_touches_no_key() {
 }
 
 #[test]
+fn a_raw_fragment_is_seen_after_trailers_however_their_lines_end() {
+    let server = Server::start();
+    assert_eq!(server.put("/set/order", &[], b"1").status, 200);
+    for trailers in ["", "X: y\r\n", "\n\r\n", "\nX: y\r\n", "X: y\n\nZ\r\n"] {
+        let mut connection = server.connect();
+        connection.raw(format!(
+            "PUT /set/other HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{trailers}\r\n\
+             DELETE /delete/order#1 HTTP/1.1\r\nHost: t\r\n\r\n"
+        ));
+        assert_eq!(connection.response("PUT").status, 200);
+        let refused = connection.response("DELETE");
+        refused.assert_problem(400, "invalid_encoding", &["#"]);
+    }
+    assert_eq!(server.get("/get/order").status, 200);
+}
+
+#[test]
 fn an_offer_to_upgrade_changes_nothing() {
     let server = Server::start();
     let mut connection = server.connect();
