@@ -10,6 +10,7 @@
 //! - [`config`]: flags, variables, file and defaults, checked once
 //! - `misread`: where a TOML text is wrong, without what stands there
 //! - [`server`]: the server as a value: bound, run, stopped without dropping a request
+//! - `descriptors`: for how many connections there are any
 //! - [`http`]: a file for each route, and what happens around every request
 //! - [`model`]: keys, values, queries and changes, valid by construction
 //! - [`clock`]: what time it is, for what has a deadline
@@ -24,6 +25,7 @@
 //! - [`tokens`]: who may do what; [`tls`]: what clients are shown, and must show; `reload`: files that are taken anew when they change; `digest`: SHA-256
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
 //! - `trace`: what a request is known by in the log, and where its time goes; [`log_format`]: the form of the log's lines
+//! - [`logger`]: the log of a server
 //! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
 //!   [`shell`]: commands that ask for one thing each; [`client`]: how all of them reach a server
 //! - [`manual`]: completions and man pages of all commands
@@ -37,6 +39,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 mod csv;
+mod descriptors;
 mod digest;
 pub mod durable;
 mod entry;
@@ -46,6 +49,7 @@ pub mod import;
 pub mod keymap;
 pub mod lifecycle;
 pub mod log_format;
+pub mod logger;
 pub mod manual;
 pub mod metrics;
 mod misread;

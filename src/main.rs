@@ -10,6 +10,7 @@ use kvstore::config::{Config, ConfigError, Settings};
 use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
 use kvstore::log_format::LogFormat;
+use kvstore::logger;
 use kvstore::manual::{CompletionsArguments, ManArguments, completions, man};
 use kvstore::server::{Server, ServerError};
 use kvstore::shell::{self, EXIT_CODES, ShellCommand};
@@ -177,16 +178,7 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
     };
     let config = Config::resolve(settings).map_err(Failure::Config)?;
     let format = config.log_format;
-    let mut builder = env_logger::Builder::new();
-    format.apply(&mut builder);
-    builder
-        .filter_module("actix_server", log::LevelFilter::Warn)
-        // What clients send wrong is not an error of ours, and they must not fill the log.
-        .filter_module("actix_http", log::LevelFilter::Off)
-        // It says of each try to reach a node that it failed; we say when the engine begins to fail.
-        .filter_module("redis", log::LevelFilter::Off)
-        .parse_filters(&config.log)
-        .init();
+    logger::start(&config.log, format);
     log_panics();
     let failed = |error| match format {
         LogFormat::Text => Failure::Server(error),

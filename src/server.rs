@@ -8,10 +8,9 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::descriptors::Places;
 use crate::durable::{Directory, DirectoryError, LogError, Purpose, SystemFiles};
-use crate::http::{
-    self, Buffers, ConnectionLimits, Connections, Reception, SPARE_CONNECTIONS, State, Watchers,
-};
+use crate::http::{self, Buffers, ConnectionLimits, Connections, Reception, State, Watchers};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::metrics::{Metrics, Refusal};
 use crate::model::ContentTypes;
@@ -29,7 +28,6 @@ use actix_web::rt::{self, net::TcpStream};
 use actix_web_prom::PrometheusMetrics;
 use log::{info, warn};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -49,11 +47,6 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the last words of a stop may take.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// Descriptors that the process has for other things than clients' connections: files, of which those who watch read
-/// eight at a time, the engine's connections, and each worker's loop.
-const OTHER_DESCRIPTORS: usize = 64;
-const WORKER_DESCRIPTORS: usize = 8;
 
 /// Why the server could not start or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -145,16 +138,18 @@ impl Server {
         let state = Arc::new(state(&config, lifecycle.clone())?);
         let metrics = state.metrics.middleware();
         let metrics = metrics.map_err(|error| ServerError::Metrics(error.to_string()))?;
+        let places = Places::find(&config);
         let limits = ConnectionLimits {
             idle: config.keep_alive + config.head_timeout,
             handshake: config.head_timeout,
             write: config.write_timeout,
-            open_max: connections_max(&config),
+            open_max: places.open_max,
+            spare_max: places.spare_max,
         };
         let workers = config.workers;
         let builder = actix_server::Server::build()
             .workers(workers)
-            .max_concurrent_connections(limits.open_max.div_ceil(workers) + SPARE_CONNECTIONS)
+            .max_concurrent_connections(limits.open_max.div_ceil(workers) + limits.spare_max)
             .shutdown_timeout(config.shutdown_timeout.as_secs().max(1))
             .disable_signals();
         let stopping = builder.graceful_shutdown_signal();
@@ -274,39 +269,6 @@ fn watch_files(config: &Config) -> io::Result<()> {
         rt::spawn(reload::watch(sources, hangups));
     }
     Ok(())
-}
-
-/// How many connections may be open: as many as is set, within what the system lets the process have,
-/// which is raised as far as it can be.
-fn connections_max(config: &Config) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let limit = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    let descriptors = limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
-    let others = OTHER_DESCRIPTORS + config.workers * (SPARE_CONNECTIONS + WORKER_DESCRIPTORS);
-    let most = descriptors
-        .saturating_sub(others)
-        .max(descriptors / 4)
-        .max(1);
-    let connections = config.connections_max.min(most);
-    if connections < config.connections_max {
-        warn!(
-            "up to {connections} connections, not connections_max = {}, since the process may have \
-             {descriptors} descriptors; raise its limit (ulimit -n, LimitNOFILE=)",
-            config.connections_max
-        );
-    } else {
-        info!("up to {connections} connections (connections_max), of {descriptors} descriptors");
-    }
-    connections
 }
 
 /// Listens at an address. That which stands for all of IPv6 stands for all of IPv4 too, also where the

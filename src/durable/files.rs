@@ -2,12 +2,22 @@
 //!
 //! One trait, so that tests can crash at any of them, lose what was not synced, and fail any. What is
 //! written is on disk once it was synced, a name once its directory was, and no sooner.
+//!
+//! What writes waits where the process, or the machine, has no descriptor left for it: that passes, and a log that
+//! gave up would end the process.
 
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a file that is written waits for a descriptor, and how often it looks for one.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(60);
+const DESCRIPTOR_POLL: Duration = Duration::from_millis(10);
 
 /// A directory's files.
 pub trait Files: Send + Sync + std::fmt::Debug {
@@ -139,12 +149,12 @@ impl Files for SystemFiles {
     fn create(&self, path: &Path, bytes: u64) -> io::Result<Box<dyn Written>> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        let file = options.open(path)?;
+        let file = patiently(|| options.open(path))?;
         if bytes > 0
             && let Err(error) = fallocate(&file, FallocateFlags::empty(), 0, bytes)
         {
             // File systems without it allocate as they go.
-            if error != rustix::io::Errno::OPNOTSUPP {
+            if error != Errno::OPNOTSUPP {
                 fs::remove_file(path)?;
                 return Err(error.into());
             }
@@ -196,13 +206,34 @@ impl Files for SystemFiles {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        patiently(|| File::open(path))?.sync_all()
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let system = rustix::fs::statvfs(path)?;
         Ok(system.f_bavail * system.f_frsize)
     }
+}
+
+/// Opens a file, once there is a descriptor for it.
+fn patiently(mut open: impl FnMut() -> io::Result<File>) -> io::Result<File> {
+    let deadline = Instant::now() + DESCRIPTOR_PATIENCE;
+    loop {
+        match open() {
+            Err(error) if lacks_descriptor(&error) && Instant::now() < deadline => {
+                thread::sleep(DESCRIPTOR_POLL);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether the process or the machine has as many files open as may be.
+fn lacks_descriptor(error: &io::Error) -> bool {
+    let lacks = [Errno::MFILE, Errno::NFILE];
+    lacks
+        .iter()
+        .any(|lack| error.raw_os_error() == Some(lack.raw_os_error()))
 }
 
 impl Written for File {

@@ -26,11 +26,8 @@ const HEAD_BYTES: usize = 128 * 1024;
 const PIPELINED_MAX: u64 = 16;
 
 /// Connections over the bound that each worker takes all the same, so that health can be asked for
-/// whatever clients hold.
+/// whatever clients hold. Fewer, where there are no descriptors for so many.
 pub const SPARE_CONNECTIONS: usize = 32;
-
-/// How many of these are kept that say nothing: a new one ends the oldest.
-const SPARE_KEPT: usize = SPARE_CONNECTIONS / 2;
 
 /// For how long a body is read that was refused.
 const REFUSED_TIME: Duration = Duration::from_secs(4);
@@ -46,6 +43,9 @@ pub struct ConnectionLimits {
     pub write: Duration,
     /// How many may be open in the whole process.
     pub open_max: usize,
+    /// How many each worker takes over that. Half of them are kept while they say nothing, and a new one ends
+    /// the oldest.
+    pub spare_max: usize,
 }
 
 impl ConnectionLimits {
@@ -162,7 +162,7 @@ impl Connection {
             open_max: i64::try_from(limits.open_max).unwrap_or(i64::MAX),
         });
         if !connection.is_within_bound() {
-            connection.join_spare();
+            connection.join_spare(limits.spare_max / 2);
         }
         CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
         connection
@@ -182,12 +182,12 @@ impl Connection {
         self.turn.get() == Turn::Request || self.is_blocked.get()
     }
 
-    /// Takes this one among those over the bound, and ends the oldest where there are too many. One that
-    /// is being answered ends by itself, once it is.
-    fn join_spare(self: &Rc<Self>) {
+    /// Takes this one among those over the bound, and ends the oldest where there are more than are kept. One
+    /// that is being answered ends by itself, once it is.
+    fn join_spare(self: &Rc<Self>, kept: usize) {
         SPARE.with_borrow_mut(|spare| {
             spare.push_back(Rc::downgrade(self));
-            while spare.len() > SPARE_KEPT
+            while spare.len() > kept
                 && let Some(oldest) = spare.pop_front()
             {
                 if let Some(oldest) = oldest.upgrade()
