@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(places(64, 2), few);
         let some = Places {
             open_max: 32,
-            spare_max: 32,
+            spare_max: SPARE_CONNECTIONS,
         };
         assert_eq!(places(128, 1), some);
         let all = Places {

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How far the framework may read ahead of the requests that it has begun, in bytes.
 const AHEAD_BYTES: usize = 16 * 1024;
@@ -27,7 +27,12 @@ const PIPELINED_MAX: u64 = 16;
 
 /// Connections over the bound that each worker takes all the same, so that health can be asked for
 /// whatever clients hold. Fewer, where there are no descriptors for so many.
-pub const SPARE_CONNECTIONS: usize = 32;
+pub const SPARE_CONNECTIONS: usize = 64;
+
+/// One in so many of these is kept while it says nothing. The others are for those that came last, which have so long to
+/// say something: all that wait to be taken in, 1024 at the most, come and go within a second.
+const SPARE_KEPT: usize = 4;
+const SPARE_TIME: Duration = Duration::from_millis(50);
 
 /// For how long a body is read that was refused.
 const REFUSED_TIME: Duration = Duration::from_secs(4);
@@ -43,8 +48,7 @@ pub struct ConnectionLimits {
     pub write: Duration,
     /// How many may be open in the whole process.
     pub open_max: usize,
-    /// How many each worker takes over that. Half of them are kept while they say nothing, and a new one ends
-    /// the oldest.
+    /// How many each worker takes over that.
     pub spare_max: usize,
 }
 
@@ -109,8 +113,8 @@ thread_local! {
     /// How often this worker's connections were looked over.
     static LOOKS: Cell<u64> = const { Cell::new(0) };
     static CONNECTIONS: RefCell<Vec<Weak<Connection>>> = const { RefCell::new(Vec::new()) };
-    /// Those over the bound, the oldest first.
-    static SPARE: RefCell<VecDeque<Weak<Connection>>> = const { RefCell::new(VecDeque::new()) };
+    /// Those over the bound, the oldest first, and since when they are there.
+    static SPARE: RefCell<VecDeque<(Weak<Connection>, Instant)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 impl Connections {
@@ -162,7 +166,7 @@ impl Connection {
             open_max: i64::try_from(limits.open_max).unwrap_or(i64::MAX),
         });
         if !connection.is_within_bound() {
-            connection.join_spare(limits.spare_max / 2);
+            connection.join_spare(limits.spare_max.div_ceil(SPARE_KEPT));
         }
         CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&connection)));
         connection
@@ -182,23 +186,51 @@ impl Connection {
         self.turn.get() == Turn::Request || self.is_blocked.get()
     }
 
-    /// Takes this one among those over the bound, and ends the oldest where there are more than are kept. One
-    /// that is being answered ends by itself, once it is.
+    /// Takes this one among those over the bound. Where more of them say nothing than are kept, the oldest end,
+    /// once they had time to say something: else, while many come at once, none would be answered, and nobody
+    /// who asks for health.
     fn join_spare(self: &Rc<Self>, kept: usize) {
         SPARE.with_borrow_mut(|spare| {
-            spare.push_back(Rc::downgrade(self));
-            while spare.len() > kept
-                && let Some(oldest) = spare.pop_front()
-            {
-                if let Some(oldest) = oldest.upgrade()
-                    && !oldest.is_counted.get()
-                    && oldest.is_silent()
-                {
-                    oldest.is_cut.set(true);
-                    oldest.wake();
+            spare.push_back((Rc::downgrade(self), Instant::now()));
+            let is_spare = |one: &Rc<Self>| !one.is_counted.get() && !one.is_cut.get();
+            spare.retain(|(one, _)| one.upgrade().is_some_and(|one| is_spare(&one)));
+            let silent = spare.iter().filter_map(|(one, _)| one.upgrade());
+            let mut excess = silent
+                .filter(|one| one.is_silent())
+                .count()
+                .saturating_sub(kept);
+            spare.retain(|(one, joined)| match one.upgrade() {
+                Some(one) if excess > 0 && one.is_silent() => {
+                    excess -= 1;
+                    one.gives_way(*joined + SPARE_TIME);
+                    false
                 }
+                Some(_) | None => true,
+            });
+        });
+    }
+
+    /// Ends this one, unless it says something until then.
+    fn gives_way(self: &Rc<Self>, until: Instant) {
+        if Instant::now() >= until {
+            self.end();
+            return;
+        }
+        let one = Rc::downgrade(self);
+        actix_web::rt::spawn(async move {
+            tokio::time::sleep_until(until.into()).await;
+            if let Some(one) = one.upgrade()
+                && !one.is_counted.get()
+                && one.is_silent()
+            {
+                one.end();
             }
         });
+    }
+
+    fn end(&self) {
+        self.is_cut.set(true);
+        self.wake();
     }
 
     /// A request's head came. Returns whether its target held a raw `#`, of which the framework
