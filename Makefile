@@ -15,7 +15,7 @@ export CARGO
 
 .PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap \
 	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch failovers kills \
-	watchers histories rollout-test dashboard man \
+	watchers histories rollout-test dashboard man abuse \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -33,6 +33,7 @@ WITHOUT_ENGINE = command faces framing gateway manual readme shell terminal tls 
 
 test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets
+	$(CARGO) test --release --test abuse -- --test-threads 1
 	for engine in durable node hardened sentinel cluster; do \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http -- $(WITHOUT_ENGINE:%=--skip %::) || exit 1; \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test linearizability contract:: || exit 1; \
@@ -66,6 +67,7 @@ tools: ## Install what the tests need and is missing, after saying what it is; I
 check: ## Check the format, lints, docs, and of dependencies the licences and advisories
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --test abuse -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		$(CARGO) deny check licenses bans sources; \
@@ -129,6 +131,9 @@ histories: tools ## Record HISTORIES (2000) of clients at once on each engine, h
 
 rollout-test: tools ## Replace three servers one by one, ROLLOUTS times (20), under load behind HAProxy
 	KVSTORE_TEST_ROLLOUTS=$(ROLLOUTS) $(CARGO) test --release --test rollout -- --nocapture
+
+abuse: ## Overload, hold up, starve and lie to the release binary for minutes, and print what others noticed of it
+	KVSTORE_TEST_ABUSE=long $(CARGO) test --release --test abuse -- --nocapture --test-threads 1
 
 dashboard: ## Write the Grafana dashboard from the list of its panels
 	python3 scripts/dashboard/generate.py > k8s/components/monitoring/dashboard.json

@@ -73,8 +73,11 @@ impl Frame {
         broken_off(whole.map(|end| Self { end, ..frame }))
     }
 
-    /// The frame of an answer without a body.
-    fn of_head(bytes: &[u8]) -> io::Result<Option<Self>> {
+    /// The frame of an answer without its body: of a stream, which has no end.
+    ///
+    /// # Errors
+    /// Where this is no answer.
+    pub fn of_head(bytes: &[u8]) -> io::Result<Option<Self>> {
         if !bytes.starts_with(&b"HTTP/1."[..bytes.len().min(7)]) {
             return Err(malformed("this is no answer"));
         }
