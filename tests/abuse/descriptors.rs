@@ -159,7 +159,8 @@ fn with_few_descriptors_a_data_directory_goes_on() {
     let mut held = served(&server);
     let crowd = connections(&server, CROWD);
     // As many as take the next file of the log, and a checkpoint; in the long form some more.
-    let values = FILE_VALUES * if is_long() { 4 } else { 1 } + 10;
+    let files = if is_long() { 4 } else { 1 };
+    let values = files * FILE_VALUES + 10;
     for number in 0..values {
         assert_eq!(put(&mut held[0], number), 200);
     }

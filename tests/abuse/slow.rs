@@ -242,9 +242,9 @@ impl Abuse {
                     // Not all at the same moment.
                     sleep(manner.pause().mul_f64(client as f64 / clients as f64)).await;
                     for turn in client.. {
+                        counts[kind].fetch_add(1, Ordering::Relaxed);
                         // Being cut off is what it is after.
                         let _ = manner.misbehave(address, turn).await;
-                        counts[kind].fetch_add(1, Ordering::Relaxed);
                         sleep(manner.pause()).await;
                     }
                 });
