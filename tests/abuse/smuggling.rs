@@ -99,7 +99,11 @@ fn a_request_within_another_is_not_run() {
     assert!(!log.contains("ERROR"), "{log}");
     assert!(server.stop().success());
     let hidden = entries.iter().filter(|entry| !entry.has_second()).count();
-    println!("abuse: smuggling: 0 of {hidden} hidden requests were run (0)");
+    crate::say(
+        "smuggling",
+        &format!("0 of {hidden} hidden requests run"),
+        "0",
+    );
 }
 
 #[test]
@@ -130,10 +134,11 @@ fn nothing_is_smuggled_past_a_balancer() {
             "{name}"
         );
     }
-    println!(
-        "abuse: smuggling through HAProxy: 0 of {} kinds of bytes did what it let not through (0)",
+    let figure = format!(
+        "0 of {} kinds of bytes did what it let not through",
         entries.len()
     );
+    crate::say("smuggling through HAProxy", &figure, "0");
 }
 
 /// Sends bytes, ends this side, and returns all that comes until the other side ends too.
