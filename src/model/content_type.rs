@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The longest content type that is accepted, in bytes.
 const BYTES_MAX: usize = 255;
@@ -10,9 +11,20 @@ const BYTES_MAX: usize = 255;
 /// How many content types are shared between the values that have them.
 const INTERNED_MAX: usize = 250;
 
+/// What a text on the heap takes besides itself, in bytes.
+const OWN_BYTES: usize = 16;
+
 /// A syntactically valid media type, with its parameters as the client wrote them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ContentType(Bytes);
+#[derive(Clone, Debug)]
+pub struct ContentType(Text);
+
+#[derive(Clone, Debug)]
+enum Text {
+    /// Static, or shared by all values that have it.
+    Shared(Bytes),
+    /// Of one value.
+    Own(Arc<str>),
+}
 
 /// Why a text is not a content type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,18 +42,43 @@ pub enum ContentTypeError {
 
 impl ContentType {
     /// `application/json`.
-    pub const JSON: Self = Self(Bytes::from_static(b"application/json"));
+    pub const JSON: Self = Self(Text::Shared(Bytes::from_static(b"application/json")));
     /// `application/octet-stream`: what a body is where nobody says.
-    pub const OCTET_STREAM: Self = Self(Bytes::from_static(b"application/octet-stream"));
+    pub const OCTET_STREAM: Self = Self(Text::Shared(Bytes::from_static(
+        b"application/octet-stream",
+    )));
 
     /// The text, as the client wrote it.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("a content type is ASCII by construction")
+        match &self.0 {
+            Text::Shared(bytes) => {
+                std::str::from_utf8(bytes).expect("a content type is ASCII by construction")
+            }
+            Text::Own(text) => text,
+        }
     }
 
-    /// The text as shared bytes.
+    /// The text as bytes, shared where it is by values.
     pub fn to_bytes(&self) -> Bytes {
-        self.0.clone()
+        match &self.0 {
+            Text::Shared(bytes) => bytes.clone(),
+            Text::Own(text) => Bytes::copy_from_slice(text.as_bytes()),
+        }
+    }
+
+    /// What the text takes where the value that has it is the only one, in bytes.
+    pub fn own_bytes(&self) -> usize {
+        match &self.0 {
+            Text::Shared(_) => 0,
+            Text::Own(text) => text.len() + OWN_BYTES,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Shared(bytes) => bytes,
+            Text::Own(text) => text.as_bytes(),
+        }
     }
 
     /// The type without its parameters.
@@ -61,6 +98,20 @@ impl ContentType {
     }
 }
 
+impl PartialEq for ContentType {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for ContentType {}
+
+impl Hash for ContentType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
 /// Content types in use, of which 250 are shared by all values that have them; a value with any other
 /// keeps its own copy. One that no value has any more makes way for another.
 #[derive(Debug, Default)]
@@ -74,10 +125,10 @@ impl ContentTypes {
     /// # Errors
     /// Where the text is longer than 255 bytes or not a media type by RFC 9110, section 8.3.1.
     pub fn parse(&self, text: &str) -> Result<ContentType, ContentTypeError> {
-        if text.as_bytes() == ContentType::JSON.0 {
+        if text.as_bytes() == ContentType::JSON.as_bytes() {
             return Ok(ContentType::JSON);
         }
-        if text.as_bytes() == ContentType::OCTET_STREAM.0 {
+        if text.as_bytes() == ContentType::OCTET_STREAM.as_bytes() {
             return Ok(ContentType::OCTET_STREAM);
         }
         if text.len() > BYTES_MAX {
@@ -88,17 +139,18 @@ impl ContentTypes {
         }
         let mut interned = self.interned.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = interned.get(text.as_bytes()) {
-            return Ok(ContentType(shared.clone()));
+            return Ok(ContentType(Text::Shared(shared.clone())));
         }
-        let own = Bytes::copy_from_slice(text.as_bytes());
         if interned.len() == INTERNED_MAX {
             // Nobody takes one up meanwhile: that needs the lock.
             interned.retain(|shared| !shared.is_unique());
         }
-        if interned.len() < INTERNED_MAX {
-            interned.insert(own.clone());
+        if interned.len() == INTERNED_MAX {
+            return Ok(ContentType(Text::Own(text.into())));
         }
-        Ok(ContentType(own))
+        let shared = Bytes::copy_from_slice(text.as_bytes());
+        interned.insert(shared.clone());
+        Ok(ContentType(Text::Shared(shared)))
     }
 }
 
@@ -230,8 +282,12 @@ mod tests {
             .collect();
         for (number, content_type) in kept.iter().enumerate() {
             assert_eq!(content_type.as_str(), format!("x/{number}"));
+            assert_eq!(content_type.own_bytes() > 0, number >= INTERNED_MAX);
+            assert_eq!(*content_type, types.parse(content_type.as_str()).unwrap());
         }
         assert_eq!(types.interned.lock().unwrap().len(), INTERNED_MAX);
+        // Every value has one.
+        assert_eq!(size_of::<ContentType>(), size_of::<Bytes>());
     }
 
     #[test]
@@ -239,7 +295,7 @@ mod tests {
         let types = ContentTypes::default();
         let is_shared = |text: &str| {
             let [one, other] = [types.parse(text).unwrap(), types.parse(text).unwrap()];
-            one.0.as_ptr() == other.0.as_ptr()
+            one.as_bytes().as_ptr() == other.as_bytes().as_ptr()
         };
         let kept: Vec<ContentType> = (0..INTERNED_MAX)
             .map(|number| types.parse(&format!("x/{number}")).unwrap())

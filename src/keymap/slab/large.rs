@@ -37,6 +37,8 @@ pub(super) struct LargeValues {
     free: FreeNumbers,
     len: usize,
     bodies: Bodies,
+    /// What content types take that no other value has, in bytes.
+    types_bytes: usize,
     /// When those values end that do, by place: a tree, since few large ones do.
     ends: BTreeMap<u32, End>,
 }
@@ -96,6 +98,7 @@ impl LargeValues {
         let at = at.expect("a key map holds fewer than 2^31 - 1 large values");
         let end = stored.end();
         let (body, home) = self.bodies.put(stored.value.body);
+        self.types_bytes += stored.value.content_type.own_bytes();
         let kept = Some(Kept {
             content_type: stored.value.content_type,
             body,
@@ -121,9 +124,16 @@ impl LargeValues {
 
     /// Takes a value out of its place.
     pub(super) fn remove(&mut self, at: u32) {
-        let Some(Kept { body, home, .. }) = self.place(at).take() else {
+        let Some(Kept {
+            content_type,
+            body,
+            revision: _,
+            home,
+        }) = self.place(at).take()
+        else {
             unreachable!("a live key's slot holds its value");
         };
+        self.types_bytes -= content_type.own_bytes();
         self.let_go(body, home);
         self.ends.remove(&at);
         self.len -= 1;
@@ -194,7 +204,7 @@ impl LargeValues {
     pub(super) fn memory_bytes(&self) -> usize {
         let places = self.blocks.len() * BLOCK_BYTES + self.free.memory_bytes();
         let ends = self.ends.len() * (size_of::<(u32, End)>() + ENTRY_BYTES);
-        places + ends + self.bodies.memory_bytes()
+        places + ends + self.types_bytes + self.bodies.memory_bytes()
     }
 
     /// How many places there are.

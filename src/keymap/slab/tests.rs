@@ -94,6 +94,23 @@ fn values_that_shrink_give_their_memory_back() {
     );
 }
 
+#[test]
+fn content_types_that_no_other_value_has_are_counted() {
+    const TEXT_BYTES: usize = 200;
+    let types = ContentTypes::default();
+    let mut slab = Slab::default();
+    let values = (0..2_000).map(|number| Value {
+        content_type: types.parse(&format!("x/{number:0198}")).unwrap(),
+        ..plain(0)
+    });
+    let slots: Vec<u32> = values.map(|value| slab.insert(value)).collect();
+    assert!(slab.heap_bytes() > 1_700 * TEXT_BYTES);
+    for slot in slots.into_iter().rev() {
+        slab.remove(slot);
+    }
+    assert_eq!(slab.heap_bytes(), 0);
+}
+
 fn plain(len: usize) -> Value {
     Value {
         content_type: ContentType::JSON,
