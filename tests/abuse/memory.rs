@@ -54,8 +54,8 @@ const WAYS: [Way; 6] = [
     Way {
         name: "deadlines",
         line: |number| {
-            let ttl_ms = 86_400_000 + number;
-            format!("{{\"key\":\"deadlines/{number}\",\"value\":1,\"ttl_ms\":{ttl_ms}}}\n")
+            let (ttl_ms, body) = (86_400_000 + number, "d".repeat(200));
+            format!("{{\"key\":\"deadlines/{number}\",\"value\":\"{body}\",\"ttl_ms\":{ttl_ms}}}\n")
         },
     },
     Way {
@@ -171,6 +171,13 @@ fn check_full(address: SocketAddr, way: &Way) {
         })
         .collect();
     let many = format!("{{\"keys\":[{}]}}", keys.join(","));
+    let groups = format!("/search?prefix={name}/&delimiter=/&limit=10000");
+    until("groups are found", || {
+        let found = ask(address, "GET", &groups, "");
+        assert!(matches!(found.status, 200 | 503), "{}", shown(&found));
+        (found.status == 200).then_some(())
+    });
+    // They may have all that answers may take, and others wait; not so health, and what is small.
     let silent = [
         ask_and_read_nothing(address, "POST", "/get", &many),
         ask_and_read_nothing(
@@ -180,10 +187,6 @@ fn check_full(address: SocketAddr, way: &Way) {
             "",
         ),
     ];
-    let groups = format!("/search?prefix={name}/&delimiter=/&limit=10000");
-    let found = ask(address, "GET", &groups, "");
-    // Those who take nothing may hold all that answers may take.
-    assert!(matches!(found.status, 200 | 503), "{}", shown(&found));
     assert_eq!(ask(address, "GET", "/livez", "").status, 200);
     drop(silent);
     let deleted = ask(address, "DELETE", &format!("/delete/{key}"), "");
