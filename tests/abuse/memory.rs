@@ -83,8 +83,9 @@ fn a_store_that_is_filled_in_any_way_refuses_more_and_is_not_killed() {
         ("store_bytes_max", STORE_BYTES_MAX.to_string()),
         ("buffers_bytes_max", (16 << 20).to_string()),
         ("changes_bytes_max", (8 << 20).to_string()),
-        // So that those who take nothing hold what they do not for long.
+        // So that those who take nothing hold what they do not for long, and others are told soon.
         ("write_timeout_ms", "2000".into()),
+        ("body_timeout_ms", "5000".into()),
     ];
     let settings = settings
         .each_ref()
@@ -223,7 +224,8 @@ fn ask_and_read_nothing(
     let asked = request(method, path, body);
     let clients = (0..SILENT).map(|_| {
         let mut connection = Connection::connect(address).unwrap();
-        connection.send(asked.as_bytes()).unwrap();
+        // A long body may find no room.
+        let _ = connection.send(asked.as_bytes());
         connection
     });
     clients.collect()
