@@ -17,6 +17,7 @@
 //! - `buffers`: what bodies and answers in flight may take
 //! - `stream`: a connection as the framework sees it; `wire`: its bytes below that, encrypted or not; `connection`: what is known of it, and when it
 //!   is cut; `framing`: where its requests begin and end
+//! - `panics`: what clients see of them, in tests
 
 mod body;
 mod buffers;
@@ -41,6 +42,8 @@ mod items;
 mod listing;
 mod metrics;
 mod openapi;
+#[cfg(test)]
+mod panics;
 mod parameters;
 mod percent;
 mod problem;

@@ -31,6 +31,8 @@ struct Likely {
 impl KeyMap {
     /// Begins lookups of the first [`AHEAD_MAX`] of some keys.
     pub fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> LookAhead<'_> {
+        #[cfg(test)]
+        super::fault::step();
         let likely = self.index.look_ahead(keys.map(Key::as_bytes));
         let slots = likely.iter().flatten().map(|likely| likely.slot);
         let places = slots.clone();

@@ -82,6 +82,8 @@ impl KeyMap {
 
     fn end(&mut self, spot: Spot, key: &[u8], each: &mut impl FnMut(&[u8])) {
         each(key);
+        #[cfg(test)]
+        super::fault::step();
         self.index.remove_at(spot, key);
         self.values.remove(spot.slot);
     }

@@ -21,6 +21,7 @@
 //! - `bloom`: which keys are surely not in a tree; `hash`: of a key
 //! - `expiry`: keys whose values have ended
 //! - `image`: what a map gives to a checkpoint, and is made of again
+//! - `fault`: panics on purpose, in tests
 //! - `scratch`: arrays of numbers; `seen`: sets of them; `memory`: what large things lie in
 //! - `dead`: the deleted keys of a segment
 //! - `slab`: the values
@@ -35,6 +36,8 @@ mod bloom;
 mod dead;
 mod descending;
 mod expiry;
+#[cfg(test)]
+pub(crate) mod fault;
 mod fsst;
 mod groups;
 mod hash;
@@ -150,7 +153,10 @@ impl KeyMap {
             values: &self.values,
             slot: spot.slot,
         });
-        match decide(present)? {
+        let decision = decide(present)?;
+        #[cfg(test)]
+        fault::step();
+        match decision {
             Decision::Set(value) => {
                 let stored = self.stored(key, value);
                 match spot {
@@ -203,22 +209,30 @@ impl KeyMap {
 
     /// Where a key is; its value is read meanwhile, so that the cache misses overlap.
     fn find(&self, key: &Key) -> Option<Spot> {
+        #[cfg(test)]
+        fault::step();
         let ahead = |slot| self.values.prefetch(slot);
         self.index.find_with(key.as_bytes(), ahead)
     }
 
     /// How many keys match. Exact, and without walking the matches.
     pub fn count(&self, filter: &Filter) -> usize {
+        #[cfg(test)]
+        fault::step();
         self.index.count(filter)
     }
 
     /// The matches above `after` in byte order, at most `limit` and within about 200 µs of work.
     pub fn page(&self, filter: &Filter, after: &[u8], limit: usize) -> Page {
+        #[cfg(test)]
+        fault::step();
         self.index.page(filter, after, limit)
     }
 
     /// As [`page`](Self::page), and how many keys match in all. Costs less than both apart.
     pub fn page_and_count(&self, filter: &Filter, after: &[u8], limit: usize) -> (Page, usize) {
+        #[cfg(test)]
+        fault::step();
         self.index.page_and_count(filter, after, limit)
     }
 
@@ -226,6 +240,8 @@ impl KeyMap {
     /// most `limit` of both together and within about 200 µs of work. O(log n) for each segment and item:
     /// the keys of a group are not walked. See [`KeyIndex::groups`].
     pub fn groups(&self, grouping: &Grouping, after: &[u8], limit: usize) -> GroupPage {
+        #[cfg(test)]
+        fault::step();
         self.index.groups(grouping, after, limit)
     }
 
@@ -236,6 +252,8 @@ impl KeyMap {
         after: &[u8],
         limit: usize,
     ) -> (GroupPage, usize) {
+        #[cfg(test)]
+        fault::step();
         self.index.groups_and_count(grouping, after, limit)
     }
 
@@ -304,6 +322,8 @@ impl KeyMap {
 
     /// What the index is made of.
     pub fn stats(&self) -> IndexStats {
+        #[cfg(test)]
+        fault::step();
         self.index.stats()
     }
 }

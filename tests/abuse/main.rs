@@ -1,6 +1,6 @@
 //! What clients do to a server that means it harm, or that they do not know they do: the release binary under overload,
-//! slow and broken clients, without descriptors, with bad input, out of memory and with panics inside, and what others
-//! notice of it.
+//! slow and broken clients, without descriptors, with bad input and out of memory, and what others notice of it. Panics
+//! inside are in `src/http/panics.rs`, since nothing of a release panics on purpose.
 //!
 //! Each test prints its figures. `KVSTORE_TEST_ABUSE=long` makes them longer and their bounds those that are promised;
 //! else they are short, and their bounds on speed loose, since a machine that runs other tests has other figures.
@@ -12,7 +12,6 @@ mod input;
 mod load;
 mod memory;
 mod overload;
-mod panics;
 mod server;
 mod slow;
 mod smuggling;
