@@ -4,10 +4,12 @@ mod ends;
 mod fitness;
 mod many;
 mod partition;
+mod updates;
 
 pub use ends::{LAPSING_KEYS, Lapsing};
 pub use fitness::Fitness;
 pub use partition::{BucketKeys, LOG_PAGE, Repair, Scanned, Span};
+pub use updates::Logging;
 
 use super::call::{Access, Call, is_large};
 use super::layout::{self, Place};
@@ -197,8 +199,10 @@ impl Client {
                 });
                 let mut arguments = vec![key, moment, score(*expires_at)];
                 arguments.extend(conditions(condition));
-                let layout = &self.engine.layout;
-                keys = vec![layout.bucket(place), layout.ends(place.partition)];
+                arguments.extend([number(), log_entries()]);
+                // It looks at them whether or not there are any.
+                keys.truncate(3);
+                keys.push(self.engine.layout.ends(place.partition));
                 (&scripts.expire, Kind::Expire, arguments)
             }
         };

@@ -88,6 +88,11 @@ impl Layout {
         }
     }
 
+    /// What all names begin with.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// The hash of what the layout is.
     pub fn layout(&self) -> String {
         format!("{}:layout", self.namespace)
@@ -98,12 +103,14 @@ impl Layout {
         self.name(place.partition, &format!("v{}", place.bucket))
     }
 
-    /// A partition's log: a stream with an entry for each key that was added or removed.
+    /// A partition's log: a stream with an entry for each key that was added or removed, and where its head says so for
+    /// each that was updated.
     pub fn log(&self, partition: usize) -> String {
         self.name(partition, "l")
     }
 
-    /// A partition's head: the last log id, its operation and the number of keys, as one text.
+    /// A partition's head: the last log id, its operation and the number of keys, as one text, and how updates are logged
+    /// where they are.
     pub fn head(&self, partition: usize) -> String {
         self.name(partition, "h")
     }

@@ -18,6 +18,7 @@ use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr
 use redis::{Cmd, Pipeline, RedisError, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -303,30 +304,38 @@ impl Link {
         }
     }
 
-    /// Asks every master of the engine: the one there is, or all that are known of a cluster.
+    /// Asks every master that has some of these partitions, as far as is known. What each answers, and which partitions
+    /// it has.
     pub async fn ask_masters(
         &self,
+        partitions: Range<usize>,
         command: &Cmd,
         deadline: Instant,
-    ) -> Vec<Result<Value, EngineError>> {
-        let mut first_partitions: BTreeMap<usize, usize> = BTreeMap::new();
+    ) -> Vec<(Vec<usize>, Result<Value, EngineError>)> {
+        let mut of_masters: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         let masters = match &self.kind {
             Kind::Single { .. } => None,
             Kind::Cluster { ways, .. } => self.masters(&ways.reads, deadline).await,
         };
-        match masters {
-            None => {
-                first_partitions.insert(0, 0);
+        match (masters, self.is_single()) {
+            (None, true) => {
+                of_masters.insert(0, partitions.collect());
             }
-            Some(masters) => {
-                for (partition, master) in masters.numbers.iter().enumerate() {
-                    first_partitions.entry(*master).or_insert(partition);
+            // Whose others are is not known.
+            (None, false) => {
+                of_masters.insert(0, vec![partitions.start]);
+            }
+            (Some(masters), _) => {
+                for partition in partitions {
+                    let master = masters.numbers[partition];
+                    of_masters.entry(master).or_default().push(partition);
                 }
             }
         }
-        let asked = first_partitions.into_values().map(|partition| async move {
-            let call = Call::new(partition, command.clone());
-            self.ask_once(Access::Read, &call, deadline).await
+        let asked = of_masters.into_values().map(|partitions| async move {
+            let call = Call::new(partitions[0], command.clone());
+            let answer = self.ask_once(Access::Read, &call, deadline).await;
+            (partitions, answer)
         });
         join_all(asked).await
     }

@@ -6,7 +6,8 @@
 //!
 //! # Layout
 //! - `client`: a thread's requests, for values, many at a time in `client::many`, and, in
-//!   `client::partition`, for what an index needs; `client::fitness`: whether an engine can be used as it is
+//!   `client::partition`, for what an index needs; `client::updates`: logs that have updates too; `client::fitness`:
+//!   whether an engine can be used as it is
 //! - `scripts`: what changes the engine's data, each in one step
 //! - `layout`: the names of the engine's keys, and how a value is written
 //! - `log`: heads and logs as they are read
@@ -41,13 +42,13 @@ mod tls;
 pub use address::{Address, AddressError, Credentials};
 pub use call::Confirmation;
 pub use client::{
-    BucketKeys, Client, Fitness, LAPSING_KEYS, LOG_ENTRIES, LOG_PAGE, Lapsing, Repair, Scanned,
-    Span,
+    BucketKeys, Client, Fitness, LAPSING_KEYS, LOG_ENTRIES, LOG_PAGE, Lapsing, Logging, Repair,
+    Scanned, Span,
 };
 pub use connection::LinkSettings;
 pub use error::{EngineError, Lack};
 pub use layout::{BLOB_HEAD_BYTES_MAX, BUCKETS, PARTITIONS, Place};
-pub use log::{Entry, Head, Position, Step};
+pub use log::{Entry, Head, Note, Position, Step, Updates};
 pub use tls::ClientCertificate;
 
 use crate::model::{ContentTypes, Revision};

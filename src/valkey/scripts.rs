@@ -7,6 +7,10 @@ use redis::{Cmd, cmd};
 /// What the scripts of keys share.
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 
+/// The line of a script at which that comes, where it is not its first: what is before does without it, since each run
+/// of a script makes all functions anew.
+const SHARED: &str = "-- shared\n";
+
 /// All scripts.
 #[derive(Debug)]
 pub(super) struct Scripts {
@@ -21,6 +25,8 @@ pub(super) struct Scripts {
     pub(super) log: Script,
     pub(super) repair: Script,
     pub(super) mend: Script,
+    pub(super) switch: Script,
+    pub(super) promise: Script,
 }
 
 /// A script, and the hash that the engine knows it by.
@@ -76,8 +82,9 @@ impl Scripts {
         };
         // What they share comes after the line that says what may be done with a script.
         let of_keys = |source: &str| {
-            let (flags, source) = source.split_once('\n').unwrap_or_default();
-            script(&format!("{flags}\n{PRELUDE}{source}"))
+            let cut = source.split_once(SHARED).or(source.split_once('\n'));
+            let (before, after) = cut.unwrap_or_default();
+            script(&format!("{before}\n{PRELUDE}{after}"))
         };
         Self {
             set: of_keys(include_str!("scripts/set.lua")),
@@ -89,8 +96,10 @@ impl Scripts {
             keys: script(include_str!("scripts/keys.lua")),
             scan: script(include_str!("scripts/scan.lua")),
             log: script(include_str!("scripts/log.lua")),
-            repair: script(include_str!("scripts/repair.lua")),
+            repair: of_keys(include_str!("scripts/repair.lua")),
             mend: script(include_str!("scripts/mend.lua")),
+            switch: of_keys(include_str!("scripts/switch.lua")),
+            promise: of_keys(include_str!("scripts/promise.lua")),
         }
     }
 }

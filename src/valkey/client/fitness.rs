@@ -95,12 +95,16 @@ impl Client {
         let deadline = Instant::now() + PATIENCE;
         let mut command = cmd("INFO");
         command.arg("memory");
-        let answers = self.link.ask_masters(&command, deadline).await;
+        let answers = self
+            .link
+            .ask_masters(0..PARTITIONS, &command, deadline)
+            .await;
         let evicts = |answer: Reply| match text_or_verbatim(answer) {
             Some(info) => info.contains("maxmemory_policy:allkeys-"),
             None => false,
         };
-        answers.into_iter().flatten().any(evicts)
+        let mut answers = answers.into_iter().filter_map(|(_, answer)| answer.ok());
+        answers.any(evicts)
     }
 
     /// A partition whose master answers.
@@ -206,11 +210,16 @@ impl Client {
         let scripts = &self.engine.scripts;
         let keys = [bucket, log, head, ends];
         let bytes = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
-        for (script, arguments) in [
-            (&scripts.set, bytes(&["f", "v", "0", "1"])),
-            (&scripts.delete, bytes(&["f", "0", "1"])),
+        // The last key of a set and a delete is for deadlines, which these have none of.
+        let of_log = [keys[1].clone(), keys[2].clone()];
+        for (script, keys, arguments) in [
+            (&scripts.set, &keys[..], bytes(&["f", "v", "0", "1"])),
+            (&scripts.switch, &of_log[..], bytes(&["0", "1", "1"])),
+            (&scripts.set, &keys[..], bytes(&["f", "v", "0", "1"])),
+            (&scripts.promise, &of_log[1..], bytes(&["0"])),
+            (&scripts.delete, &keys[..], bytes(&["f", "0", "1"])),
         ] {
-            let run = scratch_run(script, partition, &keys, arguments);
+            let run = scratch_run(script, partition, keys, arguments);
             self.link.ask(Access::Write, &run.whole(), deadline).await?;
         }
         let call = Call::new(partition, clear);
@@ -239,7 +248,7 @@ fn command(words: &[&str]) -> Cmd {
     command
 }
 
-fn text_or_verbatim(reply: Reply) -> Option<String> {
+pub(super) fn text_or_verbatim(reply: Reply) -> Option<String> {
     match reply {
         Reply::VerbatimString { text, .. } => Some(text),
         reply => String::from_utf8(text(reply).ok()?).ok(),

@@ -94,17 +94,18 @@ impl Client {
         answers.into_iter().map(read).collect()
     }
 
-    /// At most [`LOG_PAGE`] entries of each log, the first of each span.
+    /// At most so many entries of each log, the first of each span.
     pub async fn logs(
         &self,
         spans: &[Span],
+        entries: usize,
         deadline: Instant,
     ) -> Vec<Result<Vec<Entry>, EngineError>> {
         let call = |span: &Span| {
             let mut command = cmd("XRANGE");
             command.arg(self.engine.layout.log(span.partition));
             command.arg(&span.from[..]).arg(&span.to[..]);
-            command.arg("COUNT").arg(LOG_PAGE);
+            command.arg("COUNT").arg(entries);
             Call::new(span.partition, command)
         };
         let calls: Vec<Call> = spans.iter().map(call).collect();

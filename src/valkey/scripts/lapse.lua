@@ -17,5 +17,5 @@ if deadline > millis() then
   redis.call('ZADD', KEYS[4], string.format('%.0f', deadline), ARGV[1])
   return 0
 end
-take(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3])
+take(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1], ARGV[2], ARGV[3], 'x')
 return 1

@@ -36,20 +36,49 @@ local function holds(must, must_not, revision)
   end
   return (must == '' or has(must)) and (must_not == '' or not has(must_not))
 end
--- Takes a key out that is there, with its entry in the log. All that can fail comes before the first effect.
-local function take(bucket, log, head, ends, key, operation, length)
+-- The moment that the engine's clock says, in microseconds, below 2^53: exact.
+local function micros()
   local time = redis.call('TIME')
-  local id, count = time[1] * 1000000 + time[2], 1 -- µs, below 2^53: exact
-  local last = redis.call('GET', head)
-  if last then
-    local at, keys = string.match(last, '^(%d+)%-0 %x+ (%d+)$')
-    if not at then error('the head is not our data') end
-    count = math.max(tonumber(keys), 1)
-    if id <= tonumber(at) then id = tonumber(at) + 1 end
+  return time[1] * 1000000 + time[2]
+end
+-- Whether a head says that updates are logged too.
+local function logs_updates(head)
+  return type(head) == 'string' and string.byte(head, -1) == 126 -- ~
+end
+-- What a head says: the id of the last entry and how many keys there are; and where updates are logged, all of that as
+-- text, since when they are, up to which id no entry comes any more, and how many entries are kept.
+local function read(head)
+  local last, keys, updates = string.match(head, '^(%d+)%-0 %x+ (%d+)(.*)$')
+  if not last then error('the head is not our data') end
+  if updates == '' then return tonumber(last), tonumber(keys), '' end
+  local since, promise, kept = string.match(updates, '^ (%d+) (%d+) (%d+) ~$')
+  if not since then error('the head is not our data') end
+  return tonumber(last), tonumber(keys), updates, tonumber(since), tonumber(promise), kept
+end
+-- Appends an entry to the log, of which whoever watches is told something more, and returns what the head is then, which
+-- is not written yet. Ids only rise, whatever the clock does, and are above what was promised.
+local function append(log, head, operation, length, keys, step, name, more)
+  local id, count, updates, kept = micros(), 0, '', nil
+  if head then
+    local last, before, since, promise
+    last, before, updates, since, promise, kept = read(head)
+    count = before
+    if id <= last then id = last + 1 end
+    if promise and id <= promise then id = promise + 1 end
   end
   local text = string.format('%.0f', id)
-  redis.call('XADD', log, 'MAXLEN', '~', length, text, operation, '-' .. key)
+  if kept and name then
+    redis.call('XADD', log, 'MAXLEN', '~', kept, text, operation, step, name, more)
+  else
+    redis.call('XADD', log, 'MAXLEN', '~', kept or length, text, operation, step)
+  end
+  return text .. '-0 ' .. operation .. ' ' .. string.format('%.0f', math.max(count + keys, 0)) .. updates
+end
+-- Takes a key out that is there, with its entry in the log; of what more it says there, see append. All that can fail
+-- comes before the first effect.
+local function take(bucket, log, head, ends, key, operation, length, name)
+  local after = append(log, redis.call('GET', head), operation, length, -1, '-' .. key, name, '')
   redis.call('HDEL', bucket, key)
-  redis.call('SET', head, text .. '-0 ' .. operation .. ' ' .. string.format('%.0f', count - 1))
+  redis.call('SET', head, after)
   if ends then redis.pcall('ZREM', ends, key) end
 end

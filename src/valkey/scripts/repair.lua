@@ -5,10 +5,10 @@
 local head = redis.call('GET', KEYS[2]) or ''
 if head ~= ARGV[1] then return 0 end
 local position = string.match(head, '^%d+%-0 %x+ ')
+local since, promise, kept = string.match(head, '^%d+%-0 %x+ %d+ (%d+) (%d+) (%d+) ~$')
 if ARGV[4] == '1' or not position then
-  local time = redis.call('TIME')
-  local id = time[1] * 1000000 + time[2] -- µs, below 2^53: exact
-  local last = tonumber(string.match(head, '^(%d+)%-0') or 0)
+  local id = micros()
+  local last = math.max(tonumber(string.match(head, '^(%d+)%-0') or 0), tonumber(promise or 0))
   if id <= last then id = last + 1 end
   local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
   top = top and tonumber(string.match(top[1], '^%d+'))
@@ -19,6 +19,8 @@ if ARGV[4] == '1' or not position then
   local text = string.format('%.0f', id)
   redis.call('XADD', KEYS[1], text, ARGV[3], '=')
   position = text .. '-0 ' .. ARGV[3] .. ' '
+  -- The log may lack updates that were made before.
+  since, promise = text, text
 end
-redis.call('SET', KEYS[2], position .. ARGV[2])
+redis.call('SET', KEYS[2], position .. ARGV[2] .. (kept and ' ' .. since .. ' ' .. promise .. ' ' .. kept .. ' ~' or ''))
 return 1
