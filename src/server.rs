@@ -385,6 +385,7 @@ pub fn state(config: &Config, lifecycle: Arc<Lifecycle>) -> Result<State, Server
                 engine: Arc::new(opened.map_err(io::Error::other)?),
                 scrub_interval: engine.scrub_interval,
                 unready_after: engine.unready_after,
+                logging: engine.logging,
             })
         }
     };

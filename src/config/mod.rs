@@ -20,8 +20,8 @@ use crate::store::LOG_FILE_BYTES;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::tokens::{Auth, AuthFile, AuthFileError};
 use crate::valkey::{
-    Address, BLOB_HEAD_BYTES_MAX, ClientCertificate, Confirmation, Credentials, LinkSettings,
-    PARTITIONS,
+    Address, BLOB_HEAD_BYTES_MAX, ClientCertificate, Confirmation, Credentials, LOG_ENTRIES,
+    LinkSettings, Logging, PARTITIONS,
 };
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,9 @@ const BUFFERS_BYTES_LEAST: usize = 1024 * 1024;
 
 /// The longest value that goes to an engine elsewhere, which takes 512 MiB with what stands before it.
 const ENGINE_VALUE_BYTES_MAX: usize = 512 * 1024 * 1024 - BLOB_HEAD_BYTES_MAX;
+
+/// The most changes of a partition that an engine's log may be told to keep.
+const WATCH_ENTRIES_LIMIT: usize = 1_000_000;
 
 /// The least for the log's length: with less, checkpoints would be all that the disk does.
 const LOG_BYTES_LEAST: u64 = 1024 * 1024;
@@ -123,6 +126,8 @@ pub struct EngineConfig {
     pub unready_after: Duration,
     /// How often a partition is compared with it.
     pub scrub_interval: Duration,
+    /// What is to be in its logs, where that is not as it was.
+    pub logging: Option<Logging>,
 }
 
 /// Why a configuration is not one. Each names the setting and says what it takes.
@@ -462,6 +467,18 @@ fn engine(settings: &Filled) -> Result<Option<EngineConfig>, ConfigError> {
             "engine_scrub_interval_ms",
             settings.engine_scrub_interval_ms,
         )?,
+        logging: logging(settings)?,
+    }))
+}
+
+/// What is to be in the engine's logs, if this server has a say in it.
+fn logging(settings: &Filled) -> Result<Option<Logging>, ConfigError> {
+    let (name, entries) = ("engine_watch_entries", settings.engine_watch_entries);
+    let entries = at_least(name, entries, LOG_ENTRIES)?;
+    let entries = at_most(name, entries, WATCH_ENTRIES_LIMIT)?;
+    Ok(settings.engine_watch.map(|is_on| match is_on {
+        true => Logging::Updates { entries },
+        false => Logging::Keys,
     }))
 }
 

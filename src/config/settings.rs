@@ -76,6 +76,8 @@ settings! {
         "How long the engine may be silent before the server is not ready, in ms";
     engine_scrub_interval_ms: u64 = 1_000u64, "1000", "KVSTORE_ENGINE_SCRUB_INTERVAL_MS",
         "How often one of the 256 partitions is compared with the engine, in ms";
+    engine_watch_entries: usize = 10_000usize, "10000", "KVSTORE_ENGINE_WATCH_ENTRIES",
+        "How many changes of each of the 256 partitions the engine's log keeps where engine_watch is true, about: who watches can be away for so many";
     sync: String = "always", "always", "KVSTORE_SYNC",
         "When a change is on disk, with data_dir: always (before it is answered), or within a time after it such as 100ms, of which a loss of power may take as much";
     key_bytes_max: usize = 1024usize, "1024", "KVSTORE_KEY_BYTES_MAX",
@@ -132,6 +134,8 @@ settings! {
         "The directory that the memory engine keeps its data in, made where it is not there [default: none, the data is gone when the process ends]";
     log_bytes_max: u64, "KVSTORE_LOG_BYTES_MAX",
         "How long the log in data_dir may get before a checkpoint is taken, in bytes [default: a third of what keys and values take, 64 MiB at least and 512 MiB at most]";
+    engine_watch: bool, "KVSTORE_ENGINE_WATCH",
+        "Whether the engine's log has updates too, so that all servers of the namespace can offer /watch: true switches that on for all of them, false off [default: as it was switched last, off at first]";
     engine_username: String, "KVSTORE_ENGINE_USERNAME",
         "Who we are to the engine, where its URL does not say [default: the engine's default user]";
     engine_password_file: PathBuf, "KVSTORE_ENGINE_PASSWORD_FILE",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! from=start:  present keys ─→ what was changed meanwhile ─→ ready ─→ live
-//! after=id:                    what was changed since ──────────────→ live
+//! after=id:   (the engine's log ─→) what was changed since ─────────→ live
 //! else:                                                               live
 //! ```
 //!
@@ -11,7 +11,8 @@
 //! up nobody, and takes no more memory than another. Where what comes next is not kept any more it is cut off.
 //!
 //! # Layout
-//! - `watchers`: how many there are; `watcher`: one of them, as the body of its answer
+//! - `watchers`: how many there are; `watcher`: one of them, as the body of its answer; `watcher::unread`: changes whose
+//!   values are elsewhere
 //! - `present`: the keys that there are
 //! - `hub`: who tells those that are live; `prefixes`: how it finds those that a change is for
 //! - `events`: what they are told, as text
@@ -26,11 +27,12 @@ mod watchers;
 pub(super) use hub::Hub;
 pub use watchers::Watchers;
 
+use super::buffers::Purpose;
 use super::problem::{Code, NO_STORE, Problem};
 use super::{State, parameters};
 use crate::lifecycle::Stage;
 use crate::model::Filter;
-use crate::store::{FollowError, Following, Place, StoreError};
+use crate::store::{FollowError, Followed, PAST_CHANGES_MAX, Place, StoreError};
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, VARY};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -45,6 +47,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Tells proxies that hold answers back, as nginx does, to pass this one on as it comes.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What a change that is read from an engine's log takes besides its key, about, in bytes.
+const PAST_CHANGE_BYTES: usize = 256;
 
 /// How much of an id that is none is shown, in characters.
 const SHOWN_CHARS: usize = 80;
@@ -62,7 +67,14 @@ pub(super) async fn handle(
         return Err(StoreError::Stopping.into());
     }
     let watching = state.watchers.begin()?;
-    let following = follow(from, state).await?;
+    let Followed { past, following } = follow(from, state).await?;
+    let past = match past {
+        None => None,
+        Some(past) => {
+            let bytes = PAST_CHANGES_MAX * (state.limits.key_bytes_max + PAST_CHANGE_BYTES);
+            Some((past, state.buffers.take(Purpose::Large, bytes).await?))
+        }
+    };
     let present = match from {
         From::Now | From::After(_) => None,
         // After that: what is changed from here on is told of later, and what was before is found.
@@ -77,6 +89,7 @@ pub(super) async fn handle(
         form,
         following,
         present,
+        past,
         watching,
     };
     let mut response = HttpResponse::Ok();
@@ -90,22 +103,25 @@ pub(super) async fn handle(
     Ok(response.body(Watcher::new(begin, request, state).into_body()))
 }
 
-async fn follow(from: From, state: &State) -> Result<Following, Problem> {
-    let following = match from {
-        From::Now | From::Start => state.store.follow(),
+async fn follow(from: From, state: &State) -> Result<Followed, Problem> {
+    let followed = match from {
+        From::Now | From::Start => state.store.follow().await.map(|following| Followed {
+            past: None,
+            following,
+        }),
         From::After(place) => state.store.follow_after(place).await,
     };
-    following.map_err(|error| match error {
-        FollowError::Unsupported => {
-            let detail = "watching is not offered over an engine outside of this process yet (setting \
-                          engine); search from time to time instead";
+    followed.map_err(|error| match error {
+        FollowError::Off => {
+            let detail = "the log of the engine has no updates in this namespace, so that it cannot be watched; \
+                          have one server set engine_watch = true, or search from time to time instead";
             Problem::new(Code::WatchUnsupported, detail)
         }
         FollowError::Starting => StoreError::Starting.into(),
         FollowError::Gone => {
-            let detail = "what was changed after this event is not kept any more, or is another store's; \
-                          begin anew with from=start and without an id (settings changes_bytes_max and \
-                          data_dir say how much is kept)";
+            let detail = "what was changed after this event is not kept any more, may have been lost by the \
+                          engine, or is another store's; begin anew with from=start and without an id (settings \
+                          changes_bytes_max, data_dir and engine_watch_entries say how much is kept)";
             Problem::new(Code::ChangesGone, detail)
         }
     })

@@ -10,7 +10,7 @@
 //!   - `memory`: actors that own keys and values; `shard`: one of them; `turn`: what it was asked
 //!     - `durable`: where their data is kept; `journal`: the log that they hand their records to;
 //!       `checkpointer`: who takes checkpoints of them
-//!   - `remote`: a server elsewhere; `replica`: the index of its keys
+//!   - `remote`: a server elsewhere; `replica`: the index of its keys, and what its log tells
 //! - `admission`: who is let in; `actors`: where the actors are; `message`: what they are asked
 //! - `shared`: what shards hold together; `stream`: what they change, in one order, for those who follow it;
 //!   `merger`: the threads that do their maps' jobs
@@ -49,8 +49,8 @@ pub use groups::{GroupPages, Grouped};
 pub use journal::{FILE_BYTES as LOG_FILE_BYTES, JournalStats, SyncObserver};
 pub use message::{ChangeCounts, Counted};
 pub use readiness::{OpenError, Readiness, Troubles};
-pub use remote::RemoteOptions;
-pub use replica::ReplicaStats;
+pub use remote::{Followed, RemoteOptions};
+pub use replica::{PAST_CHANGES_MAX, Past, PastError, ReplicaStats};
 pub use search::{Pages, Searched};
 pub use stream::{
     Became, ChangeView, ChangesStats, FollowError, Following, Gone, Happened, NoPlace, Place, Seen,
@@ -197,7 +197,7 @@ impl Store {
             Some(remote) => {
                 let actors = Actors::new(shards, messages_in_flight_max, held.clone());
                 let remote = Remote::new(remote, actors, admitted, held, request_timeout);
-                Engine::Remote(remote)
+                Engine::Remote(remote.map_err(io::Error::other)?)
             }
         };
         Ok(Self(Arc::new(Inner {
@@ -304,23 +304,30 @@ impl Store {
     /// Follows the changes that are made from now on, in one order. With a data directory they come once
     /// they are as safe as answers need. A search or read that begins after this shows what was changed before.
     ///
+    /// Over an engine elsewhere they come without the bodies of values, some milliseconds after they were made by
+    /// whichever server.
+    ///
     /// # Errors
-    /// `Unsupported` and `Starting`.
-    pub fn follow(&self) -> Result<Following, FollowError> {
+    /// `Off` and `Starting`.
+    pub async fn follow(&self) -> Result<Following, FollowError> {
         match &self.0.engine {
             Engine::Memory(_) => self.0.shared.stream.follow(),
-            Engine::Remote(_) => Err(FollowError::Unsupported),
+            Engine::Remote(remote) => Box::pin(remote.follow()).await,
         }
     }
 
-    /// The same from a place on that was given with a change, over a restart too where the data is kept.
+    /// The same from a place on that was given with a change, over a restart too where the data is kept, and by any server
+    /// that shares it.
     ///
     /// # Errors
     /// Any [`FollowError`].
-    pub async fn follow_after(&self, place: Place) -> Result<Following, FollowError> {
+    pub async fn follow_after(&self, place: Place) -> Result<Followed, FollowError> {
         match &self.0.engine {
-            Engine::Memory(_) => self.0.shared.stream.follow_after(place).await,
-            Engine::Remote(_) => Err(FollowError::Unsupported),
+            Engine::Memory(_) => Ok(Followed {
+                past: None,
+                following: self.0.shared.stream.follow_after(place).await?,
+            }),
+            Engine::Remote(remote) => Box::pin(remote.follow_after(place)).await,
         }
     }
 

@@ -4,6 +4,10 @@
 //! connections. No actor has a part in it, but the bound on what is in flight is the same. Searches are
 //! answered by actors that own an index of its keys.
 
+mod watching;
+
+pub use watching::Followed;
+
 use super::StoreError;
 use super::actors::Actors;
 use super::admission::{Admission, Manner};
@@ -21,7 +25,7 @@ use super::replica::{
 use super::shared::{Fit, Shared};
 use crate::model::{Change, Changed, Fetched, Key, Mutation, Value};
 use crate::trace::Wait;
-use crate::valkey::{Client, Engine, EngineError, Place};
+use crate::valkey::{Client, Engine, EngineError, Logging, Place};
 use actix::dev::ToEnvelope;
 use actix::{Context, Handler, Message};
 use std::cell::RefCell;
@@ -58,6 +62,8 @@ pub struct RemoteOptions {
     pub scrub_interval: Duration,
     /// How long the engine may be silent before the server is not ready.
     pub unready_after: Duration,
+    /// What is to be in the engine's logs, where this server has a say in it.
+    pub logging: Option<Logging>,
 }
 
 /// An engine outside of this process, and how far its index is.
@@ -70,6 +76,8 @@ pub(super) struct Remote {
     shared: Arc<Shared>,
     /// How long an answer may take.
     patience: Duration,
+    /// Which process tells of changes.
+    incarnation: u64,
 }
 
 thread_local! {
@@ -78,21 +86,26 @@ thread_local! {
 }
 
 impl Remote {
+    /// # Errors
+    /// Where the system gives no random number.
     pub(super) fn new(
         options: RemoteOptions,
         actors: Actors<ReplicaActor>,
         admission: Arc<Admission>,
         shared: Arc<Shared>,
         patience: Duration,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, getrandom::Error> {
+        let incarnation = getrandom::u64()?;
+        shared.stream.begin_with_shares(incarnation, actors.len());
+        Ok(Self {
             options,
             status: Arc::new(ReplicaStatus::new(actors.len())),
             actors,
             admission,
             shared,
             patience,
-        }
+            incarnation,
+        })
     }
 
     pub(super) fn stats(&self) -> ReplicaStats {
@@ -166,6 +179,9 @@ impl Remote {
             shares,
             patience: self.patience,
             scrub_interval: self.options.scrub_interval * shares as u32,
+            logging: self.options.logging,
+            stream: self.shared.stream.clone(),
+            incarnation: self.incarnation,
         };
         let lapser = Lapser {
             client: self.client(),

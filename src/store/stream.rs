@@ -15,18 +15,22 @@
 mod apart;
 mod change;
 mod following;
+mod marks;
 mod place;
 #[cfg(test)]
 mod tests;
 
 pub use change::{Became, ChangeView, Happened};
 pub use following::{FollowError, Following, Gone, Seen};
+pub(in crate::store) use marks::{Attendance, News, Share};
+pub(in crate::store) use place::Mark;
 pub use place::{NoPlace, Place};
 
 use crate::durable::{Append, LogFiles, Position};
 use apart::Apart;
+use marks::Marks;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -53,6 +57,8 @@ pub(super) struct Stream {
     bytes: AtomicUsize,
     /// Where those who follow wait for the disk.
     apart: Apart,
+    /// Whether places have a mark, as `kept` has it.
+    has_marks: AtomicBool,
 }
 
 /// Whose changes these are, and where those are that are not kept any more.
@@ -94,6 +100,8 @@ struct Kept {
     left: Option<Instant>,
     /// How many recordings there were.
     recordings: u64,
+    /// How far those are who tell of an engine's changes, where that has them.
+    marks: Option<Marks>,
 }
 
 #[derive(Debug)]
@@ -102,6 +110,8 @@ struct Turn {
     end: Position,
     came: Instant,
     append: Arc<Append>,
+    /// Where it begins in the order of an engine.
+    mark: Option<Mark>,
 }
 
 impl Stream {
@@ -116,6 +126,7 @@ impl Stream {
             recording: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
             apart: Apart::default(),
+            has_marks: AtomicBool::new(false),
         }
     }
 
@@ -186,6 +197,9 @@ impl Stream {
         kept.followers += 1;
         kept.left = None;
         if self.recording().is_none() {
+            if let Some(marks) = &mut kept.marks {
+                marks.forget();
+            }
             kept.recordings += 1;
             self.recording.store(kept.recordings, Ordering::Release);
         }
@@ -219,11 +233,13 @@ impl Stream {
 
     fn keep(&self, kept: &mut Kept, end: Position, append: Append) {
         let mut bytes = kept.bytes + turn_bytes(&append);
+        let mark = kept.marks.as_ref().and_then(Marks::mark);
         kept.end = end;
         kept.turns.push_back(Turn {
             end,
             came: Instant::now(),
             append: Arc::new(append),
+            mark,
         });
         // The last stays, whatever it takes: else nobody would get a value over the bound.
         while bytes > self.bytes_max

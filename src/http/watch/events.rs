@@ -156,8 +156,9 @@ impl Form {
         self.wire.begin("gone", None, text);
         let data = serde_json::json!({
             "code": "changes_gone",
-            "detail": "the client read more slowly than changes came, and what comes next is not kept any more \
-                       (setting changes_bytes_max): begin anew with from=start",
+            "detail": "what comes next is not kept any more, since the client read more slowly than changes came \
+                       (setting changes_bytes_max), or an engine elsewhere may have lost some of it: begin anew with \
+                       from=start",
         });
         write!(text, "{data}").expect("memory takes what is written");
         self.wire.end(text);

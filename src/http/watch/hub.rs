@@ -50,6 +50,8 @@ pub(in crate::http) struct Hub {
     emptied: Notify,
     /// What all have been told and not taken, in bytes.
     queued_bytes: Cell<usize>,
+    /// Whether values are elsewhere.
+    lacks_values: bool,
 }
 
 /// The place of one that watches among those that are told.
@@ -69,6 +71,10 @@ pub(super) struct Seat {
 /// An event that one was told.
 pub(super) struct Told {
     pub(super) text: Bytes,
+    /// The change itself, without text, where its value has to be read yet.
+    pub(super) happened: Option<Box<Happened>>,
+    /// What it takes, in bytes.
+    bytes: usize,
     /// The place behind it.
     pub(super) place: Place,
 }
@@ -77,6 +83,7 @@ impl Hub {
     /// One that tells nobody yet.
     pub(in crate::http) fn new(state: Arc<State>) -> Rc<Self> {
         Rc::new(Self {
+            lacks_values: !state.store.shares_values(),
             state,
             seats: RefCell::default(),
             told: Cell::new(None),
@@ -131,9 +138,9 @@ impl Hub {
         let mut bytes = 0;
         let mut taken = Vec::new();
         while let Some(told) = queue.front()
-            && (taken.is_empty() || bytes + told.text.len() <= bytes_max)
+            && (taken.is_empty() || bytes + told.bytes <= bytes_max)
         {
-            bytes += told.text.len();
+            bytes += told.bytes;
             taken.extend(queue.pop_front());
         }
         seat.queued_bytes.set(seat.queued_bytes.get() - bytes);
@@ -208,9 +215,17 @@ impl Hub {
         if seat.form.contents == Contents::Entries && is_long(change) {
             return seat.fall_behind(change.place.before());
         }
-        let text = texts.get(seat.form, change, &self.state.content_types);
-        let seat_bytes = seat.queued_bytes.get() + text.len();
-        let hub_bytes = self.queued_bytes.get() + text.len();
+        let types = &self.state.content_types;
+        let (text, happened) = match (self.lacks_values, seat.form.contents) {
+            (true, Contents::Entries) => (Bytes::new(), Some(Box::new(change.read(types)))),
+            (true, Contents::Tags) | (false, _) => (texts.get(seat.form, change, types), None),
+        };
+        let bytes = match &happened {
+            None => text.len(),
+            Some(_) => change.bytes() + size_of::<Happened>(),
+        };
+        let seat_bytes = seat.queued_bytes.get() + bytes;
+        let hub_bytes = self.queued_bytes.get() + bytes;
         if seat_bytes > QUEUED_BYTES_MAX || hub_bytes > HUB_BYTES_MAX {
             return seat.fall_behind(change.place.before());
         }
@@ -219,6 +234,8 @@ impl Hub {
         seat.place.set(change.place);
         seat.queue.borrow_mut().push_back(Told {
             text,
+            happened,
+            bytes,
             place: change.place,
         });
         seat.changed.notify_one();

@@ -1,9 +1,11 @@
 //! One that watches, as the body of its answer: what it is told, piece by piece, as fast as it takes them.
 //!
 //! It holds a place and no more than a piece: while it is behind it looks at the changes itself (`behind`), and once
-//! there is nothing more to be looked at it is told by the hub.
+//! there is nothing more to be looked at it is told by the hub. Where values are elsewhere they are read when they are
+//! sent (`unread`).
 
 mod behind;
+mod unread;
 
 use super::super::State;
 use super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
@@ -18,7 +20,7 @@ use super::watchers::Watching;
 use crate::entry::EntryText;
 use crate::lifecycle::Stage;
 use crate::model::Filter;
-use crate::store::{Following, Place};
+use crate::store::{Following, Past, PastError, Place};
 use actix_web::HttpRequest;
 use actix_web::body::BodyStream;
 use actix_web::web::Data;
@@ -28,6 +30,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+use unread::Unread;
 
 /// How often a client hears of a place at which it can go on, whatever is changed. It tells proxies too that the
 /// connection lives.
@@ -43,6 +46,8 @@ pub(super) struct Begin {
     pub(super) following: Following,
     /// What there is, where that comes first.
     pub(super) present: Option<Box<Present>>,
+    /// What was changed before, where that comes first, and what it takes while it is read.
+    pub(super) past: Option<(Box<Past>, Charge)>,
     pub(super) watching: Watching,
 }
 
@@ -57,6 +62,10 @@ pub(super) struct Watcher {
     form: Form,
     following: Following,
     phase: Phase,
+    /// Whether values are elsewhere.
+    lacks_values: bool,
+    /// Changes that are to be given next, of which values may have to be read before.
+    unread: Unread,
     /// The event that is being given, where it is long.
     long: Option<Long>,
     /// What the next long one may take, and how much that is, in bytes.
@@ -73,6 +82,8 @@ pub(super) struct Watcher {
 enum Phase {
     /// It is given what there is.
     Present(Box<Present>),
+    /// It is given what was changed before, as an engine's log has it.
+    Past(Box<Past>, Charge),
     /// It looks at the changes by itself. It has all that there was once it has come to a place, if it lacks
     /// something of that.
     Behind { ready_at: Option<Place> },
@@ -110,6 +121,7 @@ impl Watcher {
             form,
             following,
             present,
+            past,
             watching,
         } = begin;
         let connection = request.conn_data::<Rc<Connection>>().cloned();
@@ -124,10 +136,13 @@ impl Watcher {
             filter,
             form,
             following,
-            phase: match present {
-                Some(present) => Phase::Present(present),
-                None => Phase::Behind { ready_at: None },
+            phase: match (present, past) {
+                (Some(present), _) => Phase::Present(present),
+                (None, Some((past, charge))) => Phase::Past(past, charge),
+                (None, None) => Phase::Behind { ready_at: None },
             },
+            lacks_values: !state.store.shares_values(),
+            unread: Unread::default(),
             long: None,
             reserved: (Charge::default(), 0),
             log_charge: (Charge::default(), 0),
@@ -145,7 +160,7 @@ impl Watcher {
         BodyStream::new(stream::unfold(self, |mut watcher| async move {
             let piece = watcher.next().await.transpose()?;
             if let Err(Broken(why)) = &piece {
-                log::warn!("a watch ended before all present keys were given: {why}");
+                log::warn!("a watch ended before all was given: {why}");
                 watcher.phase = Phase::Over;
             }
             Some((piece, watcher))
@@ -179,7 +194,9 @@ impl Watcher {
             }
             let piece = match self.phase {
                 _ if self.long.is_some() => self.next_of_long(),
+                _ if !self.unread.is_empty() => self.give_unread().await?,
                 Phase::Present(_) => self.go_through_present().await?,
+                Phase::Past(..) => self.go_through_past().await?,
                 Phase::Behind { .. } => self.catch_up().await,
                 Phase::Live => self.wait().await,
                 Phase::Over => return Ok(None),
@@ -243,10 +260,46 @@ impl Watcher {
         Ok(piece(text, None))
     }
 
+    /// Goes on with what was changed before.
+    async fn go_through_past(&mut self) -> Result<Option<Piece>, Broken> {
+        let Phase::Past(past, _) = &mut self.phase else {
+            return Ok(None);
+        };
+        let changes = past.next().await;
+        let changes = match changes {
+            Ok(Some(changes)) => changes,
+            Ok(None) => {
+                self.phase = Phase::Behind { ready_at: None };
+                return Ok(None);
+            }
+            Err(PastError::Gone) => return Ok(self.cut_off()),
+            Err(PastError::Failed(error)) => return Err(Broken(error.to_string())),
+        };
+        let place = past.place();
+        for happened in changes {
+            if self.filter.matches(happened.key.as_bytes()) {
+                self.unread.add(happened, Some(place));
+            }
+        }
+        let is_quiet = self.unread.is_empty() && self.is_bookmark_due();
+        Ok(is_quiet.then(|| self.bookmark(place)).flatten())
+    }
+
     /// Waits for what the hub tells.
     async fn wait(&mut self) -> Option<Piece> {
         loop {
             let told = self.hub.take(&self.seat, PIECE_BYTES);
+            if self.reads_values() && !told.is_empty() {
+                for Told {
+                    happened, place, ..
+                } in told
+                {
+                    if let Some(happened) = happened {
+                        self.unread.add(*happened, Some(place));
+                    }
+                }
+                return None;
+            }
             if !told.is_empty() {
                 self.state.watchers.told(told.len() as u64);
                 return joined(&told);
@@ -259,7 +312,9 @@ impl Watcher {
                 return None;
             }
             if self.is_bookmark_due() {
-                return self.bookmark(self.hub.told(&self.seat));
+                // The same place, as other servers know it now.
+                let place = self.following.renewed(self.hub.told(&self.seat));
+                return self.bookmark(place);
             }
             tokio::select! {
                 () = self.seat.changed.notified() => {}

@@ -48,6 +48,11 @@ pub(super) struct Applied {
     pub(super) room: Room,
 }
 
+/// Waits for a round that begins after it came.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub(in crate::store) struct Round;
+
 /// Says how many keys the share has by its heads.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -118,6 +123,7 @@ impl ReplicaActor {
                     }
                     is_new
                 }
+                Step::Update(_) => true,
                 Step::Remove(key) => {
                     let was_there = self.index.remove(&key).is_some();
                     self.keys[partition] -= usize::from(was_there);
@@ -331,6 +337,15 @@ impl Handler<CountKnown> for ReplicaActor {
             }
             known => Box::pin(std::future::ready(known).into_actor(self)),
         }
+    }
+}
+
+impl Handler<Round> for ReplicaActor {
+    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
+
+    fn handle(&mut self, Round: Round, _: &mut Self::Context) -> Self::Result {
+        let round = self.round().into_actor(self);
+        Box::pin(round.map(|synced, _, _| synced.map_err(StoreError::from)))
     }
 }
 

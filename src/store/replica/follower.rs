@@ -10,13 +10,16 @@
 //! and searches wait until there is none.
 
 mod mend;
+mod tail;
 
 use super::actor::{Applied, Apply, ReplicaActor, STEPS_MAX, Synced};
 use super::{ReplicaStatus, Rounds};
 use crate::keymap::Room;
 use crate::store::StoreError;
+use crate::store::stream::{Share, Stream};
 use crate::valkey::{
-    Client, EngineError, Entry, Head, LOG_ENTRIES, LOG_PAGE, PARTITIONS, Position, Span, Step,
+    Client, EngineError, Entry, Head, LOG_ENTRIES, LOG_PAGE, Logging, PARTITIONS, Position, Span,
+    Step,
 };
 use actix::Addr;
 use futures_util::future::LocalBoxFuture;
@@ -28,6 +31,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tail::{Page, Tail};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long after a round the next begins at the latest, so that few changes gather: sooner, down to the
@@ -57,6 +61,12 @@ pub(in crate::store) struct FollowerOptions {
     pub(in crate::store) patience: Duration,
     /// How long after a partition was compared with the engine the next is.
     pub(in crate::store) scrub_interval: Duration,
+    /// What is to be in the logs, where this server has a say in it.
+    pub(in crate::store) logging: Option<Logging>,
+    /// Where it is told what they have, while somebody watches.
+    pub(in crate::store) stream: Arc<Stream>,
+    /// Which process that stream is of.
+    pub(in crate::store) incarnation: u64,
 }
 
 /// Keeps the index of one share in step.
@@ -81,6 +91,8 @@ pub(in crate::store) struct Follower {
     next_scrub: usize,
     /// How long after a round the next begins.
     round_interval: Duration,
+    /// What is told to those who watch.
+    tail: Tail,
 }
 
 /// What the index holds of a partition.
@@ -108,6 +120,7 @@ impl Follower {
             unloaded: partitions.clone().collect(),
             next_scrub: partitions.start,
             partitions,
+            tail: Tail::new(&options),
             options,
             readings: FuturesUnordered::new(),
             being_read: BTreeSet::new(),
@@ -142,8 +155,11 @@ impl Follower {
                 self.options.status.is_foreign() || self.suspects.is_subset(&self.unreachable);
             tokio::select! {
                 () = begin, if is_read => {
+                    let began = Instant::now();
                     self.round_with_searches().await;
-                    next_round = Instant::now() + self.round_interval;
+                    let pause = self.tail.pause(began.elapsed());
+                    let pause = pause.map_or(self.round_interval, |pause| pause.min(self.round_interval));
+                    next_round = Instant::now() + pause;
                 }
                 Some(read) = self.readings.next(), if !self.readings.is_empty() => {
                     let mut done = vec![read];
@@ -163,6 +179,9 @@ impl Follower {
                     self.scrub().await;
                     next_scrub = Instant::now() + self.options.scrub_interval;
                 }
+            }
+            if !self.suspects.is_empty() {
+                self.tail.leave(Share::Away);
             }
             self.options
                 .status
@@ -218,6 +237,7 @@ impl Follower {
             .await;
         let mut failure = None;
         let mut behind: Vec<(usize, Head)> = Vec::new();
+        let mut untils: Vec<(usize, Option<u64>)> = Vec::new();
         for (partition, head) in partitions.into_iter().zip(heads) {
             let head = match head {
                 Ok(head) => head,
@@ -231,11 +251,13 @@ impl Follower {
                 }
             };
             self.options.status.answered();
+            self.tail.note(partition, &head);
             let known = self.known.entry(partition).or_default();
             known.head_keys = head.count();
             if self.suspects.contains(&partition) {
                 continue;
             }
+            untils.push((partition, head.until()));
             if head.position != known.position {
                 behind.push((partition, head));
             } else if head.count() != known.keys {
@@ -246,6 +268,7 @@ impl Follower {
         for some in behind.chunks(LOGS_MAX) {
             longest = longest.max(self.catch_up(some).await?);
         }
+        self.follow_up(&untils).await;
         self.round_interval = match longest > LOG_ENTRIES / 2 {
             true => (self.round_interval / 2).max(ROUND_INTERVAL_LEAST),
             false => (self.round_interval * 2).min(ROUND_INTERVAL),
@@ -281,7 +304,8 @@ impl Follower {
                     false
                 }
             });
-            let logs = self.options.client.logs(&spans, self.deadline()).await;
+            let logs = self.options.client.logs(&spans, LOG_PAGE, self.deadline());
+            let logs = logs.await;
             let mut unfinished = Vec::new();
             for ((partition, head), log) in behind.drain(..).map(|it| (it.0, it)).zip(logs) {
                 let log = match log {
@@ -303,6 +327,7 @@ impl Follower {
                     }
                 }
             }
+            self.tell().await;
             behind = unfinished;
             pages += 1;
         }
@@ -327,21 +352,32 @@ impl Follower {
         }
         let mut position = self.known[&partition].position.clone();
         let mut steps = Vec::new();
+        let mut page = Page::default();
+        let is_told = self.tail.is_joined();
         for entry in log {
+            if is_told {
+                page.add(&entry);
+            }
             position = Some(entry.position);
-            steps.extend(entry.step);
+            steps.extend(entry.step.filter(Step::is_of_keys));
         }
         let has_reached = position == head.position;
         if !has_reached && is_whole {
             return Err(Diverged);
         }
-        let applied = self.apply(partition, steps).await.map_err(|_| Diverged)?;
+        let mut idle = 0;
+        // Updates alone are nothing to the index.
+        if !steps.is_empty() {
+            let applied = self.apply(partition, steps).await.map_err(|_| Diverged)?;
+            self.known.entry(partition).or_default().keys = applied.keys;
+            idle = applied.idle;
+        }
         let known = self.known.entry(partition).or_default();
         known.position = position;
-        known.keys = applied.keys;
-        if applied.idle > 0 || (has_reached && applied.keys != head.count()) {
+        if idle > 0 || (has_reached && known.keys != head.count()) {
             return Err(Diverged);
         }
+        self.tail.take(partition, page);
         Ok(has_reached)
     }
 

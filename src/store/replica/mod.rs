@@ -4,7 +4,8 @@
 //! # Layout
 //! - `actor`: owns the index of one share of the partitions, and answers searches
 //! - `follower`: reads heads and logs in rounds, which searches wait for; `follower::mend`: puts
-//!   what was read in place of what the index held
+//!   what was read in place of what the index held; `follower::tail`: hands what was read to those who watch
+//! - `told`: what that is; `past`: the same of a while ago, for one who comes from another server
 //! - `lapse`: has keys taken out whose values have ended
 //! - `reading`: reads a partition whole, at the start and where an index has diverged
 //! - `status`: what the server says of all shares
@@ -12,12 +13,15 @@
 mod actor;
 mod follower;
 mod lapse;
+mod past;
 mod reading;
 mod status;
+mod told;
 
-pub(super) use actor::{CountKnown, ReplicaActor, Suspect};
+pub(super) use actor::{CountKnown, ReplicaActor, Round, Suspect};
 pub(super) use follower::{Follower, FollowerOptions, share_of};
 pub(super) use lapse::Lapser;
+pub use past::{PAST_CHANGES_MAX, Past, PastError};
 pub use status::ReplicaStats;
 pub(super) use status::ReplicaStatus;
 

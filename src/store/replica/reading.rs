@@ -178,7 +178,7 @@ impl Reading {
                 Some(Step::Remove(key)) => {
                     self.keys.remove(key);
                 }
-                None => {}
+                Some(Step::Update(_)) | None => {}
             }
         }
         let last = entries.last().map(|entry| &entry.position);

@@ -5,6 +5,7 @@ use crate::durable::{Append, LogFiles, LogRead, LogReader, Position, RecordViews
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 /// How much of the log is read at a time, in bytes, where turns are no larger.
@@ -57,9 +58,9 @@ pub struct Gone;
 /// Why nobody can follow from a place on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowError {
-    /// The data is not in this process.
-    Unsupported,
-    /// It is not loaded yet.
+    /// The engine outside of this process does not log updates.
+    Off,
+    /// The data is not loaded yet, or the engine's logs not followed.
     Starting,
     /// What comes next is not kept any more, or never was here.
     Gone,
@@ -129,7 +130,7 @@ impl Stream {
         Ok(following)
     }
 
-    fn following(self: &Arc<Self>, next: Position) -> Following {
+    pub(super) fn following(self: &Arc<Self>, next: Position) -> Following {
         Following {
             stream: self.clone(),
             next,
@@ -140,12 +141,18 @@ impl Stream {
         }
     }
 
-    fn place(&self, position: Position) -> Place {
+    pub(super) fn place(&self, position: Position) -> Place {
         let origin = self.origin.get();
+        // Without a lock where there are none.
+        let mark = match self.has_marks.load(Ordering::Acquire) {
+            true => self.lock().mark(position),
+            false => None,
+        };
         Place {
             incarnation: origin.map_or(0, |origin| origin.incarnation),
             start: origin.map_or(0, |origin| origin.start),
             position,
+            mark,
         }
     }
 }
@@ -284,6 +291,12 @@ impl Following {
     /// The place behind all that was looked at.
     pub fn place(&self) -> Place {
         self.stream.place(self.next)
+    }
+
+    /// A place that was given by one who follows the same stream, as others know it now: where nothing has come behind
+    /// it, they know so of later and later times.
+    pub fn renewed(&self, place: Place) -> Place {
+        self.stream.place(place.position)
     }
 
     /// The place behind all that there is.

@@ -40,6 +40,9 @@ impl Watcher {
         let mut began = Instant::now();
         loop {
             let looked = self.look(&mut text);
+            if !self.unread.is_empty() {
+                return None;
+            }
             let is_ready = self.get_ready(&mut text);
             let place = self.following.place();
             if text.len() >= PIECE_BYTES || is_ready {
@@ -88,11 +91,13 @@ impl Watcher {
     /// Looks at the changes of a turn that come next, and writes those that match, up to a piece or a long one.
     fn look(&mut self, text: &mut Vec<u8>) -> Looked {
         let has_ids = self.has_ids();
+        let reads_values = self.reads_values();
         let Self {
             state,
             filter,
             form,
             following,
+            unread,
             reserved,
             ..
         } = self;
@@ -103,6 +108,14 @@ impl Watcher {
                 return ControlFlow::Break(());
             }
             if !filter.matches(change.key()) {
+                return ControlFlow::Continue(());
+            }
+            if reads_values {
+                if unread.is_full() {
+                    return ControlFlow::Break(());
+                }
+                let place = has_ids.then_some(change.place);
+                unread.add(change.read_without_body(&state.content_types), place);
                 return ControlFlow::Continue(());
             }
             let happened = match form.contents {
@@ -165,9 +178,11 @@ impl Watcher {
             Phase::Behind {
                 ready_at: Some(ready_at),
             } => place >= *ready_at && self.long.is_none(),
-            Phase::Behind { ready_at: None } | Phase::Present(_) | Phase::Live | Phase::Over => {
-                false
-            }
+            Phase::Behind { ready_at: None }
+            | Phase::Present(_)
+            | Phase::Past(..)
+            | Phase::Live
+            | Phase::Over => false,
         };
         if is_ready {
             self.phase = Phase::Behind { ready_at: None };

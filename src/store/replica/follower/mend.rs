@@ -2,10 +2,12 @@
 //! has: how readings begin, and how what was read takes the place of what the index held.
 
 use super::Follower;
+use super::tail::Page;
 use crate::model::{Filter, KeyList};
 use crate::store::StoreError;
 use crate::store::message::{Admitted, Search, Total};
 use crate::store::replica::reading::{Mend, Reading, Replayed};
+use crate::store::stream::Share;
 use crate::valkey::{EngineError, Entry, Head, Place, Position, Repair, Step};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -254,9 +256,14 @@ impl Follower {
             let log = from.map_or(Vec::new(), |from| entries[from..].to_vec());
             let mut log = log.into_iter();
             let has_known = known.is_none() || log.next().is_some();
-            let steps: Vec<Step> = log.filter_map(|entry| entry.step).collect();
+            let mut page = Page::default();
+            let mut steps = Vec::new();
+            for entry in log {
+                page.add(&entry);
+                steps.extend(entry.step.filter(Step::is_of_keys));
+            }
             match self.apply(partition, steps).await {
-                Ok(applied) if has_known && applied.idle == 0 => {}
+                Ok(applied) if has_known && applied.idle == 0 => self.tail.take(partition, page),
                 Ok(_) | Err(_) => {
                     self.suspects.insert(partition);
                 }
@@ -286,6 +293,8 @@ impl Follower {
                     log::warn!("partition {partition} differed from the engine and is mended");
                 }
                 self.options.status.repaired();
+                // By what nobody was told of.
+                self.tail.leave(Share::Away);
             }
             if applied.keys != keys.len() {
                 larger.insert(*partition);

@@ -147,7 +147,7 @@ fn who_follows_a_store_hears_of_every_key_that_a_filter_removes() {
     with_store(3, 2, PATIENT, |store| async move {
         let name = |number: usize| format!("{number:03}");
         fill(&store, (0..300).map(name)).await;
-        let mut following = store.follow().unwrap();
+        let mut following = store.follow().await.unwrap();
         assert_eq!(erase(&store, filter("", "7")).await, 30);
         let types = ContentTypes::default();
         let mut removed = Vec::new();

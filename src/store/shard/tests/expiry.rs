@@ -83,7 +83,7 @@ fn what_is_set_again_after_its_end_is_new_though_its_key_was_not_taken_out() {
 #[test]
 fn who_follows_a_store_hears_of_each_end_once() {
     with_clock(async |store: Store, clock: Arc<AtomicU64>| {
-        let mut following = store.follow().unwrap();
+        let mut following = store.follow().await.unwrap();
         for number in 0..100 {
             let mutation = ending(&format!("k{number}"), START + 1 + number % 7);
             store.change(mutation).await.unwrap();

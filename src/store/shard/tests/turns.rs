@@ -158,7 +158,7 @@ fn who_follows_a_store_gets_the_changes_of_all_shards_and_of_each_key_in_order()
     };
     with_store_of(2, options, async |store: Store| {
         store.change(set("before")).await.unwrap();
-        let mut following = store.follow().unwrap();
+        let mut following = store.follow().await.unwrap();
         let mut expected: Vec<(String, Option<Revision>)> = Vec::new();
         for round in 0..4 {
             for number in 0..20 {
