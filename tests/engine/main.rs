@@ -13,9 +13,13 @@ mod outage;
 mod proxy;
 mod sharing;
 mod start;
+mod watch;
 
 #[path = "../http/authority.rs"]
 mod authority;
+#[path = "../http/watch/client.rs"]
+#[expect(dead_code, reason = "the other tests use all of it")]
+mod client;
 #[path = "../http/described.rs"]
 mod described;
 #[path = "../http/redis.rs"]

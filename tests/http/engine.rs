@@ -79,6 +79,11 @@ pub fn is_memory() -> bool {
     matches!(*ENGINE, Engine::Memory | Engine::Durable)
 }
 
+/// Whether it is the engine that is tested where none is asked for: what no engine has a part in is tested once.
+pub fn is_first() -> bool {
+    matches!(*ENGINE, Engine::Memory)
+}
+
 /// Whether a directory has the data too.
 pub fn is_kept() -> bool {
     matches!(*ENGINE, Engine::Durable)
@@ -102,9 +107,9 @@ pub fn arguments() -> (Vec<String>, Option<TempDir>) {
         Engine::Cluster(cluster) => cluster.url(),
     };
     let namespace = format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let mut words = ["--engine", &url, "--namespace", &namespace]
-        .map(String::from)
-        .to_vec();
+    let watch = ["--engine-watch", "true"];
+    let engine = ["--engine", &url, "--namespace", &namespace];
+    let mut words: Vec<String> = engine.into_iter().chain(watch).map(String::from).collect();
     if let Engine::Hardened { authority, .. } = &*ENGINE {
         words.extend([
             "--engine-tls-cert-file".into(),

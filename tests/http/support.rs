@@ -303,7 +303,8 @@ impl Connection {
         self.try_head().expect("the head comes whole")
     }
 
-    fn try_head(&mut self) -> io::Result<Response> {
+    /// As [`head`](Self::head); fails where the connection ends before that.
+    pub fn try_head(&mut self) -> io::Result<Response> {
         let status_line = self.line()?;
         let status = status_line
             .split(' ')

@@ -5,7 +5,7 @@ mod crowds;
 mod folding;
 mod resuming;
 
-use crate::engine::is_memory;
+use crate::engine::{is_first, is_memory};
 use crate::support::{JSON, Server, until};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -50,9 +50,6 @@ fn change(server: &Server, letter: char, is_over: &AtomicBool) {
 
 #[test]
 fn folding_what_a_watch_gives_equals_the_store_for_every_filter() {
-    if !is_memory() {
-        return;
-    }
     let server = Server::start();
     let filters = [
         "prefix=",
@@ -83,13 +80,15 @@ fn folding_what_a_watch_gives_equals_the_store_for_every_filter() {
         }
         is_over.store(true, Ordering::Relaxed);
     });
-    until("all that ends has ended", || {
-        let metrics = server.get("/metrics");
-        let mut lines = metrics.text().lines();
-        let deadlines = lines.find_map(|line| line.strip_prefix("kvstore_deadlines "));
-        let lasting = state(&server, "prefix=");
-        let ending = lasting.values().filter(|found| found.1.is_some()).count();
-        (deadlines == Some(ending.to_string().as_str())).then_some(())
+    until("all that ends soon has ended", || {
+        let far = server.put("/set/far?ttl_ms=43200000", &[], b"1");
+        assert_eq!(far.status, 200);
+        let found = state(&server, "prefix=");
+        let far = found["far"].1.clone().unwrap();
+        let mut ends = found.values().filter_map(|(_, ends)| ends.as_ref());
+        let is_quiet = ends.all(|ends| *ends >= far);
+        let listed = server.get("/search?prefix=").total();
+        (is_quiet && listed == found.len()).then_some(())
     });
     for (filter, mut watch, mut folded) in watches {
         equals_the_store(&server, filter, &mut watch, &mut folded);
@@ -98,9 +97,6 @@ fn folding_what_a_watch_gives_equals_the_store_for_every_filter() {
 
 #[test]
 fn present_keys_come_first_in_order_and_then_ready() {
-    if !is_memory() {
-        return;
-    }
     let server = Server::start();
     server.fill((0..1000).map(|number| format!("k{number:03}")));
     let mut watch = Watch::open(&server, "suffix=7&from=start");
@@ -122,9 +118,6 @@ fn present_keys_come_first_in_order_and_then_ready() {
 
 #[test]
 fn each_kind_of_change_is_an_event_in_either_form() {
-    if !is_memory() {
-        return;
-    }
     let server = Server::start();
     let lines = ("Accept", "application/x-ndjson");
     let mut watches = [
@@ -140,53 +133,66 @@ fn each_kind_of_change_is_an_event_in_either_form() {
             ("bookmark", true)
         );
     }
+    // One after the other: over an engine elsewhere a value is read when it is sent.
+    let mut all = |name: &str, key: &str| {
+        let events = watches.each_mut().map(|watch| {
+            let event = watch.next_change();
+            assert_eq!((event.name.as_str(), event.id.is_some()), (name, true));
+            assert_eq!(event.data["key"], key);
+            event
+        });
+        events.into_iter().zip([false, true, false, true])
+    };
     let tag = server.put("/set/k", &[JSON], b"{\"a\": 1}").etag();
     server.put("/set/other", &[], b"1");
+    for (event, has_value) in all("set", "k") {
+        assert_eq!(
+            (&event.data["etag"], &event.data["expires_at"]),
+            (&json!(tag), &Null)
+        );
+        let value = if has_value { json!({"a": 1}) } else { Null };
+        assert_eq!(event.data["value"], value);
+    }
     let plain = server.put("/set/k2", &[("Content-Type", "text/plain")], b"hi");
+    for (event, has_value) in all("set", "k2") {
+        assert_eq!(event.data["etag"], plain.etag());
+        if has_value {
+            assert_eq!(event.data["content_type"], "text/plain");
+            assert_eq!(event.data["base64"], "aGk=");
+        }
+    }
     let far = "2999-12-31T23:59:59.999Z";
     let expire = format!("{{\"expires_at\":\"{far}\"}}");
     server.send("POST", "/expire/k", &[JSON], expire.as_bytes());
-    server.send("POST", "/expire/k2", &[JSON], b"{\"ttl_ms\":1}");
-    until("k2 ends", || {
-        (server.get("/get/k2").status == 404).then_some(())
-    });
+    for (event, _) in all("set", "k") {
+        assert_eq!(
+            (&event.data["etag"], &event.data["expires_at"]),
+            (&json!(tag), &json!(far))
+        );
+    }
+    server.send("POST", "/expire/k", &[JSON], b"{\"expires_at\":null}");
+    for (event, _) in all("set", "k") {
+        assert_eq!(
+            (&event.data["etag"], &event.data["expires_at"]),
+            (&json!(tag), &Null)
+        );
+    }
+    let ending = server.put("/set/k2?ttl_ms=1500", &[], b"3").etag();
+    for (event, _) in all("set", "k2") {
+        assert_eq!(event.data["etag"], ending);
+        assert!(event.data["expires_at"].is_string());
+    }
+    for (event, _) in all("expire", "k2") {
+        assert_eq!(event.data, json!({"key": "k2"}));
+    }
     server.delete("/delete/k");
-    for (at, watch) in watches.iter_mut().enumerate() {
-        let (mut of_k, mut of_k2) = (Vec::new(), Vec::new());
-        while of_k.len() + of_k2.len() < 6 {
-            let event = watch.next_change();
-            assert!(event.id.is_some());
-            match event.data["key"].as_str() {
-                Some("k") => of_k.push(event),
-                Some("k2") => of_k2.push(event),
-                other => panic!("{other:?}"),
-            }
-        }
-        let names = |events: &[client::Event]| -> Vec<String> {
-            events.iter().map(|event| event.name.clone()).collect()
-        };
-        assert_eq!(names(&of_k), ["set", "set", "delete"]);
-        assert_eq!(names(&of_k2), ["set", "set", "expire"]);
-        for (event, expires_at) in of_k.iter().zip([Null, far.into()]) {
-            assert_eq!(event.data["etag"], tag);
-            assert_eq!(event.data["expires_at"], expires_at);
-            let value = if at % 2 == 1 { json!({"a": 1}) } else { Null };
-            assert_eq!(event.data["value"], value);
-        }
-        assert_eq!(of_k[2].data, json!({"key": "k"}));
-        assert_eq!(of_k2[0].data["etag"], plain.etag());
-        if at % 2 == 1 {
-            assert_eq!(of_k2[0].data["content_type"], "text/plain");
-            assert_eq!(of_k2[0].data["base64"], "aGk=");
-        }
+    for (event, _) in all("delete", "k") {
+        assert_eq!(event.data, json!({"key": "k"}));
     }
 }
 
 #[test]
 fn long_values_come_whole_whether_they_are_there_or_set_later() {
-    if !is_memory() {
-        return;
-    }
     let server = Server::start();
     let text = format!("\"{}\"", "j".repeat(300_000));
     let bytes: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
@@ -216,6 +222,9 @@ fn long_values_come_whole_whether_they_are_there_or_set_later() {
 
 #[test]
 fn what_is_malformed_is_a_400_that_says_what_to_do() {
+    if !is_first() {
+        return;
+    }
     fn last(id: &str) -> (&'static str, &str) {
         ("Last-Event-ID", id)
     }
@@ -295,9 +304,6 @@ fn what_is_malformed_is_a_400_that_says_what_to_do() {
 
 #[test]
 fn the_answer_goes_through_proxies_as_it_comes() {
-    if !is_memory() {
-        return;
-    }
     let server = Server::start();
     let mut connection = server.connect();
     connection.send("GET", "/watch?prefix=", &[], b"");
@@ -329,9 +335,6 @@ fn the_answer_goes_through_proxies_as_it_comes() {
 
 #[test]
 fn so_many_watch_as_may_and_they_are_counted() {
-    if !is_memory() {
-        return;
-    }
     let server = Server::start_with(&["--watchers-max", "2"]);
     let mut first = Watch::open(&server, "prefix=a");
     let second = Watch::open(&server, "prefix=b");
@@ -366,9 +369,6 @@ fn so_many_watch_as_may_and_they_are_counted() {
 
 #[test]
 fn a_watch_ends_at_once_with_an_id_when_the_process_is_told_to_stop() {
-    if !is_memory() {
-        return;
-    }
     let mut server = Server::start_with(&["--drain-ms", "3000"]);
     let mut watches = [
         Watch::open(&server, "prefix="),
@@ -390,18 +390,68 @@ fn a_watch_ends_at_once_with_an_id_when_the_process_is_told_to_stop() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
+/// A server on the engine that is tested, which has no say in whether updates are logged there, and what it was told of
+/// its engine.
+fn without_a_say() -> (Server, Vec<String>) {
+    let (words, _) = crate::engine::arguments();
+    let at = words.iter().position(|word| word == "--engine-watch");
+    let mut words = words;
+    words.drain(at.unwrap()..at.unwrap() + 2);
+    (start(&words, &[]), words)
+}
+
+fn start(words: &[String], more: &[&str]) -> Server {
+    let words: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied())
+        .collect();
+    Server::start_as(&words)
+}
+
 #[test]
-fn over_an_engine_elsewhere_watching_is_refused() {
+fn over_an_engine_elsewhere_watching_is_switched_on_and_off_for_all_servers() {
     if is_memory() {
         return;
     }
-    let server = Server::start();
-    for query in [
-        "prefix=",
-        "prefix=&from=start",
-        "prefix=&after=0000000000000001-0-1",
+    let (server, words) = without_a_say();
+    server.fill(["before"]);
+    for (query, status) in [
+        ("prefix=", 501),
+        ("prefix=&from=start", 501),
+        ("prefix=&after=0000000000000001-0-1", 410),
+        ("prefix=&after=0000000000000001-0-1-0000000000000001-1", 501),
     ] {
         let refused = server.get(&format!("/watch?{query}"));
-        refused.assert_problem(501, "watch_unsupported", &["engine"]);
+        match status {
+            410 => refused.assert_problem(410, "changes_gone", &["another store's"]),
+            _ => refused.assert_problem(501, "watch_unsupported", &["engine_watch = true"]),
+        };
     }
+    let on = start(&words, &["--engine-watch", "true"]);
+    let mut watch = Watch::open(&on, "prefix=&from=start");
+    assert_eq!(watch.next().unwrap().data["key"], "before");
+    assert_eq!(watch.next().unwrap().name, "ready");
+    // One that has no say in it does as the namespace has it, without a restart.
+    let tag = server.put("/set/before", &[], b"2").etag();
+    assert_eq!(watch.next_change().data["etag"], tag);
+    let mut other = Watch::open(&server, "prefix=b");
+    let tag = on.put("/set/before", &[], b"3").etag();
+    assert_eq!(other.next_change().data["etag"], tag);
+    let reloads = server.get("/metrics");
+    assert!(
+        reloads
+            .text()
+            .contains("\nkvstore_engine_reloads_total 0\n")
+    );
+    // Switched off, those who watch are told so, and others are refused.
+    drop(on);
+    let off = start(&words, &["--engine-watch", "false"]);
+    assert_eq!(other.next_change().name, "gone");
+    assert!(other.next().is_none());
+    for server in [&server, &off] {
+        let refused = server.get("/watch?prefix=");
+        refused.assert_problem(501, "watch_unsupported", &["engine_watch = true"]);
+    }
+    assert_eq!(off.get("/search?prefix=").keys(), ["before"]);
 }

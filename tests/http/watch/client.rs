@@ -1,8 +1,9 @@
 //! A client that watches, and what a store holds, to be compared with what it was told.
 
-use crate::support::{Connection, DEADLINE, Server, until};
+use crate::support::{Connection, DEADLINE, Response, Server, until};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Instant;
 
 /// Of each key its entity tag, and when its value ends.
@@ -45,6 +46,11 @@ impl Watch {
         connection.send("GET", &format!("/watch?{query}"), headers, b"");
         let head = connection.head();
         assert_eq!(head.status, 200, "{query}");
+        Self::of(connection, &head)
+    }
+
+    /// Goes on with an answer of which the head was read.
+    pub fn of(connection: Connection, head: &Response) -> Self {
         Self {
             connection,
             came: Vec::new(),
@@ -60,6 +66,11 @@ impl Watch {
 
     /// The next event; `None` at the end.
     pub fn next(&mut self) -> Option<Event> {
+        self.try_next().expect("the watch does not break off")
+    }
+
+    /// The next event; `Ok(None)` at the end, `Err` where the answer broke off.
+    pub fn try_next(&mut self) -> io::Result<Option<Event>> {
         let end: &[u8] = if self.has_lines { b"\n" } else { b"\n\n" };
         let mut looked = 0;
         loop {
@@ -69,18 +80,14 @@ impl Watch {
                 let whole: Vec<u8> = self.came.drain(..looked + at + end.len()).collect();
                 let event = self.parse(std::str::from_utf8(&whole).unwrap());
                 self.last_id = event.id.clone().or(self.last_id.take());
-                return Some(event);
+                return Ok(Some(event));
             }
             looked = self.came.len().saturating_sub(1);
-            match self
-                .connection
-                .chunk()
-                .expect("the watch does not break off")
-            {
+            match self.connection.chunk()? {
                 Some(chunk) => self.came.extend(chunk),
                 None => {
                     assert!(self.came.is_empty(), "no event is given in part");
-                    return None;
+                    return Ok(None);
                 }
             }
         }

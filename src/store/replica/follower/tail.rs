@@ -282,6 +282,8 @@ impl Follower {
 
     /// Begins to join a recording.
     async fn promise_first(&mut self, recording: Recording) {
+        // It may have had no updates until now.
+        self.tail.leave(Share::Away);
         if self.promise(Duration::ZERO).await {
             self.ask_masters().await;
             self.tail.state = State::Promised(recording);
