@@ -29,7 +29,8 @@ man: ## Write the man pages of all commands into cargo's target folder, below ma
 	@target=$$(scripts/target-dir.sh) && $(CARGO) run --quiet -- man "$$target/man" && echo "man -l $$target/man/kvstore.1"
 
 # Tests of what no engine has a part in, which run once.
-WITHOUT_ENGINE = command faces framing gateway logs manual readme shell terminal tls tokens check disk durable
+WITHOUT_ENGINE = check command disk durable faces framing gateway logs manual readme shell terminal tls tokens \
+	watch::crowds watch::folding
 
 test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets
