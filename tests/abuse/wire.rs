@@ -311,14 +311,6 @@ impl Connection {
     pub fn end_sending(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
-
-    /// Ends the connection by a reset: what is on its way is lost.
-    ///
-    /// # Errors
-    /// Where the system does not do so.
-    pub fn reset(self) -> io::Result<()> {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
-    }
 }
 
 /// Sends a request on a connection of its own, and reads the answer. An answer that comes before all of the request

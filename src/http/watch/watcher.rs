@@ -83,7 +83,7 @@ enum Phase {
     /// It is given what there is.
     Present(Box<Present>),
     /// It is given what was changed before, as an engine's log has it.
-    Past(Box<Past>, Charge),
+    Past { past: Box<Past>, _charge: Charge },
     /// It looks at the changes by itself. It has all that there was once it has come to a place, if it lacks
     /// something of that.
     Behind { ready_at: Option<Place> },
@@ -138,7 +138,7 @@ impl Watcher {
             following,
             phase: match (present, past) {
                 (Some(present), _) => Phase::Present(present),
-                (None, Some((past, charge))) => Phase::Past(past, charge),
+                (None, Some((past, _charge))) => Phase::Past { past, _charge },
                 (None, None) => Phase::Behind { ready_at: None },
             },
             lacks_values: !state.store.shares_values(),
@@ -196,7 +196,7 @@ impl Watcher {
                 _ if self.long.is_some() => self.next_of_long(),
                 _ if !self.unread.is_empty() => self.give_unread().await?,
                 Phase::Present(_) => self.go_through_present().await?,
-                Phase::Past(..) => self.go_through_past().await?,
+                Phase::Past { .. } => self.go_through_past().await?,
                 Phase::Behind { .. } => self.catch_up().await,
                 Phase::Live => self.wait().await,
                 Phase::Over => return Ok(None),
@@ -262,7 +262,7 @@ impl Watcher {
 
     /// Goes on with what was changed before.
     async fn go_through_past(&mut self) -> Result<Option<Piece>, Broken> {
-        let Phase::Past(past, _) = &mut self.phase else {
+        let Phase::Past { past, .. } = &mut self.phase else {
             return Ok(None);
         };
         let changes = past.next().await;

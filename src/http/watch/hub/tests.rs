@@ -105,11 +105,11 @@ impl Naive {
 }
 
 impl World {
-    fn new(state: &Arc<State>) -> Self {
+    async fn new(state: &Arc<State>) -> Self {
         Self {
             state: state.clone(),
             hub: Hub::new(state.clone()),
-            following: state.store.follow().unwrap(),
+            following: state.store.follow().await.unwrap(),
             came: Vec::new(),
             list: Vec::new(),
         }
@@ -343,7 +343,7 @@ fn all_are_told_what_they_would_be_by_a_naive_list() {
     let mut runner = TestRunner::new(ProptestConfig::with_cases(48));
     let ran = runner.run(&steps(), |steps| {
         system.block_on(async {
-            let mut world = World::new(&state);
+            let mut world = World::new(&state).await;
             for step in steps {
                 world.take(step).await;
             }
@@ -363,7 +363,7 @@ fn all_together_are_told_no_more_than_a_hub_may_hold() {
     let state = system.block_on(async { hosted() });
     let _stopping = Stopping(state.clone());
     system.block_on(async {
-        let mut world = World::new(&state);
+        let mut world = World::new(&state).await;
         let form = Form {
             wire: Wire::Lines,
             contents: Contents::Entries,
@@ -397,8 +397,8 @@ fn nobody_is_let_in_whom_others_are_ahead_of() {
     let state = system.block_on(async { hosted() });
     let _stopping = Stopping(state.clone());
     system.block_on(async {
-        let mut world = World::new(&state);
-        let early = state.store.follow().unwrap();
+        let mut world = World::new(&state).await;
+        let early = state.store.follow().await.unwrap();
         let (prefix, suffix) = ("a", "");
         let form = Form {
             wire: Wire::Events,

@@ -180,7 +180,7 @@ impl Watcher {
             } => place >= *ready_at && self.long.is_none(),
             Phase::Behind { ready_at: None }
             | Phase::Present(_)
-            | Phase::Past(..)
+            | Phase::Past { .. }
             | Phase::Live
             | Phase::Over => false,
         };
@@ -193,7 +193,7 @@ impl Watcher {
     }
 
     /// Tells that what comes next is not kept any more, and no more.
-    fn cut_off(&mut self) -> Option<Piece> {
+    pub(super) fn cut_off(&mut self) -> Option<Piece> {
         self.phase = Phase::Over;
         self.state.watchers.was_cut();
         log::debug!("one who watches is cut off, since what comes next is not kept any more");
