@@ -1,7 +1,6 @@
 //! HTTP/1.1 as bytes: a client that sends exactly what it is given, and takes answers apart by itself, since
 //! clients of a library send nothing that is wrong.
 
-use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
