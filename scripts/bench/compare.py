@@ -145,11 +145,11 @@ def main() -> None:
 
 
 def write(said: list[str]) -> None:
-    path = ROOT / "BENCHMARKS.md"
+    path = ROOT / "docs" / "benchmarks.md"
     before, begin, rest = path.read_text().partition("<!-- bench-http begins -->\n")
     _, end, after = rest.partition("<!-- bench-http ends -->\n")
     if not begin or not end:
-        sys.exit("BENCHMARKS.md has lost the marks between which the tables go")
+        sys.exit("docs/benchmarks.md has lost the marks between which the tables go")
     path.write_text(before + begin + "\n".join(said) + end + after)
 
 
