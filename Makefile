@@ -15,7 +15,7 @@ export CARGO
 
 .PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap \
 	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch failovers kills \
-	watchers histories rollout-test dashboard man abuse \
+	watchers histories rollout-test dashboard man abuse thorough \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -129,6 +129,9 @@ histories: tools ## Record HISTORIES (2000) of clients at once on each engine, h
 			$(CARGO) test --release --test linearizability -- --nocapture contract:: || exit 1; \
 	done
 	KVSTORE_TEST_HISTORIES=$(HISTORIES) $(CARGO) test --release --test linearizability -- --nocapture kills::
+
+thorough: ## Test the key map, the store and the log at the sizes and numbers of cases that take minutes
+	KVSTORE_TEST_THOROUGH=yes $(CARGO) test --release --lib
 
 rollout-test: tools ## Replace three servers one by one, ROLLOUTS times (20), under load behind HAProxy
 	KVSTORE_TEST_ROLLOUTS=$(ROLLOUTS) $(CARGO) test --release --test rollout -- --nocapture

@@ -42,6 +42,8 @@ mod csv;
 mod descriptors;
 mod digest;
 pub mod durable;
+#[cfg(test)]
+mod effort;
 mod entry;
 pub mod export;
 pub mod http;

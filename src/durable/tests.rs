@@ -1,11 +1,13 @@
 //! The log against a list of what was appended, through crashes at every operation.
 
+mod defects;
 mod histories;
 mod kept;
 mod reading;
 
 use super::simulated::{Loss, SimulatedFiles};
 use super::*;
+use crate::effort::effort;
 use proptest::prelude::*;
 use std::io;
 use std::path::Path;
@@ -150,7 +152,7 @@ fn check(files: &SimulatedFiles, all: &[(u32, Vec<u8>)], safe: u64, what: &str) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(effort(10, 240)))]
     #[test]
     fn what_was_told_of_is_found_after_a_crash_at_any_operation_and_a_second_one(
         first in groups(), second in groups(), seed: u64,
@@ -183,7 +185,10 @@ proptest! {
             }
         }
     }
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(effort(64, 640)))]
     #[test]
     fn damage_to_what_was_synced_is_said_and_nothing_is_changed(
         first in groups(), second in groups(), at: prop::sample::Index,

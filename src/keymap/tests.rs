@@ -6,6 +6,7 @@ mod groups;
 mod histories;
 
 use super::*;
+use crate::effort::effort;
 use crate::model::{ContentType, Revision};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -111,7 +112,7 @@ fn collect(map: &KeyMap, filter: &Filter, after: &[u8], limit: usize) -> Vec<Vec
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(effort(200, 2000)))]
     #[test]
     fn a_key_map_is_an_ordered_map_whenever_its_jobs_land(steps in prop::collection::vec(step(), 1..250)) {
         let mut map = KeyMap::default();
@@ -396,7 +397,7 @@ fn an_index_without_values_takes_no_memory_for_their_slots() {
 fn looking_ahead_finds_what_a_lookup_does_whatever_became_of_the_values() {
     let mut map = KeyMap::default();
     let name = |number: u64| key(&format!("user:{number:06}"));
-    let count = 500_000;
+    let count = effort(100_000, 500_000);
     for number in 0..count {
         map.set(&name(number), value(number));
         if number % 4096 == 0 {

@@ -3,6 +3,7 @@
 mod deletes;
 
 use super::*;
+use crate::effort::effort;
 use crate::keymap::KeyMap;
 use crate::model::{ContentType, ContentTypes, Key};
 use proptest::prelude::*;
@@ -35,6 +36,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(effort(64, 1024)))]
     #[test]
     fn a_slot_holds_what_was_put_there(
         steps in prop::collection::vec((value(), any::<prop::sample::Index>(), 0_u8..6), 1..600),
@@ -189,7 +191,7 @@ fn what_is_deleted_at_random_is_given_back_whatever_the_sizes() {
 fn what_changes_its_size_is_given_back() {
     let mut state = 7;
     let mut slab = Slab::default();
-    let mut model: Vec<(u32, Value)> = (0..200_000)
+    let mut model: Vec<(u32, Value)> = (0..effort(60_000, 200_000))
         .map(|_| (slab.insert(plain(8)), plain(8)))
         .collect();
     for sizes in [
@@ -362,7 +364,7 @@ fn phase() -> impl Strategy<Value = Phase> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(effort(6, 60)))]
     #[test]
     fn a_key_map_takes_little_more_than_a_new_one_with_the_same_keys(
         phases in prop::collection::vec(phase(), 1..6),

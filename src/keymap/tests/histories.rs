@@ -86,7 +86,7 @@ fn run_phases(phases: &[Phase]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10))]
+    #![proptest_config(ProptestConfig::with_cases(effort(5, 50)))]
     #[test]
     fn there_are_few_segments_after_any_history(phases in prop::collection::vec(phase(), 1..40)) {
         run_phases(&phases);
@@ -95,24 +95,23 @@ proptest! {
 
 #[test]
 fn a_small_segment_does_not_end_all_merging() {
-    // Purges leave one of some hundred keys beside a large one.
+    // Purges leave one of some hundred keys beside a large one. Merging that ended there would leave a segment of each
+    // 4096 keys that follow, which is more than are let pass.
+    let (large, more) = effort((21 * 4096, 70_000), (77 * 4096, 200_000));
     run_phases(&[
-        Phase::Load(315_392),
+        Phase::Load(large),
         Phase::DeleteNewest(3_596),
-        Phase::Load(200_000),
+        Phase::Load(more),
     ]);
     // So does a tree that is frozen early.
-    run_phases(&[
-        Phase::Load(100_000),
-        Phase::Freeze(576),
-        Phase::Load(100_000),
-    ]);
+    let (before, after) = effort((30_000, 60_000), (100_000, 100_000));
+    run_phases(&[Phase::Load(before), Phase::Freeze(576), Phase::Load(after)]);
     let frozen_early = vec![Phase::Freeze(1); 60];
     run_phases(
         &[
-            vec![Phase::Load(70_000)],
+            vec![Phase::Load(before)],
             frozen_early,
-            vec![Phase::Load(70_000)],
+            vec![Phase::Load(after)],
         ]
         .concat(),
     );

@@ -2,9 +2,6 @@
 
 use super::*;
 
-/// Ten pieces of places to the last slot.
-const KEYS: usize = 10 * 16 * 1024;
-
 fn key(number: usize) -> Key {
     Key::parse(format!("key{number}").into(), 1024).unwrap()
 }
@@ -30,20 +27,22 @@ fn set(map: &mut KeyMap, numbers: impl Iterator<Item = usize>, value: impl Fn(us
 
 #[test]
 fn slots_that_nine_in_ten_deletes_leave_free_take_next_to_nothing() {
+    // Several pieces of places to the last slot.
+    let keys = effort(4, 10) * 16 * 1024;
     let mut state = 7;
-    let mut is_lucky = Vec::from_iter((0..KEYS).map(|_| random(&mut state).is_multiple_of(10)));
-    is_lucky[KEYS - 1] = true;
+    let mut is_lucky = Vec::from_iter((0..keys).map(|_| random(&mut state).is_multiple_of(10)));
+    is_lucky[keys - 1] = true;
     let patterns: [(&str, &dyn Fn(usize) -> bool); 4] = [
         ("random ones stay", &|number| is_lucky[number]),
         ("every tenth stays", &|number| number % 10 == 9),
-        ("the front stays", &|number| number < KEYS / 10),
-        ("the back stays", &|number| number >= KEYS / 10 * 9),
+        ("the front stays", &|number| number < keys / 10),
+        ("the back stays", &|number| number >= keys / 10 * 9),
     ];
     let mut map = KeyMap::default();
-    set(&mut map, 0..KEYS, small);
+    set(&mut map, 0..keys, small);
     let full = map.values.places.memory_bytes();
     for (pattern, stays) in patterns {
-        let gone = (0..KEYS).filter(|number| !stays(*number));
+        let gone = (0..keys).filter(|number| !stays(*number));
         for (step, number) in gone.enumerate() {
             assert!(map.delete(&key(number)), "{pattern}");
             if step % 4096 == 0 {
@@ -53,7 +52,7 @@ fn slots_that_nine_in_ten_deletes_leave_free_take_next_to_nothing() {
         map.settle();
         while map.compact(Need::Room) {}
         let mut fresh = KeyMap::default();
-        set(&mut fresh, (0..KEYS).filter(|number| stays(*number)), small);
+        set(&mut fresh, (0..keys).filter(|number| stays(*number)), small);
         let held = map.values.places.memory_bytes();
         let bound = 2 * fresh.values.places.memory_bytes() + 64 * 1024;
         assert!(held <= bound, "{pattern}: {held} bytes of places, {bound}");
@@ -64,7 +63,7 @@ fn slots_that_nine_in_ten_deletes_leave_free_take_next_to_nothing() {
             "{pattern}: {held} bytes, {fresh} in a new one"
         );
         // A large value, a longer one, and the same again.
-        let stayed = || (0..KEYS).filter(|number| stays(*number));
+        let stayed = || (0..keys).filter(|number| stays(*number));
         for len in [300, 40] {
             for number in stayed().filter(|number| number % 3 == 0) {
                 assert!(!map.set(&key(number), plain(len)), "{pattern}");
@@ -79,8 +78,8 @@ fn slots_that_nine_in_ten_deletes_leave_free_take_next_to_nothing() {
             assert_eq!(map.get(&key(number)), Some(expected), "{pattern}");
             map.set(&key(number), small(number));
         }
-        set(&mut map, (0..KEYS).filter(|number| !stays(*number)), small);
-        for number in 0..KEYS {
+        set(&mut map, (0..keys).filter(|number| !stays(*number)), small);
+        for number in 0..keys {
             assert_eq!(map.get(&key(number)), Some(small(number)), "{pattern}");
         }
         let again = map.values.places.memory_bytes();
