@@ -28,9 +28,32 @@ run: ## Serve on 127.0.0.1:8000
 man: ## Write the man pages of all commands into cargo's target folder, below man
 	@target=$$(scripts/target-dir.sh) && $(CARGO) run --quiet -- man "$$target/man" && echo "man -l $$target/man/kvstore.1"
 
-# Tests of what no engine has a part in, which run once.
-WITHOUT_ENGINE = check command disk durable faces framing gateway logs manual readme shell terminal tls tokens \
-	watch::crowds watch::folding
+# Modules of tests/http in whose tests no engine has a part, or one of its own, which run once: on memory.
+WITHOUT_ENGINE = \
+	bounds::full \
+	bounds::slow \
+	buffers::wire \
+	check \
+	command \
+	console \
+	disk \
+	durable \
+	errors \
+	faces \
+	framing \
+	gateway \
+	logs \
+	manual \
+	readme \
+	refusals \
+	shell \
+	start \
+	terminal \
+	tls \
+	tokens \
+	transfer \
+	watch::crowds \
+	watch::folding
 
 test: tools ## Run every test, every bench once, and the contract on every engine
 	$(CARGO) test --all-targets

@@ -211,7 +211,6 @@ fn fail(cluster: &mut Cluster, failure: Failure, server: &Server) -> Duration {
             cluster.nodes[failing].signal(Signal::STOP);
             let resumed = resumed();
             until("the time is over", || {
-                std::thread::yield_now();
                 (begun.elapsed() > HANG).then_some(())
             });
             cluster.nodes[failing].signal(Signal::CONT);

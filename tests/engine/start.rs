@@ -2,7 +2,7 @@
 
 use crate::redis::{Redis, Sentinels, free_port};
 use crate::server;
-use crate::support::{DEADLINE, Server, kvstore, until};
+use crate::support::{DEADLINE, Server, kvstore, pause, until};
 use std::io::Read;
 use std::process::Stdio;
 use std::time::Instant;
@@ -27,7 +27,7 @@ pub fn refused_with(variables: &[(&str, String)], arguments: &[&str]) -> String 
             child.kill().unwrap();
             break None;
         }
-        std::thread::yield_now();
+        pause();
     };
     let mut said = String::new();
     child.stderr.unwrap().read_to_string(&mut said).unwrap();

@@ -1,5 +1,6 @@
 //! Bulk bodies: many upserts from one stream.
 
+use crate::engine::is_memory;
 use crate::support::{LINES, Server};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -128,16 +129,18 @@ fn a_body_is_streamed_whatever_its_size_in_constant_memory() {
     let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
     connection.raw(&chunk);
     let before = server.resident_bytes();
-    for _ in 0..200 {
+    // A hundred megabytes, or fifty where an engine takes each value.
+    let chunks = if is_memory() { 200 } else { 100 };
+    for _ in 0..chunks {
         connection.raw(&chunk);
     }
     connection.raw("0\r\n\r\n");
     assert_eq!(
         connection.response("POST").text(),
-        r#"{"created":500,"updated":100000}"#
+        format!("{{\"created\":500,\"updated\":{}}}", chunks * 500)
     );
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 32 << 20, "100 MB of body took {grown} bytes");
+    assert!(grown < 32 << 20, "{chunks} chunks took {grown} bytes");
 }
 
 #[test]
@@ -177,67 +180,5 @@ fn any_value_makes_the_round_trip() {
     );
     for (number, value) in values.iter().enumerate() {
         assert_eq!(&server.get(&format!("/get/{number}")).body, value);
-    }
-}
-
-#[test]
-fn a_body_that_the_store_stops_tells_the_truth_on_any_number_of_shards() {
-    let line = |number: usize, length: usize| {
-        json!({"key": number.to_string(), "value": "v".repeat(length)}).to_string() + "\n"
-    };
-    for shards in ["1", "4"] {
-        let server = Server::in_memory(&["--store-bytes-max", "8000000", "--shards", shards]);
-        let old: String = (0..300).map(|number| line(number, 10)).collect();
-        assert_eq!(server.bulk(&old).status, 200);
-        // Keys that there are and new ones in turn, the values of which do not all fit.
-        let number_of = |line: usize| {
-            if line.is_multiple_of(3) {
-                line / 3
-            } else {
-                1000 + line
-            }
-        };
-        let lines: Vec<String> = (0..800).map(|at| line(number_of(at), 20_000)).collect();
-        let refused = server.bulk(&lines.concat());
-        let says = [
-            "all lines before this one are applied",
-            "some after it may be",
-            "from this line on",
-        ];
-        let problem = refused.assert_problem(507, "store_full", &says);
-        let number = |name: &str| problem[name].as_u64().unwrap() as usize;
-        let failed = number("line") - 1;
-        let is_applied = |at: &usize| {
-            let read = server.get(&format!("/get/{}", number_of(*at)));
-            read.body.len() == 20_002
-        };
-        let applied: Vec<usize> = (0..lines.len()).filter(is_applied).collect();
-        assert!(applied.len() > 100 && applied.len() < lines.len());
-        assert!(
-            applied.iter().take(failed).copied().eq(0..failed),
-            "{shards}: {failed}"
-        );
-        assert!(!applied.contains(&failed));
-        if shards == "1" {
-            assert_eq!(applied.len(), failed);
-        }
-        let updated = applied.iter().filter(|at| at.is_multiple_of(3)).count();
-        let counts = (number("created"), number("updated"));
-        assert_eq!(counts, (applied.len() - updated, updated));
-        let total = server.get("/search?prefix=&limit=1").total();
-        assert_eq!(total, 300 + number("created"));
-        // From that line on it goes on, once there is room.
-        for at in 1..80 {
-            let deleted = server.delete(&format!("/delete/{}", number_of(at)));
-            assert_eq!(deleted.status, 204);
-        }
-        let rest: String = (failed..lines.len())
-            .map(|at| line(number_of(at), 10))
-            .collect();
-        assert_eq!(server.bulk(&rest).status, 200);
-        for at in [0, failed.saturating_sub(1), failed, lines.len() - 1] {
-            let length = server.get(&format!("/get/{}", number_of(at))).body.len();
-            assert_eq!(length, if at < failed { 20_002 } else { 12 });
-        }
     }
 }

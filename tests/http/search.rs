@@ -1,9 +1,24 @@
 //! Searches: both ends, order, totals, pages and streams.
 
 use crate::support::{Connection, Server};
+use std::sync::{Arc, Mutex, Weak};
 
-/// A store of 30,000 keys, which is past the fresh part of the key map, and all its keys.
-fn large() -> (Server, Vec<String>) {
+/// A store, and all its keys.
+type Filled = (Server, Vec<String>);
+
+/// A large store for tests that only read: the same for all that run at the time, since an engine takes seconds to fill.
+fn large() -> Arc<Filled> {
+    static SHARED: Mutex<Weak<Filled>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap();
+    shared.upgrade().unwrap_or_else(|| {
+        let own = Arc::new(own_large());
+        *shared = Arc::downgrade(&own);
+        own
+    })
+}
+
+/// A store of 30,000 keys, which is past the fresh part of the key map.
+fn own_large() -> Filled {
     let server = Server::start();
     let name = |number: u32| {
         format!(
@@ -102,7 +117,7 @@ fn a_filter_that_no_key_can_match_is_an_empty_answer() {
 
 #[test]
 fn totals_are_exact_whatever_the_page() {
-    let (server, keys) = large();
+    let (server, keys) = &*large();
     for (prefix, suffix) in [
         ("", ""),
         ("user:", ""),
@@ -112,7 +127,7 @@ fn totals_are_exact_whatever_the_page() {
         ("user:012", "nowhere"),
         ("", "5:name"),
     ] {
-        let expected = filtered(&keys, prefix, suffix);
+        let expected = filtered(keys, prefix, suffix);
         for page in [
             "",
             "&limit=1",
@@ -173,23 +188,20 @@ fn links_lead_through_all_pages() {
 
 #[test]
 fn without_a_limit_all_keys_are_streamed_in_order() {
-    let (server, keys) = large();
+    let (server, keys) = &*large();
     let response = server.get("/search?prefix=");
     assert_eq!(response.header("transfer-encoding"), Some("chunked"));
     assert_eq!(response.total(), 30_000);
-    assert_eq!(response.keys(), keys);
+    assert_eq!(response.keys(), *keys);
     let mail = server.get("/search?suffix=:mail").keys();
-    assert_eq!(
-        mail.iter().collect::<Vec<_>>(),
-        filtered(&keys, "", ":mail")
-    );
+    assert_eq!(mail.iter().collect::<Vec<_>>(), filtered(keys, "", ":mail"));
     let after = server.get("/search?prefix=&after=user:09999:id").keys();
     assert_eq!(after, ["user:09999:mail", "user:09999:name"]);
 }
 
 #[test]
 fn lines_are_sent_where_the_client_prefers_them() {
-    let (server, keys) = large();
+    let (server, keys) = &*large();
     let search = |query: &str, accept: &str| {
         server.get_with(&format!("/search?{query}"), &[("Accept", accept)])
     };
@@ -234,7 +246,7 @@ fn lines_are_sent_where_the_client_prefers_them() {
 
 #[test]
 fn head_has_the_headers_of_get() {
-    let (server, _) = large();
+    let (server, _) = &*large();
     let mut connection: Connection = server.connect();
     for query in ["prefix=user:0001&limit=7", "prefix=none", "prefix=", ""] {
         let path = format!("/search?{query}");
@@ -254,7 +266,7 @@ fn head_has_the_headers_of_get() {
 
 #[test]
 fn a_search_under_writes_gives_what_stays_once_and_in_order() {
-    let (server, keys) = large();
+    let (server, keys) = own_large();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

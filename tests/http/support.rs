@@ -202,8 +202,13 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < deadline, "{what} within {DEADLINE:?}");
-        std::thread::yield_now();
+        pause();
     }
+}
+
+/// Leaves the processor to what is waited for, which a loop without a pause would take a core from.
+pub fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
 }
 
 /// A connection that sends bytes as they are.
