@@ -34,10 +34,11 @@ pub(super) async fn handle(
     let charge = begin_bulk(request, state).await?;
     let mut bulk = Bulk::new(state, Caller::of(request), charge);
     let taken = take_all(&mut bulk, payload, state).await;
-    // The counts in either answer are of changes that were waited for once, here.
+    // The counts in either answer are of changes that were waited for once, here. Where that takes too long, of no
+    // line is known that it is on disk.
     let settled = state.store.settled().await;
+    settled.map_err(|error| bulk.fail(Problem::in_bulk(error), 1))?;
     taken?;
-    settled.map_err(|error| bulk.fail(Problem::in_bulk(error), bulk.lines))?;
     let Progress {
         created,
         updated,
@@ -170,10 +171,13 @@ impl<'a> Bulk<'a> {
 
     /// Makes what is pending and counts what was done.
     async fn flush(&mut self) -> Result<(), Problem> {
+        let Some(first) = self.pending.first() else {
+            return Ok(());
+        };
         if !self.caller.may_go_on(self.state) {
             let detail = "the token was taken out of auth_file or changed while the body came; what was \
                           before is applied";
-            return Err(self.fail(Problem::new(Code::Forbidden, detail), self.lines));
+            return Err(self.fail(Problem::new(Code::Forbidden, detail), first));
         }
         let BatchChanged {
             counts,

@@ -48,6 +48,12 @@ impl Batch {
         self.changes[shard].push((number, mutation));
     }
 
+    /// The lowest number of a change that is to be made, where there is any.
+    pub fn first(&self) -> Option<u64> {
+        let firsts = self.changes.iter().filter_map(|changes| changes.first());
+        firsts.map(|(number, _)| *number).min()
+    }
+
     /// Whether it is to be made before more is added, where values may take so many bytes.
     pub fn is_full(&self, body_bytes_max: usize) -> bool {
         let is_full = |changes: &Vec<_>| changes.len() >= MESSAGE_CHANGES_MAX;

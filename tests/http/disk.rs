@@ -114,6 +114,20 @@ fn a_disk_that_fails_is_never_believed_again() {
 }
 
 #[test]
+fn a_bulk_body_that_waits_too_long_for_the_disk_is_to_be_sent_again_whole() {
+    let directory = TempDir::new().unwrap();
+    // A disk that takes three seconds.
+    let call = "fdatasync:delay_enter=3000000";
+    let server = with_failing(call, directory.path(), &["--request-timeout-ms", "100"]);
+    for last in ["{\"key\":\"c\",\"value\":3}\n", "[]\n"] {
+        let lines = "{\"key\":\"a\",\"value\":1}\n{\"key\":\"b\",\"value\":2}\n";
+        let answer = server.bulk(&[lines, last].concat());
+        let problem = answer.assert_problem(504, "timeout", &["from this line on"]);
+        assert_eq!(problem["line"], 1, "{problem}");
+    }
+}
+
+#[test]
 fn no_answer_to_a_change_leaves_before_it_is_on_disk() {
     let directory = TempDir::new().unwrap();
     let trace = directory.path().join("trace");

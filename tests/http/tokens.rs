@@ -289,6 +289,42 @@ fn a_bulk_line_beyond_the_token_ends_the_body_as_a_bad_one_does() {
 }
 
 #[test]
+fn a_token_that_is_taken_out_ends_a_body_at_the_first_line_that_is_not_applied() {
+    let guarded = Guarded::start(&[]);
+    let authorization = guarded.authorization("write").unwrap();
+    let mut connection = guarded.server.connect();
+    connection.raw(format!(
+        "POST /set HTTP/1.1\r\nHost: test\r\nAuthorization: {authorization}\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ));
+    let lines = |keys: &[&str]| {
+        let line = |key: &&str| format!("{{\"key\":\"{key}\",\"value\":1}}\n");
+        let lines: String = keys.iter().map(line).collect();
+        format!("{:x}\r\n{lines}\r\n", lines.len())
+    };
+    connection.raw(lines(&["a"]));
+    until("the first line applies", || {
+        (guarded.get("admin", "/get/a").status == 200).then_some(())
+    });
+    let (token, table) = drawn("other", &["--access", "read"]);
+    fs::write(guarded.file(), table).unwrap();
+    until("the token is not known any more", || {
+        (guarded.get("write", "/get/a").status == 401).then_some(())
+    });
+    connection.raw(lines(&["b", "c", "d"]));
+    let response = connection.response("POST");
+    let problem = response.assert_problem(403, "forbidden", &["what was before is applied"]);
+    assert_eq!(
+        (&problem["line"], &problem["created"]),
+        (&2.into(), &1.into())
+    );
+    let other = format!("Bearer {token}");
+    let search = guarded
+        .server
+        .get_with("/search?prefix=", &[("Authorization", &other)]);
+    assert_eq!(search.keys(), ["a"]);
+}
+
+#[test]
 fn the_body_of_a_denied_request_is_not_waited_for() {
     let guarded = Guarded::start(&[]);
     let mut connection = guarded.server.connect();
