@@ -159,11 +159,11 @@ pub fn of_line(line: &[u8]) -> Option<Diagnosis> {
             hint: form(),
         })
     };
-    let mut seen = [false; 4];
+    let mut seen = [false; MEMBERS.len()];
     for (name, value) in members {
         let first = value.get().bytes().next();
         let Some(place) = MEMBERS.iter().position(|known| *known == name) else {
-            let expected = r#"only "key", "value", "content_type" and "base64" are expected"#;
+            let expected = r#"only "key", "value", "content_type", "base64", "ttl_ms", "expires_at", "if_match" and "if_none_match" are expected"#;
             return misfit(value, "the value of another member", expected);
         };
         if std::mem::replace(&mut seen[place], true) {
@@ -173,16 +173,22 @@ pub fn of_line(line: &[u8]) -> Option<Diagnosis> {
                 "each is expected once",
             );
         }
-        if first != Some(b'"') && name != "value" {
-            let expected = match place {
-                0 => "the text of \"key\" is expected",
-                2 => "the text of \"content_type\" is expected",
-                _ => "the text of \"base64\" is expected",
-            };
+        let expected = match place {
+            0 => "the text of \"key\" is expected",
+            2 => "the text of \"content_type\" is expected",
+            3 => "the text of \"base64\" is expected",
+            6 => "the text of \"if_match\" is expected",
+            7 => "the text of \"if_none_match\" is expected",
+            // Any JSON, or what the server looks at.
+            _ => continue,
+        };
+        if first != Some(b'"') {
             return misfit(value, kind_of(first), expected);
         }
     }
-    let expected = match seen {
+    // What else there is goes with each form.
+    let [key, value, content_type, base64, ..] = seen;
+    let expected = match [key, value, content_type, base64] {
         [false, ..] => r#"the member "key" is expected"#,
         [true, false, false, false] => r#"the member "value" is expected"#,
         [true, false, false, true] => r#"the member "content_type" is expected beside "base64""#,
@@ -198,7 +204,16 @@ pub fn of_line(line: &[u8]) -> Option<Diagnosis> {
     })
 }
 
-const MEMBERS: [&str; 4] = ["key", "value", "content_type", "base64"];
+const MEMBERS: [&str; 8] = [
+    "key",
+    "value",
+    "content_type",
+    "base64",
+    "ttl_ms",
+    "expires_at",
+    "if_match",
+    "if_none_match",
+];
 
 fn form() -> Cow<'static, str> {
     format!("; a line is {EXPECTED}").into()
@@ -338,6 +353,14 @@ mod tests {
                 r#"{"key": "k", "content_type": null, "base64": ""}"#,
                 "a word, where the text of \"content_type\"",
             ),
+            (
+                r#"{"key": "secret", "value": 1, "if_match": 1}"#,
+                "column 43: a number, where the text of \"if_match\"",
+            ),
+            (
+                r#"{"key": "secret", "ttl_ms": 1}"#,
+                "the member \"value\" is expected",
+            ),
             (r#"["secret"]"#, "column 1: a JSON array"),
             (
                 r#"{"key": "secret", "value": 1} {"#,
@@ -353,6 +376,9 @@ mod tests {
         for line in [
             r#"{"key": "k", "value": null}"#,
             r#" {"base64": "", "content_type": "a/b", "key": "k"} "#,
+            // What is wrong with these only the server knows.
+            r#"{"key": "", "value": 1, "expires_at": "2030-01-31T12:00:00Z"}"#,
+            r#"{"key": "k", "value": 1, "ttl_ms": 0, "if_none_match": "x"}"#,
         ] {
             assert_eq!(of_line(line.as_bytes()), None);
         }

@@ -433,7 +433,8 @@ fn refused(
     let at = usize::try_from(problem.line - 1).unwrap_or(usize::MAX);
     let line = body.split(|&byte| byte == b'\n').nth(at);
     let diagnosis = line
-        .filter(|_| matches!(status, 400 | 422))
+        // A record is a line that we made: where in that something is helps nobody.
+        .filter(|_| matches!(status, 400 | 422) && source.unit() == Unit::Line)
         .and_then(diagnosis::of_line);
     let number = first + problem.line - 1;
     Cause::Refused {

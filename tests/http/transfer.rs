@@ -360,6 +360,10 @@ fn files_that_are_no_lines_are_refused_with_what_they_are() {
         assert!(said.contains(says) && said.contains("\"base64\""), "{said}");
         assert!(!said.contains("secret") && !said.contains("4711"), "{said}");
     }
+    fs::write(&file, "{\"key\":\"a\",\"value\":1,\"ttl_ms\":0}\n").unwrap();
+    let (code, said) = import(&server.url(), &file);
+    assert_eq!(code, Some(74), "{said}");
+    assert!(said.contains("line 1 with 422: ttl_ms"), "{said}");
     fs::write(&file, b"\xef\xbb\xbf{\"key\":\"marked\",\"value\":1}\r\n").unwrap();
     assert_eq!(import(&server.url(), &file).0, Some(0));
     assert_eq!(server.get("/get/marked").text(), "1");
