@@ -6,6 +6,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 use kvstore::check::{CheckArguments, check};
 use kvstore::client::Fault;
+use kvstore::client::notice::say;
 use kvstore::config::{Config, ConfigError, Settings};
 use kvstore::export::{ExportArguments, export};
 use kvstore::import::{ImportArguments, import};
@@ -132,21 +133,22 @@ fn misused(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut text = error.to_string();
-    let variables = std::env::vars().filter(|(name, _)| name.starts_with("KVSTORE_"));
-    let given = std::env::args()
+    // Neither need be UTF-8, whatever is wrong.
+    let variables = std::env::vars_os();
+    let variables = variables.filter(|(name, _)| name.to_string_lossy().starts_with("KVSTORE_"));
+    let given = std::env::args_os()
         .skip(1)
         .chain(variables.map(|(_, value)| value));
     for word in given {
-        let value = word
-            .split_once('=')
-            .map_or(word.as_str(), |(_, value)| value);
-        for secret in [word.as_str(), value] {
+        let word = word.to_string_lossy();
+        let value = word.split_once('=').map_or(&*word, |(_, value)| value);
+        for secret in [&*word, value] {
             if secret.contains("://") || secret.contains('@') {
                 text = text.replace(secret, "…");
             }
         }
     }
-    eprint!("{text}");
+    say(text.trim_end());
     ExitCode::from(EXIT_USAGE)
 }
 
@@ -206,6 +208,6 @@ fn log_panics() {
 }
 
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("kvstore: {error}");
+    say(format_args!("kvstore: {error}"));
     ExitCode::from(code)
 }

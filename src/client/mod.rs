@@ -1,7 +1,8 @@
-//! How the commands that are clients reach a server: its address, TLS, proxies, when to ask again, and what
-//! they say when they are interrupted.
+//! How the commands that are clients reach a server: its address, TLS, proxies, when to ask again, and how
+//! they tell people of it, also when they are interrupted.
 
 mod address;
+pub mod notice;
 mod proxy;
 pub mod retry;
 pub mod signals;

@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod rows;
 
+use crate::client::notice::say;
 use crate::client::retry::{passes, pause};
 use crate::client::{Client, ClientError, Fault, ServerArguments, signals};
 use answer::{ATTEMPTS, Absent, Answer, are_more};
@@ -95,7 +96,7 @@ pub fn export(arguments: &ExportArguments) -> Result<(), ExportError> {
         cause,
         left: progress.left(),
     })?;
-    eprintln!("{}", progress.summary());
+    say(progress.summary());
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How far an export is, for whom it is shown to and for a signal that ends it.
 
 use super::output::{Output, SharedPart};
+use crate::client::notice::say;
 use indicatif::ProgressBar;
 use std::fs;
 use std::io;
@@ -157,7 +158,8 @@ impl Progress {
     /// Says how far it came. Nothing is written to a part from there on: the process is about to end.
     pub fn interrupted(&self) {
         let state = self.state();
-        eprintln!("kvstore: interrupted; {}", Self::left_of(&state));
+        let left = Self::left_of(&state);
+        say(format_args!("kvstore: interrupted; {left}"));
         std::mem::forget(state);
     }
 }

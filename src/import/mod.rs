@@ -19,6 +19,7 @@ mod rows;
 pub(crate) use columns::EXPORTED;
 
 use crate::archive::{Compression, Damage};
+use crate::client::notice::say;
 use crate::client::retry::{pause, retry_after};
 use crate::client::{Client, ClientError, Fault, Problem, ServerArguments, problem, signals};
 use crate::entry::BYTE_ORDER_MARK;
@@ -173,7 +174,7 @@ pub fn import(arguments: &ImportArguments) -> Result<(), ImportError> {
         },
         cause: Box::new(cause),
     })?;
-    eprintln!("{}", progress.summary());
+    say(progress.summary());
     Ok(())
 }
 

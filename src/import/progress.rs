@@ -1,6 +1,7 @@
 //! How far an import is, for whom it is shown to and for a signal that ends it.
 
 use crate::client::Problem;
+use crate::client::notice::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::fmt;
@@ -105,7 +106,9 @@ impl Progress {
         let mut state = self.state();
         if !std::mem::replace(&mut state.has_waited, true) {
             state.bar.suspend(|| {
-                eprintln!("kvstore: the server asks to wait ({status}: {detail}); the import goes on by itself");
+                say(format_args!(
+                    "kvstore: the server asks to wait ({status}: {detail}); the import goes on by itself"
+                ));
             });
         }
     }
@@ -204,7 +207,7 @@ impl Progress {
 
     /// Says how far it came.
     pub fn interrupted(&self) {
-        eprintln!("kvstore: interrupted; {}", self.left());
+        say(format_args!("kvstore: interrupted; {}", self.left()));
     }
 }
 

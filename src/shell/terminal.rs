@@ -1,6 +1,7 @@
 //! What people at a terminal are shown, where programs get what there is: columns, colours, and no character that a
 //! terminal would obey.
 
+use crate::client::notice::is_shown;
 use crate::config::terminal::wants_colours;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -163,15 +164,6 @@ fn push(letter: char, shown: &mut String) {
         true => shown.push(letter),
         false => shown.extend(letter.escape_default()),
     }
-}
-
-/// Whether a character shows what it is. Those that turn the direction of text or take no room do not.
-fn is_shown(letter: char) -> bool {
-    let hides = matches!(
-        letter,
-        '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-    );
-    !hides && !letter.is_control()
 }
 
 /// As much of a text as fits some columns, with a sign where that is not all.

@@ -9,6 +9,7 @@ use super::filter::FilterArguments;
 use super::item;
 use super::terminal::{self, Kind, Terminal, plain};
 use super::{LINES, ShellError};
+use crate::client::notice::say;
 use crate::client::retry::{is_passing, passes, pause};
 use crate::client::{Client, ServerArguments, escaped};
 use clap::Args;
@@ -68,10 +69,10 @@ pub fn watch(arguments: &WatchArguments) -> Result<(), ShellError> {
                 None => ShellError::CutOff,
             });
         };
-        eprintln!("kvstore: the watch broke off; trying to go on behind its last event");
+        say("kvstore: the watch broke off; trying to go on behind its last event");
         let next = format!("{path}&after={}", escaped(last));
         response = come_back(&client, &next)?;
-        eprintln!("kvstore: the watch goes on");
+        say("kvstore: the watch goes on");
     }
 }
 

@@ -1,11 +1,14 @@
 //! The commands for a shell: what they write, and what they end with.
 
 use crate::engine::is_memory;
+use crate::gateway::{Gateway, Reply};
 use crate::support::{Server, kvstore, until};
 use rustix::process::Signal;
 use serde_json::Value as Json;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
@@ -190,6 +193,26 @@ fn wrong_usage_ends_with_two() {
         ask(&server, words).failed(2, "");
     }
     assert_eq!(server.get("/get/k").text(), "1");
+}
+
+#[test]
+fn what_is_no_text_is_wrong_usage_too() {
+    let odd = OsStr::from_bytes(b"a\xff");
+    run(kvstore().arg("get").arg(odd), b"").failed(2, "error: ");
+    run(kvstore().arg("get").env("LABEL", odd), b"").failed(2, "error: ");
+}
+
+#[test]
+fn no_terminal_obeys_what_a_server_says() {
+    let server = Server::start();
+    let body = r#"{"code":"odd","detail":"\u001b]0;title\u0007no"}"#;
+    let answer = format!(
+        "HTTP/1.1 400 Bad\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let gateway = Gateway::start(server.address(), move |_| Reply::Say(answer.clone()));
+    let ran = run(kvstore().args(["get", "k", "--url", &gateway.url()]), b"");
+    ran.failed(1, "\\u{1b}]0;title\\u{7}no");
 }
 
 #[test]

@@ -332,6 +332,30 @@ fn an_import_that_is_interrupted_says_where_to_go_on() {
 }
 
 #[test]
+fn an_import_ends_when_it_is_told_to_though_nobody_reads_what_it_says() {
+    let server = Server::start();
+    let mut child = kvstore()
+        .args(["import", "-", "--url", &server.url()])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    // More than one request takes; what is left waits for more.
+    let line = |number: usize| format!("{{\"key\":\"{number:0100}\",\"value\":1}}\n");
+    let lines: String = (0..15_000).map(line).collect();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(lines.as_bytes()).unwrap();
+    until("a request is applied", || {
+        (server.get("/search?prefix=&limit=1").total() > 0).then_some(())
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let status = until("the command ends", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(130));
+    drop(input);
+}
+
+#[test]
 fn files_that_are_no_lines_are_refused_with_what_they_are() {
     let server = Server::start();
     let file = folder("kinds").join("file");
