@@ -114,7 +114,7 @@ impl<R: BufRead> Lines<R> {
                     return Ok(Next::Bad(diagnosis));
                 }
             }
-            if body.len() - begin > self.bytes_max + usize::from(end.is_some()) {
+            if body.len() - begin > self.bytes_max.saturating_add(usize::from(end.is_some())) {
                 return Ok(Next::TooLong);
             }
             if is_whole {

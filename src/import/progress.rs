@@ -82,7 +82,7 @@ impl Progress {
     pub fn sends(&self, lines: u64) -> u64 {
         let mut state = self.state();
         state.sent = lines;
-        state.lines + 1
+        state.next()
     }
 
     /// What was sent was applied.
@@ -155,7 +155,7 @@ impl Progress {
     /// What there is of an import whose last request did not reach the server.
     pub fn left_unsent(&self) -> String {
         let state = self.state();
-        state.applied() + &state.go_on(state.lines + 1)
+        state.applied() + &state.go_on(state.next())
     }
 
     /// What there is of one that ended before a line that is none.
@@ -198,11 +198,11 @@ impl Progress {
             sent => format!(
                 "; whether {}s {} to {} were is unknown",
                 state.unit,
-                state.lines + 1,
+                state.next(),
                 state.lines + sent
             ),
         };
-        state.applied() + &unknown + &state.go_on(state.lines + 1)
+        state.applied() + &unknown + &state.go_on(state.next())
     }
 
     /// Says how far it came.
@@ -216,6 +216,12 @@ impl State {
         self.created += answer.created;
         self.updated += answer.updated;
         self.unmet += answer.unmet;
+    }
+
+    /// The number of the first line of which is not known that it was applied. As many may be passed over as there are
+    /// numbers.
+    fn next(&self) -> u64 {
+        self.lines.saturating_add(1)
     }
 
     fn applied(&self) -> String {

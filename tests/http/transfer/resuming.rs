@@ -169,3 +169,19 @@ fn nothing_is_left_where_all_is_passed_over_and_more_there_is_not() {
         assert_eq!(server.get("/search?prefix=").total(), 0, "{name}");
     }
 }
+
+#[test]
+fn the_largest_numbers_are_numbers_too() {
+    let server = Server::start();
+    let file = folder("numbers").join("a.ndjson");
+    fs::write(&file, "{\"key\":\"a\",\"value\":1}\n").unwrap();
+    let most = u64::MAX.to_string();
+    let (code, said) = import(&server.url(), &file, &most);
+    assert_eq!(code, Some(2), "{said}");
+    let (code, said) = import(&server.url(), &file.with_file_name("none"), &most);
+    assert_eq!(code, Some(74), "{said}");
+    let (code, said) = run(kvstore()
+        .args(["import", "--url", &server.url(), "--line-bytes-max", &most])
+        .arg(&file));
+    assert_eq!(code, Some(0), "{said}");
+}
