@@ -30,6 +30,7 @@ use input::{Input, begun};
 use lines::{Lines, Next};
 use progress::{Progress, Unit};
 use rows::{Begun, Rows};
+use serde::Deserialize;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -401,6 +402,15 @@ fn send(
     }
 }
 
+/// What a server says of a request that it took whole. Another may take anything, and say something else.
+#[derive(Deserialize)]
+struct Applied {
+    created: u64,
+    updated: u64,
+    #[serde(default)]
+    unmet: u64,
+}
+
 /// Takes in what the server says of a request that it took whole.
 fn applied(
     client: &Client,
@@ -409,12 +419,22 @@ fn applied(
 ) -> Result<(), Cause> {
     let text = response.body_mut().read_to_string();
     let text = text.map_err(|error| client.lost(error))?;
-    let Ok(answer) = serde_json::from_str::<Problem>(&text) else {
+    let Ok(answer) = serde_json::from_str::<Applied>(&text) else {
         let detail = "an answer that is none of a kvstore's".into();
         let status = response.status().as_u16();
         return Err(ClientError::Refused { status, detail }.into());
     };
-    progress.answered(&answer);
+    let Applied {
+        created,
+        updated,
+        unmet,
+    } = answer;
+    progress.answered(&Problem {
+        created,
+        updated,
+        unmet,
+        ..Problem::default()
+    });
     Ok(())
 }
 

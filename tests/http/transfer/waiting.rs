@@ -75,6 +75,20 @@ fn an_import_that_is_refused_for_good_ends_at_once() {
 }
 
 #[test]
+fn an_answer_that_counts_nothing_is_no_success() {
+    let server = Server::start();
+    let file = folder("counts-nothing").join("lines");
+    fs::write(&file, "{\"key\":\"a\",\"value\":1}\n").unwrap();
+    let gateway = Gateway::start(server.address(), |_| {
+        Reply::Say("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"ok\":true}".into())
+    });
+    let (code, said) = import(&gateway.url(), &file);
+    assert_eq!(code, Some(74), "{said}");
+    assert!(said.contains("none of a kvstore's"), "{said}");
+    assert!(said.contains("is unknown"), "{said}");
+}
+
+#[test]
 fn an_import_keeps_to_the_rate_of_its_token() {
     let folder = folder("rate");
     let limited = ["token", "--name", "slow", "--access", "write"];
