@@ -183,12 +183,13 @@ fn serve(settings: Settings, file: Option<PathBuf>) -> Result<(), Failure> {
     logger::start(&config.log, format);
     log_panics();
     let failed = |error| match format {
-        LogFormat::Text => Failure::Server(error),
         // Whoever reads the log takes each line for an object.
-        LogFormat::Json => {
+        LogFormat::Json if log::log_enabled!(log::Level::Error) => {
             log::error!("{error}");
             Failure::Logged(server_code(&error))
         }
+        // That it does not serve is said whatever the log has.
+        LogFormat::Json | LogFormat::Text => Failure::Server(error),
     };
     let server = Server::bind(config).map_err(failed)?;
     actix_web::rt::System::new()

@@ -382,4 +382,9 @@ fn a_server_that_does_not_serve_says_so_in_the_form_of_its_log() {
         last["message"].as_str().unwrap().contains(&address),
         "{last}"
     );
+    // A log that has no such lines hides it from nobody.
+    let output = command.args(["--log", "off"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&address), "{said}");
 }
