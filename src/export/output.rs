@@ -30,6 +30,8 @@ pub struct Part {
     pub path: PathBuf,
     /// Where it goes, links followed.
     pub target: PathBuf,
+    /// Whether it is there.
+    pub is_in_place: bool,
 }
 
 impl Output {
@@ -103,6 +105,13 @@ impl Part {
         self.encoder.finish()
     }
 
+    /// Removes it, unless something else is there now.
+    pub fn remove(&self) {
+        if self.check_place().is_ok() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
     /// Ends it, and puts it in the place of the target.
     fn replace_target(&mut self) -> Result<(), (PathBuf, io::Error)> {
         let at = |path: &Path| {
@@ -113,9 +122,11 @@ impl Part {
         let file = self.encoder.output();
         file.sync_all().map_err(at(&self.path))?;
         self.check_place().map_err(at(&self.path))?;
-        fs::rename(&self.path, &self.target).map_err(at(&self.target))?;
+        // One that cannot be opened is told of while all is as it was.
         let folder = folder_of(&self.target);
         let folder_file = File::open(folder).map_err(at(folder))?;
+        fs::rename(&self.path, &self.target).map_err(at(&self.target))?;
+        self.is_in_place = true;
         folder_file.sync_all().map_err(at(folder))
     }
 
@@ -136,6 +147,7 @@ impl Part {
             encoder,
             path,
             target,
+            is_in_place: false,
         })
     }
 

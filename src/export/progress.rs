@@ -3,7 +3,6 @@
 use super::output::{Output, SharedPart};
 use crate::client::notice::say;
 use indicatif::ProgressBar;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,8 +136,11 @@ impl Progress {
             Place::None => "nothing was written".into(),
             Place::Done => format!("{keys}, which is all"),
             Place::Straight => format!("{keys}; what was written is not all"),
+            Place::Beside(part) if part.lock().is_in_place => {
+                format!("{keys} to {path}, and may not be there any more if the machine fails")
+            }
             Place::Beside(part) if state.written == 0 => {
-                let _ = fs::remove_file(&part.lock().path);
+                part.lock().remove();
                 format!("{keys}; {path} is as it was")
             }
             Place::Beside(part) => {
