@@ -1,6 +1,7 @@
 //! `kvstore check`: reads all of a data directory without serving it, says what it holds and what is not
 //! as it was written, and writes what can be saved.
 
+use crate::client::notice::say;
 use crate::durable::{Directory, DirectoryError, Inspection, Purpose, SystemFiles};
 use crate::entry;
 use crate::model::ContentTypes;
@@ -49,12 +50,13 @@ pub fn check(arguments: &CheckArguments) -> Result<(), CheckError> {
     // Nobody may be there to read it.
     let _ = report(&inspection, &mut io::stdout());
     for damage in &inspection.damage {
-        eprintln!("kvstore: {damage}");
+        say(format_args!("kvstore: {damage}"));
     }
     if let Some(path) = &arguments.salvage {
         let saved = save(&inspection, path);
         let saved = saved.map_err(|error| CheckError::Output(path.clone(), error))?;
-        eprintln!("kvstore: {saved} keys were written to {}", path.display());
+        let path = path.display();
+        say(format_args!("kvstore: {saved} keys were written to {path}"));
         let _ = report_missing(&inspection, &mut io::stderr());
     }
     match inspection.damage.len() {
