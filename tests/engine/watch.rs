@@ -528,3 +528,35 @@ fn a_watch_with_values_waits_for_an_engine_that_is_away_for_a_moment() {
     assert_eq!(event.data["key"], "k2");
     assert_eq!(event.data["value"], 2);
 }
+
+/// Lines that set so many keys to a text of so many bytes.
+fn long_lines(keys: std::ops::Range<usize>, bytes: usize) -> String {
+    let value = "v".repeat(bytes);
+    let line = |key| format!("{{\"key\":\"k{key}\",\"value\":\"{value}\"}}\n");
+    keys.map(line).collect()
+}
+
+#[test]
+fn one_who_takes_nothing_hears_last_where_to_go_on_when_the_process_stops() {
+    let redis = Redis::start(&[]);
+    let on_it = server(
+        &redis.url(),
+        &[&WATCHED[..], &["--drain-ms", "3000"]].concat(),
+    );
+    let mut watch = Watch::open(&on_it, "prefix=k&values=true");
+    // More than fits a connection from which nobody reads.
+    for begin in (0..5000).step_by(500) {
+        let lines = long_lines(begin..begin + 500, 4000);
+        assert_eq!(on_it.bulk(&lines).status, 200);
+    }
+    until("some of it was told", || {
+        (metric(&on_it, "kvstore_watch_events_total") > 200.0).then_some(())
+    });
+    on_it.signal(Signal::TERM);
+    let mut last = None;
+    while let Some(event) = watch.next() {
+        last = Some((event.name, event.id.is_some()));
+    }
+    // What it had found and not given then is given where it goes on.
+    assert_eq!(last, Some(("bookmark".into(), true)));
+}

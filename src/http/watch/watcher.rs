@@ -161,7 +161,7 @@ impl Watcher {
             let piece = watcher.next().await.transpose()?;
             if let Err(Broken(why)) = &piece {
                 log::warn!("a watch ended before all was given: {why}");
-                watcher.phase = Phase::Over;
+                watcher.end();
             }
             Some((piece, watcher))
         }))
@@ -190,7 +190,7 @@ impl Watcher {
         loop {
             if self.long.is_none() && !self.caller.may_go_on(&self.state) {
                 // Their token was taken out, or is another one now.
-                self.phase = Phase::Over;
+                self.end();
             }
             let piece = match self.phase {
                 _ if self.long.is_some() => self.next_of_long(),
@@ -342,11 +342,17 @@ impl Watcher {
         piece(text, Some(place))
     }
 
+    /// Gives no more, also of what was found and not given. Some of that may be lost where it was being read: what is
+    /// behind it must not be given either.
+    fn end(&mut self) {
+        self.phase = Phase::Over;
+        self.long = None;
+        self.unread = Unread::default();
+    }
+
     /// Tells where to go on, and no more. Not where that is nowhere: before all that there is was given.
     fn last_words(&mut self) -> Option<Piece> {
-        self.phase = Phase::Over;
-        // Nothing of it was handed over.
-        self.long = None;
+        self.end();
         self.bookmark(self.given?)
     }
 
