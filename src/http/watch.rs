@@ -27,7 +27,7 @@ mod watchers;
 pub(super) use hub::Hub;
 pub use watchers::Watchers;
 
-use super::buffers::Purpose;
+use super::buffers::{Purpose, SENDING_BYTES};
 use super::problem::{Code, NO_STORE, Problem};
 use super::{State, parameters};
 use crate::lifecycle::Stage;
@@ -40,7 +40,7 @@ use events::{Contents, Form, Wire};
 use present::Present;
 use std::rc::Rc;
 use std::sync::Arc;
-use watcher::{Begin, Watcher};
+use watcher::{Begin, READ_VALUES, Watcher};
 
 /// By which a client says after which event it goes on.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -71,7 +71,7 @@ pub(super) async fn handle(
     let past = match past {
         None => None,
         Some(past) => {
-            let bytes = PAST_CHANGES_MAX * (state.limits.key_bytes_max + PAST_CHANGE_BYTES);
+            let bytes = past_bytes(contents, state);
             Some((past, state.buffers.take(Purpose::Large, bytes).await?))
         }
     };
@@ -101,6 +101,15 @@ pub(super) async fn handle(
         // It ends with the answer: what follows a stream without an end is another connection.
         .force_close();
     Ok(response.body(Watcher::new(begin, request, state).into_body()))
+}
+
+/// What it takes to go through what was changed before, with what is read of it at a time and is being sent.
+fn past_bytes(contents: Contents, state: &State) -> usize {
+    let values = match contents {
+        Contents::Entries => state.store.short_bytes_max(READ_VALUES),
+        Contents::Tags => 0,
+    };
+    PAST_CHANGES_MAX * (state.limits.key_bytes_max + PAST_CHANGE_BYTES) + values + SENDING_BYTES
 }
 
 async fn follow(from: From, state: &State) -> Result<Followed, Problem> {

@@ -560,3 +560,22 @@ fn one_who_takes_nothing_hears_last_where_to_go_on_when_the_process_stops() {
     // What it had found and not given then is given where it goes on.
     assert_eq!(last, Some(("bookmark".into(), true)));
 }
+
+#[test]
+fn those_who_are_told_values_do_not_wait_for_room_that_others_hold_who_wait_too() {
+    let redis = Redis::start(&[]);
+    let little = ["--buffers-bytes-max", "1048576"];
+    let on_it = server(&redis.url(), &[&WATCHED[..], &little].concat());
+    let open = |_| Watch::open(&on_it, "prefix=k&values=true");
+    let mut watches: Vec<Watch> = (0..12).map(open).collect();
+    for begin in (0..300).step_by(60) {
+        let lines = long_lines(begin..begin + 60, 3000);
+        assert_eq!(on_it.bulk(&lines).status, 200);
+        // What all of them hold who read so many values at once is more than there is.
+        for watch in &mut watches {
+            for _ in 0..60 {
+                assert_eq!(watch.next_change().name, "set");
+            }
+        }
+    }
+}

@@ -32,6 +32,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use unread::Unread;
 
+pub(super) use unread::READ_VALUES;
+
 /// How often a client hears of a place at which it can go on, whatever is changed. It tells proxies too that the
 /// connection lives.
 const BOOKMARKS: Duration = Duration::from_secs(10);
@@ -362,11 +364,22 @@ impl Watcher {
             return;
         };
         let is_little = bytes <= UNCOUNTED_BYTES && !connection.is_blocked();
-        if is_little || connection.is_charged() || matches!(self.phase, Phase::Present(_)) {
+        if is_little || connection.is_charged() || self.has_room_to_send() {
             return;
         }
         let charge = self.take(SENDING_BYTES).await;
         connection.sends(charge);
+    }
+
+    /// Whether what is held for what is being sent has room for a connection that sends too: nobody holds some of the
+    /// budget and waits for more, as long as it takes.
+    fn has_room_to_send(&self) -> bool {
+        match self.phase {
+            Phase::Present(_) | Phase::Past { .. } => true,
+            Phase::Behind { .. } | Phase::Live | Phase::Over => {
+                self.long.is_some() || self.unread.holds_values()
+            }
+        }
     }
 
     /// Takes so many bytes from the budget, however long that takes. What was read ahead is given back meanwhile, so

@@ -1,7 +1,7 @@
 //! One that watches and is behind: it looks at the changes from its own place on, as they are kept or as the log has
 //! them.
 
-use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose};
+use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
 use super::super::events::{Contents, LongEvent, Mark, Wire};
 use super::super::hub::{Admitted, QUEUED_BYTES_MAX};
 use super::{BOOKMARKS, Long, Phase, Piece, Watcher, piece};
@@ -211,13 +211,13 @@ impl Watcher {
         self.following.read_log().await
     }
 
-    /// Reserves so much for a long event, by the charge of what was read from the log: two of one watcher would
-    /// wait for each other.
+    /// Reserves so much for a long event and for sending it, by the charge of what was read from the log: two of one
+    /// watcher would wait for each other.
     async fn reserve(&mut self, bytes: usize) {
         let (mut charge, mut held) = std::mem::take(&mut self.log_charge);
         let buffers = self.state.buffers.clone();
         while buffers
-            .grow(&mut charge, Purpose::Large, held + bytes)
+            .grow(&mut charge, Purpose::Large, held + bytes + SENDING_BYTES)
             .await
             .is_err()
         {

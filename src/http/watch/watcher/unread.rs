@@ -4,11 +4,12 @@
 //! A value may be a later one by then, and have its own entity tag: that change is told of too. A set whose key names
 //! nothing any more is left out, since the removal is told of as well.
 
-use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose};
+use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
 use super::super::super::entries::form_of;
+use super::super::super::problem::Problem;
 use super::super::events::{Contents, LongEvent};
 use super::super::hub::QUEUED_BYTES_MAX;
-use super::{Broken, Long, Piece, Watcher, piece};
+use super::{Broken, Long, Phase, Piece, Watcher, piece};
 use crate::entry::EntryText;
 use crate::model::{Fetched, Key, Value};
 use crate::store::{Became, Happened, Manner, Place, StoreError};
@@ -17,7 +18,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How many values are read at a time.
-const READ_VALUES: usize = 128;
+pub(in super::super) const READ_VALUES: usize = 128;
 
 /// How long values may not be read before the answer breaks off, and how long to wait before it is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +30,7 @@ pub(super) struct Unread {
     changes: VecDeque<(Happened, Option<Place>)>,
     /// The first of them, with what was read of their keys.
     read: VecDeque<(Happened, Option<Place>, Fetched)>,
-    /// What that takes.
+    /// What that takes, and sending it. Nothing where whoever goes through the past has room for it.
     charge: Charge,
 }
 
@@ -41,6 +42,11 @@ impl Unread {
     /// Whether there are as many as are read at a time.
     pub(super) fn is_full(&self) -> bool {
         self.changes.len() >= READ_VALUES
+    }
+
+    /// Whether some were read and not given.
+    pub(super) fn holds_values(&self) -> bool {
+        !self.read.is_empty()
     }
 
     pub(super) fn add(&mut self, happened: Happened, place: Option<Place>) {
@@ -115,8 +121,10 @@ impl Watcher {
         if reads_values {
             let sets = some.iter().filter(|(happened, _)| is_set(happened));
             let keys: Vec<Key> = sets.map(|(happened, _)| happened.key.clone()).collect();
-            let bytes = self.state.store.short_bytes_max(keys.len());
-            self.unread.charge = self.take(bytes).await;
+            if !matches!(self.phase, Phase::Past { .. }) {
+                let bytes = self.state.store.short_bytes_max(keys.len());
+                self.unread.charge = self.take(bytes + SENDING_BYTES).await;
+            }
             values = self.read_short(keys).await?.into_iter();
         }
         for (happened, place) in some {
@@ -148,17 +156,10 @@ impl Watcher {
     ) -> Result<Option<Piece>, Broken> {
         // Nobody waits for room and holds some.
         self.unread.forget();
-        let mut charge = self.take(bytes).await;
-        let Some(value) = self.read_whole(&key).await? else {
+        let Some((value, charge)) = self.read_whole(&key, bytes).await? else {
             self.given = place.or(self.given);
             return Ok(None);
         };
-        // It may have been replaced by a longer one since.
-        let buffers = self.state.buffers.clone();
-        let grown = buffers.grow(&mut charge, Purpose::Large, value.body.len());
-        grown
-            .await
-            .map_err(|problem| Broken(problem.detail().into()))?;
         self.state.watchers.told(1);
         if value.body.len() <= QUEUED_BYTES_MAX {
             let mut text = Vec::new();
@@ -182,15 +183,50 @@ impl Watcher {
         Ok(None)
     }
 
-    async fn read_whole(&self, key: &Key) -> Result<Option<Value>, Broken> {
+    /// Reads a value of about so many bytes, with what it takes and sending it.
+    pub(super) async fn read_whole(
+        &mut self,
+        key: &Key,
+        bytes: usize,
+    ) -> Result<Option<(Value, Charge)>, Broken> {
+        let mut charge = self.take_for_long(bytes + SENDING_BYTES).await?;
         let begun = Instant::now();
-        loop {
+        let value = loop {
             match self.state.store.get_many(vec![key.clone()]).await {
-                Ok(mut values) => return Ok(values.pop().flatten()),
+                Ok(mut values) => break values.pop().flatten(),
                 Err(error) => bear(begun, error).await?,
             }
+        };
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        // It may have been replaced by a longer one since.
+        let bytes = value.body.len() + SENDING_BYTES;
+        let grown = self
+            .state
+            .buffers
+            .grow(&mut charge, Purpose::Large, bytes)
+            .await;
+        grown.map_err(no_room)?;
+        Ok(Some((value, charge)))
+    }
+
+    /// Takes so many bytes from the budget. Who is given what there is, or was, holds some already, and others may wait
+    /// for that: so it breaks off where there is no room for long.
+    async fn take_for_long(&mut self, bytes: usize) -> Result<Charge, Broken> {
+        match self.phase {
+            Phase::Present(_) | Phase::Past { .. } => {
+                let taken = self.state.buffers.take(Purpose::Large, bytes).await;
+                taken.map_err(no_room)
+            }
+            Phase::Behind { .. } | Phase::Live | Phase::Over => Ok(self.take(bytes).await),
         }
     }
+}
+
+/// That there was no room for a value.
+fn no_room(problem: Problem) -> Broken {
+    Broken(problem.detail().into())
 }
 
 /// Waits a little, unless it has failed for long.
