@@ -579,3 +579,32 @@ fn those_who_are_told_values_do_not_wait_for_room_that_others_hold_who_wait_too(
         }
     }
 }
+
+#[test]
+fn long_values_are_given_as_they_are_from_the_start_and_afterwards() {
+    let redis = Redis::start(&[]);
+    let on_it = watched(&redis.url());
+    // Those that are read with others, by themselves and in one piece, and in several.
+    let lengths = [5, 4000, 5000, 30_000, 100_000];
+    let put = |key: usize, length: usize| {
+        let lines = long_lines(key..key + 1, length);
+        assert_eq!(on_it.bulk(&lines).status, 200);
+    };
+    for (key, length) in lengths.into_iter().enumerate() {
+        put(key, length);
+    }
+    let is_told = |watch: &mut Watch, key: usize, length: usize| {
+        let event = watch.next_change();
+        assert_eq!(event.data["key"], format!("k{key}"));
+        assert_eq!(event.data["value"].as_str().unwrap().len(), length);
+    };
+    let mut watch = Watch::open(&on_it, "prefix=k&from=start&values=true");
+    for (key, length) in lengths.into_iter().enumerate() {
+        is_told(&mut watch, key, length);
+    }
+    assert_eq!(watch.next_change().name, "ready");
+    for (key, length) in lengths.into_iter().enumerate() {
+        put(key, length + 1);
+        is_told(&mut watch, key, length + 1);
+    }
+}

@@ -3,7 +3,7 @@
 use super::super::State;
 use super::super::buffers::{Charge, Purpose, SENDING_BYTES};
 use super::super::problem::Problem;
-use crate::model::{Fetched, Filter, Key, Query, Value};
+use crate::model::{Fetched, Filter, Key, Query};
 use crate::store::{Manner, Pages, Store, StoreError};
 
 /// How many keys are fetched at a time.
@@ -45,23 +45,26 @@ impl Present {
         })
     }
 
-    /// The next; `None` at the end.
+    /// The next; `None` at the end. Of a long value that is a copy it is said how long it is, for whoever has room for it
+    /// to read it.
     ///
     /// # Errors
     /// As of [`Pages::next`].
-    pub(super) async fn next(&mut self) -> Result<Option<(Key, Value)>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<(Key, Fetched)>, StoreError> {
         loop {
             if let Some((key, fetched)) = self.found.next() {
                 // A long one comes by itself, when it is its turn.
-                let value = match fetched {
-                    Fetched::Nothing => None,
-                    Fetched::Value(value) => Some(value),
-                    Fetched::Long(_) => self.store.get(key.clone()).await?,
+                let fetched = match fetched {
+                    Fetched::Long(_) if self.store.shares_values() => {
+                        let value = self.store.get(key.clone()).await?;
+                        value.map_or(Fetched::Nothing, Fetched::Value)
+                    }
+                    fetched => fetched,
                 };
-                match value {
-                    Some(value) => return Ok(Some((key, value))),
+                match fetched {
                     // What has gone meanwhile is told of later.
-                    None => continue,
+                    Fetched::Nothing => continue,
+                    Fetched::Value(_) | Fetched::Long(_) => return Ok(Some((key, fetched))),
                 }
             }
             let Some(pages) = self.pages.as_mut().filter(|pages| !pages.is_done()) else {

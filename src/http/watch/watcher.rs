@@ -19,7 +19,7 @@ use super::present::Present;
 use super::watchers::Watching;
 use crate::entry::EntryText;
 use crate::lifecycle::Stage;
-use crate::model::Filter;
+use crate::model::{Fetched, Filter};
 use crate::store::{Following, Past, PastError, Place};
 use actix_web::HttpRequest;
 use actix_web::body::BodyStream;
@@ -230,15 +230,28 @@ impl Watcher {
             && let Phase::Present(present) = &mut self.phase
         {
             let next = present.next().await;
-            let Some((key, value)) = next.map_err(|error| Broken(error.to_string()))? else {
+            let Some((key, fetched)) = next.map_err(|error| Broken(error.to_string()))? else {
                 let ready_at = Some(self.following.end());
                 self.phase = Phase::Behind { ready_at };
                 break;
             };
+            let (value, copied) = match fetched {
+                Fetched::Nothing => continue,
+                Fetched::Value(value) => (value, Charge::default()),
+                Fetched::Long(bytes) => match self.read_whole(&key, bytes).await? {
+                    Some(read) => read,
+                    // It has gone meanwhile.
+                    None => continue,
+                },
+            };
             events += 1;
             let is_long = value.body.len() > QUEUED_BYTES_MAX;
             if is_long && self.form.contents == Contents::Entries {
-                let shared = self.state.buffers.share(&value.body).await;
+                let shared = match self.lacks_values {
+                    // Nobody else has this copy.
+                    true => Ok(None),
+                    false => self.state.buffers.share(&value.body).await,
+                };
                 let shared = shared.map_err(|problem| Broken(problem.detail().into()))?;
                 let turn = self.state.watchers.look_through().await;
                 let form = form_of(&value).await;
@@ -251,7 +264,7 @@ impl Watcher {
                 self.long = Some(Long {
                     event: LongEvent::new(entry, None, self.form.wire),
                     place: None,
-                    _copied: Charge::default(),
+                    _copied: copied,
                     _shared: shared,
                 });
             } else {
