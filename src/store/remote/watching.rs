@@ -28,11 +28,7 @@ impl Remote {
     /// # Errors
     /// `Off` and `Starting`.
     pub(in crate::store) async fn follow(&self) -> Result<Following, FollowError> {
-        // Which has all be told from here on, and so is held until it is.
-        let mut following = self.shared.stream.follow()?;
-        self.attended().await?;
-        let end = following.end();
-        following.go_to(end);
+        let (following, _) = self.follow_all().await?;
         Ok(following)
     }
 
@@ -52,15 +48,25 @@ impl Remote {
             });
         }
         let mark = place.mark().ok_or(FollowError::Gone)?;
-        let waiting = stream.follow()?;
-        self.attended().await?;
-        let (following, tails) = stream.follow_with_tails().ok_or(FollowError::Starting)?;
-        drop(waiting);
+        let (following, tails) = self.follow_all().await?;
         let past = self.past(mark, &tails).await?;
         Ok(Followed {
             past: Some(Box::new(past)),
             following,
         })
+    }
+
+    /// Follows what is changed from now on, of which all shares tell, and gives the last entries before.
+    async fn follow_all(&self) -> Result<(Following, Box<[u64; PARTITIONS]>), FollowError> {
+        let stream = &self.shared.stream;
+        // Which has all be told from here on, and so is held until it is.
+        let waiting = stream.follow()?;
+        self.attended().await?;
+        // A share may just have left again. Who followed from there on would miss what comes until it is back, unless it
+        // is found out in one step with where that is.
+        let followed = stream.follow_with_tails();
+        drop(waiting);
+        followed.ok_or(FollowError::Starting)
     }
 
     async fn past(&self, mark: Mark, tails: &[u64; PARTITIONS]) -> Result<Past, FollowError> {
