@@ -266,6 +266,9 @@ impl Follower {
                 Ok(applied) if has_known && applied.idle == 0 => self.tail.take(partition, page),
                 Ok(_) | Err(_) => {
                     self.suspects.insert(partition);
+                    // Though what was read is put in place at once and may be the same keys: nobody was told what was
+                    // updated meanwhile.
+                    self.tail.leave(Share::Away);
                 }
             }
         }
