@@ -229,6 +229,7 @@ impl Follower {
 
     /// Brings all partitions but the suspect ones up to heads that are read now.
     async fn round(&mut self) -> Result<(), EngineError> {
+        self.tail.begin_round();
         let partitions: Vec<usize> = self.partitions.clone().collect();
         let heads = self
             .options

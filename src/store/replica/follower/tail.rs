@@ -12,7 +12,7 @@ use crate::durable::Append;
 use crate::store::replica::told::{history, write};
 use crate::store::stream::{Mark, News, Recording, Share, Stream};
 use crate::valkey::{Entry, Head, Logging, Position, Updates};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::ops::Range;
 use std::sync::Arc;
@@ -54,8 +54,11 @@ pub(super) struct Tail {
     has_missed: bool,
     /// Of each partition up to which id all is told.
     untils: BTreeMap<usize, u64>,
-    /// What the masters went through, when they were asked last.
+    /// What the masters went through, when they were asked last; whether they said otherwise before, in this round; and
+    /// the partitions that were not read since they first said so.
     masters: Option<Vec<u64>>,
+    has_changed: bool,
+    unread: BTreeSet<usize>,
     /// What that is together, and the last number that stood for what is not known.
     history: u64,
     unknown: u64,
@@ -106,6 +109,8 @@ impl Tail {
             has_missed: false,
             untils: BTreeMap::new(),
             masters: None,
+            has_changed: false,
+            unread: BTreeSet::new(),
             history: unknown,
             unknown,
             promise_at: Instant::now(),
@@ -172,10 +177,29 @@ impl Tail {
         }
     }
 
+    /// Begins a round.
+    pub(super) fn begin_round(&mut self) {
+        self.has_changed = false;
+    }
+
+    /// Some partitions were brought up to heads that were read in this round.
+    fn was_read(&mut self, partitions: impl Iterator<Item = usize>) {
+        // Of another master, perhaps, than the one that has answered since.
+        if !self.has_changed {
+            for partition in partitions {
+                self.unread.remove(&partition);
+            }
+        }
+    }
+
     /// Takes note of what the masters say that they went through until now. Two answers in a row must be the same: then all
-    /// that was read between them is of one history.
+    /// that was read between them is of one history. What was before is too once each log was found to go on from there.
     fn learn(&mut self, masters: Option<Vec<u64>>) {
-        let is_one = masters == self.masters && self.has_updates();
+        if masters != self.masters {
+            self.has_changed = true;
+            self.unread = self.partitions.clone().collect();
+        }
+        let is_one = masters == self.masters && self.unread.is_empty() && self.has_updates();
         self.history = match &masters {
             Some(masters) if is_one => {
                 let sinces = self.updates.values().map(|updates| updates.since);
@@ -240,6 +264,8 @@ impl Follower {
         if !self.suspects.is_empty() {
             return;
         }
+        let read = untils.iter().map(|(partition, _)| *partition);
+        self.tail.was_read(read);
         if self.tail.is_joined() {
             return self.go_on(recording, untils).await;
         }
@@ -376,6 +402,82 @@ impl Follower {
                 );
             }
             (Err(error), _) => log::debug!("not all logs could be switched: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARTITIONS: Range<usize> = 4..6;
+
+    fn tail() -> Tail {
+        let updates = |partition| {
+            let updates = Updates {
+                since: 1,
+                promise: 1,
+                kept: 9,
+            };
+            (partition, updates)
+        };
+        Tail {
+            stream: Arc::new(Stream::new(1 << 20)),
+            namespace: "kv".into(),
+            share: 0,
+            partitions: PARTITIONS,
+            state: State::Idle,
+            page: Page::default(),
+            tails: Vec::new(),
+            updates: PARTITIONS.map(updates).collect(),
+            sinces: BTreeMap::new(),
+            has_missed: false,
+            untils: BTreeMap::new(),
+            masters: None,
+            has_changed: false,
+            unread: BTreeSet::new(),
+            history: 0,
+            unknown: 0,
+            promise_at: Instant::now(),
+            switch_at: Instant::now(),
+            is_switched: false,
+        }
+    }
+
+    #[test]
+    fn a_history_is_known_once_all_was_read_between_two_answers_that_are_alike() {
+        let mut tail = tail();
+        let of = |masters: [u64; 2]| history("kv", 4, &masters, [1, 1].into_iter());
+        tail.begin_round();
+        tail.learn(Some(vec![7, 7]));
+        // What was read in this round was so before they answered.
+        tail.was_read(PARTITIONS);
+        tail.learn(Some(vec![7, 7]));
+        assert_ne!(tail.history, of([7, 7]));
+        tail.begin_round();
+        tail.was_read(PARTITIONS);
+        tail.learn(Some(vec![7, 7]));
+        assert_eq!(tail.history, of([7, 7]));
+        // A master gives way in the middle of a round, and one of its partitions cannot be read in the next.
+        tail.begin_round();
+        tail.learn(Some(vec![7, 8]));
+        let unknown = tail.history;
+        assert_ne!(unknown, of([7, 8]));
+        tail.learn(Some(vec![7, 8]));
+        tail.begin_round();
+        tail.was_read(4..5);
+        tail.learn(Some(vec![7, 8]));
+        assert!(tail.history != unknown && tail.history != of([7, 8]));
+        tail.begin_round();
+        tail.was_read(5..6);
+        tail.learn(Some(vec![7, 8]));
+        assert_eq!(tail.history, of([7, 8]));
+        // Nobody knows what one went through that does not say.
+        for _ in 0..2 {
+            tail.begin_round();
+            tail.was_read(PARTITIONS);
+            tail.learn(None);
+            assert_ne!(tail.history, of([7, 8]));
         }
     }
 }
