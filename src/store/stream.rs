@@ -22,7 +22,7 @@ mod tests;
 
 pub use change::{Became, ChangeView, Happened};
 pub use following::{FollowError, Following, Gone, Seen};
-pub(in crate::store) use marks::{Attendance, News, Share};
+pub(in crate::store) use marks::{Attendance, Before, News, Share};
 pub(in crate::store) use place::Mark;
 pub use place::{NoPlace, Place};
 

@@ -2,8 +2,8 @@
 
 use super::Remote;
 use crate::store::replica::{Past, PastError, Round};
-use crate::store::stream::{Attendance, FollowError, Following, Mark, Place};
-use crate::valkey::{Logging, PARTITIONS};
+use crate::store::stream::{Attendance, Before, FollowError, Following, Mark, Place};
+use crate::valkey::Logging;
 use futures_util::future::join_all;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -48,29 +48,29 @@ impl Remote {
             });
         }
         let mark = place.mark().ok_or(FollowError::Gone)?;
-        let (following, tails) = self.follow_all().await?;
-        let past = self.past(mark, &tails).await?;
+        let (following, before) = self.follow_all().await?;
+        let past = self.past(mark, before).await?;
         Ok(Followed {
             past: Some(Box::new(past)),
             following,
         })
     }
 
-    /// Follows what is changed from now on, of which all shares tell, and gives the last entries before.
-    async fn follow_all(&self) -> Result<(Following, Box<[u64; PARTITIONS]>), FollowError> {
+    /// Follows what is changed from now on, of which all shares tell, and says what is before.
+    async fn follow_all(&self) -> Result<(Following, Before), FollowError> {
         let stream = &self.shared.stream;
         // Which has all be told from here on, and so is held until it is.
         let waiting = stream.follow()?;
         self.attended().await?;
         // A share may just have left again. Who followed from there on would miss what comes until it is back, unless it
         // is found out in one step with where that is.
-        let followed = stream.follow_with_tails();
+        let followed = stream.follow_told();
         drop(waiting);
         followed.ok_or(FollowError::Starting)
     }
 
-    async fn past(&self, mark: Mark, tails: &[u64; PARTITIONS]) -> Result<Past, FollowError> {
-        let past = Past::begin(self.client(), mark, tails, self.patience).await;
+    async fn past(&self, mark: Mark, before: Before) -> Result<Past, FollowError> {
+        let past = Past::begin(self.client(), mark, before, self.patience).await;
         past.map_err(|error| match error {
             PastError::Gone => FollowError::Gone,
             PastError::Failed(error) => {

@@ -9,7 +9,7 @@
 
 use super::told::{happened, history};
 use crate::store::StoreError;
-use crate::store::stream::{Happened, Mark, Place};
+use crate::store::stream::{Before, Happened, Mark, Place};
 use crate::valkey::{Client, EngineError, Entry, PARTITIONS, Position, Span};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -41,6 +41,8 @@ pub struct Past {
     mark: Mark,
     /// The end of the window.
     horizon: u64,
+    /// Up to where the stream has nothing more: what it has is not given here, whatever its id.
+    until: u64,
     window: u64,
     /// Since when nothing could be read.
     failing_since: Option<Instant>,
@@ -78,18 +80,18 @@ impl Past {
     pub(in crate::store) async fn begin(
         client: Rc<Client>,
         mark: Mark,
-        tails: &[u64; PARTITIONS],
+        before: Before,
         patience: Duration,
     ) -> Result<Self, PastError> {
         let all: Vec<usize> = (0..PARTITIONS).collect();
         let deadline = Instant::now() + patience;
         let mut logs = Vec::with_capacity(PARTITIONS);
         let last = client.last_entries(&all, mark.at, deadline).await;
-        for (at, to) in last.into_iter().zip(tails) {
+        for (at, to) in last.into_iter().zip(*before.tails) {
             logs.push(Log {
                 // Where that is kept, so is all that follows.
                 at: at?.ok_or(PastError::Gone)?,
-                to: *to,
+                to,
             });
         }
         let past = Self {
@@ -98,6 +100,7 @@ impl Past {
             waiting: VecDeque::new(),
             mark,
             horizon: mark.at,
+            until: before.until,
             window: FIRST_WINDOW,
             failing_since: None,
             patience,
@@ -131,7 +134,7 @@ impl Past {
 
     /// Goes on to the next window; `false` where there is none.
     fn widen(&mut self) -> bool {
-        self.mark.at = self.horizon;
+        self.mark.at = known(self.mark.at, self.horizon, self.until);
         let last = self.logs.iter().map(|log| log.to).max().unwrap_or(0);
         if self.horizon >= last {
             return false;
@@ -234,5 +237,24 @@ impl Past {
             true => Ok(()),
             false => Err(PastError::Gone),
         }
+    }
+}
+
+/// Up to which id all entries were given once those of a window were that ends at a horizon: one that comes later may have
+/// an id below that, where masters' clocks differ or one share of the stream is behind the others.
+fn known(before: u64, horizon: u64, until: u64) -> u64 {
+    horizon.min(until).max(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_said_to_have_what_the_stream_may_get_yet() {
+        assert_eq!(known(10, 15, 20), 15);
+        assert_eq!(known(10, 25, 20), 20);
+        // All of that was given by another server.
+        assert_eq!(known(30, 35, 20), 30);
     }
 }

@@ -53,6 +53,15 @@ pub(in crate::store) struct News {
     pub(in crate::store) history: u64,
 }
 
+/// What came before a place at which somebody follows, by the logs of an engine.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Before {
+    /// The id of the last entry of each partition's log.
+    pub(in crate::store) tails: Box<[u64; PARTITIONS]>,
+    /// No entry that comes has an id up to this one.
+    pub(in crate::store) until: u64,
+}
+
 impl Marks {
     fn new(shares: usize) -> Self {
         Self {
@@ -211,18 +220,16 @@ impl Stream {
         self.end.send_replace(kept.end);
     }
 
-    /// Follows from here on, and gives the last entry of each partition that is before; `None` where not all shares tell.
-    pub(in crate::store) fn follow_with_tails(
-        self: &Arc<Self>,
-    ) -> Option<(Following, Box<[u64; PARTITIONS]>)> {
+    /// Follows from here on, and says what is before; `None` where not all shares tell.
+    pub(in crate::store) fn follow_told(self: &Arc<Self>) -> Option<(Following, Before)> {
         let mut kept = self.lock();
         let marks = kept.marks.as_ref()?;
-        if marks.attendance() != Attendance::Whole {
-            return None;
-        }
-        let tails = marks.tails.clone();
+        let before = Before {
+            tails: marks.tails.clone(),
+            until: marks.mark()?.at,
+        };
         self.join(&mut kept);
-        Some((self.following(kept.end), tails))
+        Some((self.following(kept.end), before))
     }
 }
 
@@ -376,15 +383,17 @@ mod tests {
             (place.mark(), stream.attendance()),
             (None, Attendance::Partial)
         );
-        assert!(stream.follow_with_tails().is_none());
+        assert!(stream.follow_told().is_none());
         // What was never told is missed by nobody.
         stream.leave_out(0, Share::Off);
         assert_eq!(stream.attendance(), Attendance::Off);
         assert_eq!(following.look(|_| ControlFlow::Continue(())), Seen::Nothing);
         let recording = attend_all(&stream, 10);
         stream.tell(recording, 1, news(1, &[11, 12]));
-        let (_other, tails) = stream.follow_with_tails().unwrap();
-        assert_eq!(tails[..SHARES], [10, 12, 10]);
+        let (_other, before) = stream.follow_told().unwrap();
+        assert_eq!(before.tails[..SHARES], [10, 12, 10]);
+        // The others may have an entry of 11 yet.
+        assert_eq!(before.until, 10);
         stream.leave_out(2, Share::Away);
         assert_eq!(following.look(|_| ControlFlow::Continue(())), Seen::Gone);
         assert_eq!(following.place().mark(), None);
