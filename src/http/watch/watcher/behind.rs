@@ -39,7 +39,7 @@ impl Watcher {
         let mut text = Vec::new();
         let mut began = Instant::now();
         loop {
-            let looked = self.look(&mut text);
+            let looked = self.look(&mut text, began);
             if !self.unread.is_empty() {
                 return None;
             }
@@ -88,8 +88,9 @@ impl Watcher {
         }
     }
 
-    /// Looks at the changes of a turn that come next, and writes those that match, up to a piece or a long one.
-    fn look(&mut self, text: &mut Vec<u8>) -> Looked {
+    /// Looks at the changes of a turn that come next, and writes those that match, up to a piece or a long one. A turn that
+    /// a follower of an engine tells may have thousands that do not: they are looked at for as long as others may wait.
+    fn look(&mut self, text: &mut Vec<u8>, began: Instant) -> Looked {
         let has_ids = self.has_ids();
         let reads_values = self.reads_values();
         let Self {
@@ -104,7 +105,7 @@ impl Watcher {
         let mut long = None;
         let mut events = 0;
         let seen = following.look(|change| {
-            if text.len() >= PIECE_BYTES {
+            if text.len() >= PIECE_BYTES || began.elapsed() > TURN {
                 return ControlFlow::Break(());
             }
             if !filter.matches(change.key()) {
