@@ -15,7 +15,7 @@ export CARGO
 
 .PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap \
 	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch failovers kills \
-	watchers histories rollout-test dashboard man abuse thorough \
+	watchers histories rollout-test dashboard man abuse thorough test-console \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -62,7 +62,7 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test http -- $(WITHOUT_ENGINE:%=--skip %::) || exit 1; \
 		KVSTORE_TEST_ENGINE=$$engine $(CARGO) test --test linearizability contract:: || exit 1; \
 	done
-	@$(MAKE) --no-print-directory test-interface test-deploy test-image
+	@$(MAKE) --no-print-directory test-interface test-deploy test-console test-image
 
 test-interface: tools ## Test what /openapi.json says by program, with the binary that was built last: EXAMPLES (50)
 	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
@@ -73,6 +73,12 @@ test-deploy: tools ## Test the manifests, rules, dashboard and scripts, with the
 	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
 		$(CARGO) build
 	@venv=$$(scripts/venv.sh) && "$$venv/bin/python" -m pytest -q tests/deploy --ignore tests/deploy/image
+
+test-console: tools ## Test the console in Chromium, with the binary that was built last
+	@scripts/packages.sh browser
+	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
+		$(CARGO) build
+	@venv=$$(scripts/venv.sh console) && "$$venv/bin/python" -m pytest -q tests/console
 
 test-image: ## Build the image on stand-ins for its bases, and run it
 	@scripts/packages.sh python

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees to it that the programs are there that a part of the work needs beside Rust and a C compiler: says which are missing
 # and what each is for, then has apt-get install their packages, and nothing else. This is the one list of them.
-#   packages.sh PART…    of test, python, image, bench, bench-short, instructions
+#   packages.sh PART…    of test, python, browser, image, bench, bench-short, instructions
 #   INSTALL              no: only say what is missing
 # Ends with 1 if something is still missing.
 set -euo pipefail
@@ -23,8 +23,10 @@ test|systemd-analyze|systemd|the unit (tests/deploy)
 test|strace|strace|the system calls that the unit allows (tests/deploy), a disk that fails (tests/http)
 test|unshare|util-linux|a disk that fills up (tests/http)
 test|prometheus-redis-exporter|prometheus-redis-exporter|the alert on a Valkey that is nearly full (tests/deploy)
-python|python3|python3|the tests of manifests, scripts and the description (tests/deploy, tests/interface)
+python|python3|python3|the tests of manifests, scripts, description and console (tests/deploy, tests/interface, tests/console)
 python|python3 -m ensurepip|python3-venv|the folders of those tests' own packages
+browser|chromium|chromium|the console's tests (tests/console)
+browser|/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf|fonts-dejavu-core|the letters that it shows (tests/console)
 image|buildah|buildah|building the image (tests/deploy/image)
 image|debootstrap|debootstrap|stand-ins for the image's bases (tests/deploy/image)
 image|podman|podman|running the image (tests/deploy/image)
@@ -75,7 +77,7 @@ install() {
 parts="$*"
 for part in "$@"; do
     if [[ $'\n'$TABLE != *$'\n'"$part|"* ]]; then
-        echo "packages.sh: $part: give any of test, python, image, bench, bench-short, instructions" >&2
+        echo "packages.sh: $part: give any of test, python, browser, image, bench, bench-short, instructions" >&2
         exit 2
     fi
 done

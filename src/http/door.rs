@@ -27,6 +27,8 @@ const PREFIXES_NAMED: usize = 5;
 pub(super) enum Needs {
     /// Nothing: those who watch over the process ask, or the answer is the same for everybody and holds no data.
     Nothing,
+    /// Nothing; but whoever shows a token is told what it allows, or that it is not known.
+    Introduction,
     /// Nothing, or where metrics take a token, any that is for all keys.
     Metrics,
     /// This access to the key in the path.
@@ -52,8 +54,9 @@ impl Caller {
         if routes::state(request).auth.is_none() {
             return Self::Anybody;
         }
-        let token = request.extensions().get::<Arc<Token>>().cloned();
-        Self::Known(token.expect("whoever comes to a handler with a body was let in by a token"))
+        Self::Known(
+            shown(request).expect("whoever comes to a handler with a body was let in by a token"),
+        )
     }
 
     /// Whether whoever asks may still do what they did when they asked: for requests that last.
@@ -79,6 +82,11 @@ impl Caller {
     }
 }
 
+/// What whoever asks has shown, where they have and need not.
+pub(super) fn shown(request: &HttpRequest) -> Option<Arc<Token>> {
+    request.extensions().get::<Arc<Token>>().cloned()
+}
+
 /// Lets a request in to its route, or not. `key` is the key of the path, as it is encoded there.
 ///
 /// # Errors
@@ -87,6 +95,7 @@ pub(super) fn admit(request: &HttpRequest, needs: Needs, key: Option<&str>) -> R
     let state = routes::state(request);
     let is_open = match (&state.auth, needs) {
         (None, _) | (Some(_), Needs::Nothing) => true,
+        (Some(_), Needs::Introduction) => presented(request).is_none(),
         (Some(auth), Needs::Metrics) => !auth.metrics,
         (Some(_), Needs::Key(_) | Needs::Prefix(_) | Needs::Body(_)) => false,
     };
@@ -161,7 +170,7 @@ fn forbids(
     (needs, key): (Needs, Option<&str>),
 ) -> Result<Option<String>, Problem> {
     let access = match needs {
-        Needs::Nothing | Needs::Metrics => Access::Read,
+        Needs::Nothing | Needs::Introduction | Needs::Metrics => Access::Read,
         Needs::Key(access) | Needs::Prefix(access) | Needs::Body(access) => access,
     };
     if token.access() < access {
@@ -174,7 +183,7 @@ fn forbids(
         return Ok(None);
     }
     Ok(match needs {
-        Needs::Nothing | Needs::Body(_) => None,
+        Needs::Nothing | Needs::Introduction | Needs::Body(_) => None,
         Needs::Metrics => {
             Some("metrics are of all keys; ask for them with a token that has no prefixes".into())
         }

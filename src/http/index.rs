@@ -1,37 +1,43 @@
-//! `GET /`: which paths there are. For a browser that is the page for readers.
+//! `GET /`: which paths there are, and what a token allows that is shown. For a browser that is the console.
 
 use super::format::prefers;
 use super::get::{NO_CACHE, NOSNIFF};
 use super::problem::Problem;
-use super::{parameters, routes};
+use super::{State, console, door, parameters, routes};
 use actix_web::http::Method;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, VARY, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// The paths as they are answered, for people who asked by a program: in lines.
-static PATHS: LazyLock<Bytes> = LazyLock::new(|| format!("{:#}\n", paths()).into());
+static PATHS: LazyLock<Bytes> = LazyLock::new(|| in_lines(&paths()));
 
-pub(super) fn handle(request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
-    let is_reader = prefers(request, "text/html");
-    let mut response = match is_reader {
-        true => HttpResponse::SeeOther(),
-        false => HttpResponse::Ok(),
-    };
-    response
-        .insert_header((CACHE_CONTROL, NO_CACHE))
-        .insert_header((VARY, HeaderValue::from_static("accept")))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, NOSNIFF));
-    if is_reader {
-        // Relative, so that it holds below any path of a proxy.
-        response.insert_header((LOCATION, HeaderValue::from_static("docs")));
-        return Ok(response.finish());
+    if prefers(request, "text/html") {
+        return Ok(console::page(request));
     }
-    response.content_type("application/json");
-    Ok(response.body(Bytes::clone(&PATHS)))
+    let body = match state.auth {
+        None => Bytes::clone(&PATHS),
+        Some(_) => {
+            let mut paths = paths();
+            paths["token"] = token(request);
+            in_lines(&paths)
+        }
+    };
+    let vary = HeaderValue::from_static("accept, authorization");
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((CACHE_CONTROL, NO_CACHE))
+        .insert_header((VARY, vary))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, NOSNIFF))
+        .body(body))
+}
+
+fn in_lines(paths: &Value) -> Bytes {
+    format!("{paths:#}\n").into()
 }
 
 fn paths() -> Value {
@@ -47,5 +53,16 @@ fn paths() -> Value {
         "docs": "/docs",
         "openapi": "/openapi.json",
         "paths": paths,
+    })
+}
+
+/// What the token allows that was shown, to whoever has it.
+fn token(request: &HttpRequest) -> Value {
+    door::shown(request).map_or(Value::Null, |token| {
+        json!({
+            "name": token.name(),
+            "access": token.access().label(),
+            "prefixes": token.prefixes(),
+        })
     })
 }

@@ -6,7 +6,7 @@
 //! # Layout
 //! - `routes`: the one table of paths and methods, and the way from a request to its handler
 //! - `get`, `get_many`, `set`, `bulk`, `delete`, `erase`, `expire`, `search`, `watch`, `metrics`, `health`, `openapi`, `docs`,
-//!   `index`: a file for each route
+//!   `console`, `index`: a file for each route
 //! - `parameters`, `percent`, `body`: what a request is made of
 //! - `listing`, `entries`: answers that list `items`, by their names or with values; `format`: how they are
 //!   put together; `streamed`: how they are sent as they are found
@@ -24,6 +24,7 @@ mod buffers;
 mod bulk;
 mod conditions;
 mod connection;
+mod console;
 mod delete;
 mod docs;
 mod door;

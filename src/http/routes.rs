@@ -7,8 +7,8 @@ use super::door::{self, Needs};
 use super::openapi::{self, Operation};
 use super::problem::{Code, Problem};
 use super::{
-    State, delete, docs, erase, expire, get, get_many, health, index, metrics, search, set,
-    unsupported, watch,
+    State, console, delete, docs, erase, expire, get, get_many, health, index, metrics, search,
+    set, unsupported, watch,
 };
 use crate::metrics::Refusal;
 use crate::tokens::Access;
@@ -46,6 +46,8 @@ enum Shape {
     Exact,
     /// The path is the endpoint, a slash and a key, which may hold slashes.
     Keyed,
+    /// The path is the endpoint, a slash and the name of a file of ours.
+    File,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +67,7 @@ enum Handler {
     Healthz,
     OpenApi,
     Docs,
+    Console,
     Index,
 }
 
@@ -74,6 +77,7 @@ pub(super) struct Described {
     /// As the documentation writes it.
     pub(super) path: String,
     pub(super) has_key: bool,
+    pub(super) has_file: bool,
     pub(super) takes_body: bool,
     pub(super) methods: &'static [Method],
     pub(super) needs: Needs,
@@ -93,7 +97,7 @@ const DELETES: &[Method] = &[Method::DELETE];
 
 // A row a line.
 #[rustfmt::skip]
-static ROUTES: [Route; 16] = [
+static ROUTES: [Route; 17] = [
     Route::new("/get", Shape::Exact, &[Method::POST], (READ_BODY, Handler::GetMany)),
     Route::new("/get", Shape::Keyed, READS, (READ_KEY, Handler::Get)),
     Route::new("/set", Shape::Exact, &[Method::POST], (WRITE_BODY, Handler::Set)),
@@ -109,7 +113,8 @@ static ROUTES: [Route; 16] = [
     Route::new("/healthz", Shape::Exact, READS, (Needs::Nothing, Handler::Healthz)),
     Route::new("/openapi.json", Shape::Exact, READS, (Needs::Nothing, Handler::OpenApi)),
     Route::new("/docs", Shape::Exact, READS, (Needs::Nothing, Handler::Docs)),
-    Route::new("/", Shape::Exact, READS, (Needs::Nothing, Handler::Index)),
+    Route::new("/console", Shape::File, READS, (Needs::Nothing, Handler::Console)),
+    Route::new("/", Shape::Exact, READS, (Needs::Introduction, Handler::Index)),
 ];
 
 impl Route {
@@ -143,6 +148,7 @@ impl Route {
             | Handler::Healthz
             | Handler::OpenApi
             | Handler::Docs
+            | Handler::Console
             | Handler::Index => false,
         }
     }
@@ -165,6 +171,7 @@ impl Route {
             | Handler::Healthz
             | Handler::OpenApi
             | Handler::Docs
+            | Handler::Console
             | Handler::Index => false,
         }
     }
@@ -187,6 +194,7 @@ impl Route {
             Handler::Healthz => &openapi::HEALTHZ,
             Handler::OpenApi => &openapi::OPENAPI,
             Handler::Docs => &openapi::DOCS,
+            Handler::Console => &openapi::CONSOLE,
             Handler::Index => &openapi::INDEX,
         }
     }
@@ -196,13 +204,14 @@ impl Route {
         match self.shape {
             Shape::Exact => self.endpoint.into(),
             Shape::Keyed => format!("{}/{{key}}", self.endpoint),
+            Shape::File => format!("{}/{{file}}", self.endpoint),
         }
     }
 
     /// The key in a path of it, as it is encoded there.
     fn key_in<'a>(&self, path: &'a str) -> Option<&'a str> {
         match self.shape {
-            Shape::Exact => None,
+            Shape::Exact | Shape::File => None,
             Shape::Keyed => path.strip_prefix(self.endpoint)?.strip_prefix('/'),
         }
     }
@@ -210,7 +219,7 @@ impl Route {
     fn takes(&self, path: &str) -> bool {
         match (path.strip_prefix(self.endpoint), self.shape) {
             (Some(rest), Shape::Exact) => rest.is_empty(),
-            (Some(rest), Shape::Keyed) => rest.starts_with('/'),
+            (Some(rest), Shape::Keyed | Shape::File) => rest.starts_with('/'),
             (None, _) => false,
         }
     }
@@ -261,6 +270,7 @@ pub(super) fn is_health(path: &str) -> bool {
         | Handler::Watch
         | Handler::OpenApi
         | Handler::Docs
+        | Handler::Console
         | Handler::Index => false,
     })
 }
@@ -270,6 +280,7 @@ pub(super) fn described() -> impl Iterator<Item = Described> {
     ROUTES.iter().map(|route| Described {
         path: route.path(),
         has_key: route.shape == Shape::Keyed,
+        has_file: route.shape == Shape::File,
         takes_body: route.takes_body(),
         methods: route.methods,
         needs: route.needs,
@@ -311,7 +322,7 @@ impl HttpServiceFactory for Registered {
         let Self(route) = self;
         let resource = match route.shape {
             Shape::Exact => ResourceDef::new(route.endpoint),
-            Shape::Keyed => ResourceDef::prefix(route.endpoint),
+            Shape::Keyed | Shape::File => ResourceDef::prefix(route.endpoint),
         };
         let service = fn_service(move |request: ServiceRequest| answer(route, request));
         config.register_service(resource, None, service, None);
@@ -415,7 +426,8 @@ async fn dispatch(
         Handler::Readyz => health::readyz(request, state),
         Handler::OpenApi => openapi::handle(request),
         Handler::Docs => docs::handle(request),
-        Handler::Index => index::handle(request),
+        Handler::Console => console::handle(request),
+        Handler::Index => index::handle(request, state),
     }
 }
 

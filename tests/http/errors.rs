@@ -135,6 +135,7 @@ fn an_unknown_parameter_is_a_400_that_lists_the_known_ones() {
         ("GET", "/healthz"),
         ("GET", "/openapi.json"),
         ("GET", "/docs"),
+        ("GET", "/console/app.js"),
         ("GET", "/"),
     ] {
         let response = server.send(method, &format!("{path}?x=1"), &[], b"");
@@ -188,6 +189,7 @@ fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
         ("BREW", "/livez", "GET, HEAD"),
         ("POST", "/openapi.json", "GET, HEAD"),
         ("PUT", "/docs", "GET, HEAD"),
+        ("POST", "/console/app.js", "GET, HEAD"),
         ("DELETE", "/", "GET, HEAD"),
     ] {
         let response = server.send(method, path, &[], b"");
@@ -203,6 +205,10 @@ fn a_path_that_is_not_there_is_a_404_that_lists_the_paths() {
         ("PUT", "/gets"),
         ("GET", "/openapi"),
         ("GET", "/keys"),
+        ("GET", "/console"),
+        ("GET", "/console/"),
+        ("GET", "/console/none.js"),
+        ("GET", "/console/../app.js"),
         ("POST", "/x"),
         ("BREW", "/searching"),
     ] {

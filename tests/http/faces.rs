@@ -4,6 +4,7 @@ use crate::readme::{Routes, served};
 use crate::support::{Response, Server};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
 /// What a browser accepts when somebody types an address.
 const BROWSER: (&str, &str) = (
@@ -132,7 +133,7 @@ fn every_operation_has_answers_with_examples() {
             let title = format!("{method} {path} {status}");
             assert!(response["description"].is_string(), "{title}");
             let contents = response.get("content").and_then(Json::as_object);
-            let is_bare = method == "HEAD" || matches!(status.as_str(), "204" | "303" | "304");
+            let is_bare = method == "HEAD" || matches!(status.as_str(), "204" | "304");
             assert_eq!(contents.is_none(), is_bare, "{title}");
             for content in contents.into_iter().flatten().map(|(_, content)| content) {
                 let examples = content["examples"].as_object().unwrap();
@@ -200,14 +201,14 @@ fn the_page_asks_nobody_but_this_server() {
 }
 
 #[test]
-fn the_root_names_the_paths_and_leads_browsers_to_the_page() {
+fn the_root_names_the_paths() {
     let server = Server::in_memory(&[]);
     let kinds: [&[(&str, &str)]; 3] =
         [&[], &[("Accept", "*/*")], &[("Accept", "application/json")]];
     for headers in kinds {
         let response = server.get_with("/", headers);
         assert_eq!(response.status, 200);
-        assert_eq!(response.header("vary"), Some("accept"));
+        assert_eq!(response.header("vary"), Some("accept, authorization"));
         assert_static(&response);
         let index = response.json();
         assert_eq!(index["docs"], "/docs");
@@ -218,9 +219,120 @@ fn the_root_names_the_paths_and_leads_browsers_to_the_page() {
         let get = paths["/get/{key}"].as_str().unwrap();
         assert!(get.starts_with("GET, HEAD: "), "{get}");
     }
-    let response = server.get_with("/", &[BROWSER]);
-    assert_eq!(response.status, 303);
-    assert_eq!(response.header("location"), Some("docs"));
-    assert_static(&response);
     assert_eq!(server.send("HEAD", "/", &[], b"").status, 200);
+}
+
+/// The files that a page names.
+fn files(page: &str) -> BTreeSet<&str> {
+    let addresses = page.split("\"console/").skip(1);
+    addresses
+        .map(|rest| rest.split_once('"').unwrap().0)
+        .collect()
+}
+
+#[test]
+fn the_root_is_the_console_for_a_browser() {
+    let server = Server::in_memory(&[]);
+    let response = server.get_with("/", &[BROWSER]);
+    assert_eq!(response.status, 200);
+    let html = Some("text/html; charset=utf-8");
+    assert_eq!(response.header("content-type"), html);
+    assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(
+        response.header("vary"),
+        Some("accept, accept-encoding, authorization")
+    );
+    assert_static(&response);
+    let policy = response.header("content-security-policy").unwrap();
+    for part in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src blob: data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains('*'));
+    let page = response.text();
+    assert!(page.starts_with("<!doctype html>"));
+    assert!(files(page).len() > 20);
+    let head = server.send("HEAD", "/", &[BROWSER], b"");
+    let length = page.len().to_string();
+    assert_eq!(head.header("content-length"), Some(length.as_str()));
+    assert_eq!(head.header("content-security-policy"), Some(policy));
+}
+
+#[test]
+fn the_console_is_its_files_and_asks_nobody_else() {
+    let server = Server::in_memory(&[]);
+    let page = server.get_with("/", &[BROWSER]);
+    for name in files(page.text()) {
+        let path = format!("/console/{name}");
+        let response = server.get(&path);
+        assert_eq!(response.status, 200, "{path}");
+        let media_type = match name.ends_with(".css") {
+            true => "text/css; charset=utf-8",
+            false => "text/javascript; charset=utf-8",
+        };
+        assert_eq!(response.header("content-type"), Some(media_type));
+        assert_eq!(response.header("vary"), Some("accept-encoding"));
+        assert_static(&response);
+        // The one address is a name of XML's, which nobody asks.
+        let text = response.text().replace("http://www.w3.org/2000/svg", "");
+        for foreign in ["http://", "https://", "@import", "url("] {
+            assert!(!text.contains(foreign), "{foreign} in {name}");
+        }
+        let head = server.send("HEAD", &path, &[], b"");
+        let length = response.body.len().to_string();
+        assert_eq!(head.header("content-length"), Some(length.as_str()));
+    }
+}
+
+#[test]
+fn files_of_the_console_are_sent_encoded_and_only_once() {
+    let server = Server::in_memory(&[]);
+    let ask = |path, headers: &[(&str, &str)]| server.get_with(path, headers);
+    for (path, accept) in [("/", BROWSER), ("/console/app.js", ("Accept", "*/*"))] {
+        let plain = ask(path, &[accept]);
+        assert_eq!(plain.header("content-encoding"), None);
+        let tag = plain.header("etag").unwrap();
+        assert!(tag.starts_with("W/\""), "{tag}");
+        for (wanted, encoding) in [
+            ("gzip, deflate, br, zstd", Some("gzip")),
+            ("br;q=1, gzip;q=0.5", Some("gzip")),
+            ("gzip;q=0", None),
+            ("identity, gzip;q=0.1", None),
+            ("br", None),
+            ("", None),
+        ] {
+            let encoded = ask(path, &[accept, ("Accept-Encoding", wanted)]);
+            assert_eq!(encoded.header("content-encoding"), encoding, "{wanted}");
+            assert_eq!(encoded.header("etag"), Some(tag));
+            if encoding.is_some() {
+                assert_eq!(inflated(&encoded.body), plain.text());
+                assert!(encoded.body.len() < plain.body.len() * 3 / 4);
+            }
+        }
+        let known = ask(path, &[accept, ("If-None-Match", tag)]);
+        assert_eq!(known.status, 304);
+        assert_eq!(known.header("etag"), Some(tag));
+        assert_static(&known);
+        for other in ["\"0\"", "W/\"0123456789abcdef\"", "x"] {
+            assert_eq!(ask(path, &[accept, ("If-None-Match", other)]).status, 200);
+        }
+    }
+}
+
+/// What was compressed.
+fn inflated(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes)
+        .read_to_string(&mut text)
+        .unwrap();
+    text
 }

@@ -3,6 +3,7 @@
 mod file;
 
 use crate::support::{JSON, LINES, Response, Server, kvstore, until};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -115,7 +116,7 @@ fn each_route_takes_the_access_that_it_needs() {
     let writes = [401, 401, 403, 200, 200, 403];
     let finds_nothing = [401, 401, 403, 404, 404, 403];
     let open = [200; 6];
-    let rows: [(&str, &str, &str, [u16; 6]); 22] = [
+    let rows: [(&str, &str, &str, [u16; 6]); 23] = [
         ("POST", "/set", set, writes),
         ("PUT", "/set/k", "1", writes),
         ("POST", "/set", "{\"key\":\"k\",\"value\":1}\n", writes),
@@ -133,7 +134,9 @@ fn each_route_takes_the_access_that_it_needs() {
         ("GET", "/healthz", "", open),
         ("GET", "/openapi.json", "", open),
         ("GET", "/docs", "", open),
-        ("GET", "/", "", open),
+        ("GET", "/console/app.js", "", open),
+        // It says what a token allows, and so that one is not known.
+        ("GET", "/", "", [200, 401, 200, 200, 200, 200]),
         ("GET", "/nowhere", "", [401, 401, 404, 404, 404, 404]),
         ("POST", "/search", set, [401, 401, 405, 405, 405, 403]),
         // No route takes these, whoever asks.
@@ -166,6 +169,38 @@ fn each_route_takes_the_access_that_it_needs() {
     assert_eq!(guarded.denied("forbidden"), expected[&403]);
     let counted = "kvstore_http_requests_total{endpoint=\"/get\",method=\"GET\",status=\"401\"}";
     assert_eq!(guarded.metric(counted), 2.0);
+}
+
+#[test]
+fn the_root_says_what_a_token_allows_to_whoever_has_it() {
+    let guarded = Guarded::start(&[]);
+    for (who, allowed) in [
+        ("none", json!(null)),
+        (
+            "read",
+            json!({"name": "read", "access": "read", "prefixes": []}),
+        ),
+        (
+            "admin",
+            json!({"name": "admin", "access": "admin", "prefixes": []}),
+        ),
+        (
+            "confined",
+            json!({"name": "confined", "access": "write", "prefixes": ["t1/"]}),
+        ),
+    ] {
+        let response = guarded.get(who, "/");
+        assert_eq!(response.json()["token"], allowed, "{who}");
+        assert_eq!(response.header("vary"), Some("accept, authorization"));
+    }
+    // A proxy's own, for example.
+    let other = [("Authorization", "Basic cHJveHk6c2VjcmV0")];
+    assert_eq!(
+        guarded.server.get_with("/", &other).json()["token"],
+        json!(null)
+    );
+    let server = Server::in_memory(&[]);
+    assert!(server.get("/").json().get("token").is_none());
 }
 
 #[test]

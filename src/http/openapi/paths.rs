@@ -1,8 +1,9 @@
 //! The operations as JSON.
 
 use super::operation::{Answer, Content, Example, Header, Operation, Parameter, Place};
-use super::problems::{ALWAYS, BODILESS, KEYED, QUERY, TOKEN};
+use super::problems::{ALWAYS, BODILESS, KEYED, QUERY, SHOWN, TOKEN};
 use super::shared::{ETAG, NO_STORE, REQUEST_ID, SAID_REQUEST_ID};
+use crate::http::console;
 use crate::http::door::Needs;
 use crate::http::problem::Code;
 use crate::http::routes::{self, Described};
@@ -25,6 +26,9 @@ pub(super) fn all() -> Map<String, Value> {
         let mut shared = Vec::new();
         if route.has_key {
             shared.push(key());
+        }
+        if route.has_file {
+            shared.push(file());
         }
         shared.push(json!({"$ref": "#/components/parameters/RequestId"}));
         methods.insert("parameters".into(), shared.into());
@@ -51,6 +55,19 @@ fn key() -> Value {
         "description": "Percent-encoded, but for slashes, which may stand as they are.",
         "schema": schema("Key"),
         "example": "abc-1",
+    })
+}
+
+/// The name of a file in a path.
+fn file() -> Value {
+    let names: Vec<&str> = console::names().collect();
+    json!({
+        "name": "file",
+        "in": "path",
+        "required": true,
+        "description": "A file of the console.",
+        "schema": {"type": "string", "enum": names},
+        "example": "app.js",
     })
 }
 
@@ -94,7 +111,11 @@ fn security(needs: Needs) -> Value {
     match needs {
         Needs::Nothing => json!([]),
         // Where there is no `auth_file`, none is needed.
-        Needs::Metrics | Needs::Key(_) | Needs::Prefix(_) | Needs::Body(_) => {
+        Needs::Introduction
+        | Needs::Metrics
+        | Needs::Key(_)
+        | Needs::Prefix(_)
+        | Needs::Body(_) => {
             json!([{}, {"token": []}])
         }
     }
@@ -103,7 +124,7 @@ fn security(needs: Needs) -> Value {
 /// What a token must allow.
 fn access(needs: Needs) -> String {
     match needs {
-        Needs::Nothing | Needs::Metrics => String::new(),
+        Needs::Nothing | Needs::Introduction | Needs::Metrics => String::new(),
         Needs::Key(access) => format!(
             "Where tokens are needed, one with the access `{}` to the key.",
             access.label()
@@ -166,8 +187,10 @@ fn response(answer: &Answer, sent: Bodies) -> Value {
 /// What may go wrong, by status.
 fn problems(route: &Described) -> BTreeMap<u16, Vec<Code>> {
     let mut groups = vec![ALWAYS];
-    if route.needs != Needs::Nothing {
-        groups.push(TOKEN);
+    match route.needs {
+        Needs::Nothing => {}
+        Needs::Introduction => groups.push(SHOWN),
+        Needs::Metrics | Needs::Key(_) | Needs::Prefix(_) | Needs::Body(_) => groups.push(TOKEN),
     }
     if route.has_key {
         groups.push(KEYED);

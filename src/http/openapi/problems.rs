@@ -80,6 +80,9 @@ pub(super) const ALWAYS: &[Code] = &[InvalidEncoding, UnknownParameter, Overload
 /// Of those that need a token, where there is an `auth_file`.
 pub(super) const TOKEN: &[Code] = &[Unauthorized, Forbidden, RateLimited];
 
+/// Of those that say what a token allows.
+pub(super) const SHOWN: &[Code] = &[Unauthorized, RateLimited];
+
 /// Of those with a key in their path.
 pub(super) const KEYED: &[Code] = &[InvalidKey, KeyTooLarge];
 

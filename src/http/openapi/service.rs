@@ -128,15 +128,7 @@ pub(in crate::http) static DOCS: Operation = Operation {
     answers: &[Answer {
         status: 200,
         text: "The page.",
-        headers: &[
-            CACHE_CONTROL,
-            NOSNIFF,
-            Header {
-                name: "Content-Security-Policy",
-                text: "It loads and runs nothing of others.",
-                example: "default-src 'none'; connect-src 'self'",
-            },
-        ],
+        headers: &[CACHE_CONTROL, NOSNIFF, POLICY],
         contents: &[Content {
             media_type: "text/html",
             schema: "Page",
@@ -146,44 +138,97 @@ pub(in crate::http) static DOCS: Operation = Operation {
     problems: &[],
 };
 
-pub(in crate::http) static INDEX: Operation = Operation {
-    id: "index",
+/// That nothing of others is loaded or run.
+const POLICY: Header = Header {
+    name: "Content-Security-Policy",
+    text: "It loads and runs nothing of others.",
+    example: "default-src 'none'; connect-src 'self'",
+};
+
+/// What a file of the console is.
+const FILE_TAG: Header = Header {
+    name: "ETag",
+    text: "The file, however it is encoded.",
+    example: "W/\"9f86d081884c7d65\"",
+};
+
+/// That a file is known already.
+const FILE_KNOWN: Answer = Answer {
+    status: 304,
+    text: "The file is the one that `If-None-Match` names.",
+    headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, VARY],
+    contents: &[],
+};
+
+pub(in crate::http) static CONSOLE: Operation = Operation {
+    id: "console",
     group: Group::Interface,
-    summary: "The paths that there are, or for a browser the way to their description",
+    summary: "What the console at / is made of",
     description: "",
     parameters: &[],
     bodies: &[],
     answers: &[
         Answer {
             status: 200,
-            text: "The paths.",
-            headers: &[CACHE_CONTROL, NOSNIFF, VARY],
-            contents: &[Content {
-                media_type: "application/json",
-                schema: "Paths",
-                examples: &[(
-                    "paths",
-                    Example::Json(
-                        r#"{"name": "kvstore", "version": "0.1.0", "docs": "/docs", "openapi": "/openapi.json", "paths": {"/delete/{key}": "DELETE: Removes a key"}}"#,
-                    ),
-                )],
-            }],
-        },
-        Answer {
-            status: 303,
-            text: "The client prefers HTML.",
-            headers: &[
-                Header {
-                    name: "Location",
-                    text: "The page for readers, relative to this.",
-                    example: "docs",
+            text: "The file.",
+            headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, VARY],
+            contents: &[
+                Content {
+                    media_type: "text/javascript",
+                    schema: "File",
+                    examples: &[("beginning", Example::Text("// The console"))],
                 },
-                CACHE_CONTROL,
-                NOSNIFF,
-                VARY,
+                Content {
+                    media_type: "text/css",
+                    schema: "File",
+                    examples: &[("beginning", Example::Text(":root {"))],
+                },
             ],
-            contents: &[],
         },
+        FILE_KNOWN,
+    ],
+    problems: &[&[Code::PathNotFound]],
+};
+
+pub(in crate::http) static INDEX: Operation = Operation {
+    id: "index",
+    group: Group::Interface,
+    summary: "The paths that there are, or for a browser the console",
+    description: "Where tokens are needed, it says what the one allows that is shown, if one is.",
+    parameters: &[],
+    bodies: &[],
+    answers: &[
+        Answer {
+            status: 200,
+            text: "The paths, or for a client that prefers HTML the console.",
+            headers: &[CACHE_CONTROL, NOSNIFF, VARY],
+            contents: &[
+                Content {
+                    media_type: "application/json",
+                    schema: "Paths",
+                    examples: &[
+                        (
+                            "paths",
+                            Example::Json(
+                                r#"{"name": "kvstore", "version": "0.1.0", "docs": "/docs", "openapi": "/openapi.json", "paths": {"/delete/{key}": "DELETE: Removes a key"}}"#,
+                            ),
+                        ),
+                        (
+                            "token",
+                            Example::Json(
+                                r#"{"name": "kvstore", "version": "0.1.0", "docs": "/docs", "openapi": "/openapi.json", "paths": {}, "token": {"name": "ci", "access": "write", "prefixes": ["ci/"]}}"#,
+                            ),
+                        ),
+                    ],
+                },
+                Content {
+                    media_type: "text/html",
+                    schema: "Page",
+                    examples: &[("beginning", Example::Text("<!doctype html>"))],
+                },
+            ],
+        },
+        FILE_KNOWN,
     ],
     problems: &[],
 };
