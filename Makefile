@@ -15,7 +15,7 @@ export CARGO
 
 .PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap \
 	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch failovers kills \
-	watchers histories rollout-test dashboard man abuse thorough test-console \
+	watchers histories rollout-test dashboard man abuse thorough test-console bench-console \
 	manifests image push deploy undeploy e2e fuzz demo clean
 .DEFAULT_GOAL := help
 
@@ -136,6 +136,11 @@ bench-watch: ## Measure what watches take and carry: MEASURES (latency sets stre
 	$(CARGO) build --release --bin kvstore --example watching
 	@target=$$(scripts/target-dir.sh) && \
 		"$$target/release/examples/watching" "$$target/release/kvstore" $(MEASURES)
+
+bench-console: ## Time the console in Chromium at KEYS (10000000) keys: first paint, keystrokes, scrolling
+	@scripts/packages.sh python browser
+	$(CARGO) build --release
+	@venv=$$(scripts/venv.sh console) && "$$venv/bin/python" scripts/bench/console.py
 
 bench-tools: ## Install what bench-http needs and is missing, likewise
 	@scripts/packages.sh bench

@@ -40,7 +40,7 @@ static PAGE: File = File::new("", HTML, include_str!("console/page.html"));
 
 // A file a line.
 #[rustfmt::skip]
-static FILES: [File; 22] = [
+static FILES: [File; 21] = [
     File::new("api.js", SCRIPT, include_str!("console/api.js")),
     File::new("app.js", SCRIPT, include_str!("console/app.js")),
     File::new("change.js", SCRIPT, include_str!("console/change.js")),
@@ -62,7 +62,6 @@ static FILES: [File; 22] = [
     File::new("theme.js", SCRIPT, include_str!("console/theme.js")),
     File::new("token.js", SCRIPT, include_str!("console/token.js")),
     File::new("value.js", SCRIPT, include_str!("console/value.js")),
-    File::new("views.css", STYLE, include_str!("console/views.css")),
 ];
 
 /// A file as it is in the binary.

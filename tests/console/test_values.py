@@ -160,7 +160,7 @@ def test_an_edit_keeps_line_ends_type_and_deadline(console) -> None:
     expect(console.value).to_contain_text("Its lines end in different ways")
     page.get_by_label("From a file").set_input_files({"name": "bytes.bin", "mimeType": "application/x-own", "buffer": bytes(range(256))})
     console.button("Save").click()
-    expect(console.notices).to_contain_text("Saved")
+    expect(fact(console, "Type")).to_have_text("application/x-own")
     assert server.get("values/mixed")[:2] == ("application/x-own", bytes(range(256)))
 
 

@@ -260,7 +260,7 @@ fn the_root_is_the_console_for_a_browser() {
     assert!(!policy.contains("unsafe") && !policy.contains('*'));
     let page = response.text();
     assert!(page.starts_with("<!doctype html>"));
-    assert!(files(page).len() > 20);
+    assert!(files(page).len() > 19);
     let head = server.send("HEAD", "/", &[BROWSER], b"");
     let length = page.len().to_string();
     assert_eq!(head.header("content-length"), Some(length.as_str()));

@@ -58,6 +58,7 @@ const follow = (now, before) => {
     else pane.load(now.key);
     search.mark();
   }
+  if (isOther("key", "panel")) server.redraw();
   $("server-button").setAttribute("aria-expanded", String(now.panel === "server" && now.key === null));
   $("erase").hidden = now.view === "live";
 };

@@ -18,6 +18,7 @@ let before = null;
 let rates = [];
 let times = [];
 let timer = 0;
+let latest = null;
 
 const rate = (value) => (value < 10 ? value.toFixed(value < 1 && value > 0 ? 1 : 0) : compact(value));
 const time = (seconds) => (seconds === null ? "–" : seconds < 0.001 ? `${Math.round(seconds * 1e6)} µs` : seconds < 1 ? `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms` : `${seconds.toFixed(1)} s`);
@@ -81,6 +82,8 @@ const show = (samples, ready) => {
     make("span", { class: "roomy" }, perSecond === null ? "" : `${rate(perSecond)}/s`),
     make("span", { class: "outside" }, ready.isReady ? "Server: ready" : "Server: not ready"),
   );
+  // What nobody sees need not be drawn; on a narrow screen the dot is all there is.
+  if (!$("figures").checkVisibility()) return;
   const said = [fact("State", make("span", { class: ready.isReady ? "good" : "bad" }, ready.text)), fact("Engine", engine(samples)), fact("Version", version), fact("Up for", left(age)), fact("Connections", number(one(samples, "kvstore_http_connections") || 0)), fact("Watchers", number(one(samples, "kvstore_watchers") || 0)), fact("Values that end", number(one(samples, "kvstore_deadlines") || 0))];
   $("figures").replaceChildren(
     tile("Keys", number(keys)),
@@ -118,10 +121,12 @@ const look = async () => {
       times = times.slice(-KEPT);
     }
     before = now;
-    show(samples, await ready());
+    latest = [samples, await ready()];
+    show(...latest);
   } catch (problem) {
     const state = await ready();
     before = null;
+    latest = null;
     $("strip").replaceChildren(make("span", { class: state.isReady ? "dot ready" : "dot" }), make("span", { class: "outside" }, state.isReady ? "Server: ready" : "Server: no figures"));
     const more = problem.status === 404 && make("p", null, "Figures are often kept inside of a cluster: whoever runs it has a dashboard.");
     $("figures-problem").replaceChildren(trouble(problem, more));
@@ -137,6 +142,9 @@ const again = async () => {
   clearTimeout(timer);
   timer = setTimeout(again, EVERY_MS);
 };
+
+// Draws what is known already, for whom it was out of sight.
+export const redraw = () => latest && show(...latest);
 
 export const setVersion = (text) => {
   version = text;
