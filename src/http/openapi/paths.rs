@@ -174,10 +174,8 @@ fn responses(route: &Described, sent: Bodies) -> Map<String, Value> {
 }
 
 fn response(answer: &Answer, sent: Bodies) -> Value {
-    let mut response = json!({"description": answer.text});
-    if !answer.headers.is_empty() {
-        response["headers"] = Value::Object(headers(answer.headers));
-    }
+    let said = [answer.headers, &[SAID_REQUEST_ID]].concat();
+    let mut response = json!({"description": answer.text, "headers": headers(&said)});
     if !answer.contents.is_empty() && sent == Bodies::Sent {
         response["content"] = Value::Object(contents(answer.contents));
     }

@@ -128,7 +128,7 @@ pub(in crate::http) static DOCS: Operation = Operation {
     answers: &[Answer {
         status: 200,
         text: "The page.",
-        headers: &[CACHE_CONTROL, NOSNIFF, POLICY],
+        headers: &[CACHE_CONTROL, NOSNIFF, POLICY, REFERRER],
         contents: &[Content {
             media_type: "text/html",
             schema: "Page",
@@ -145,6 +145,20 @@ const POLICY: Header = Header {
     example: "default-src 'none'; connect-src 'self'",
 };
 
+/// That nobody is told of the page.
+const REFERRER: Header = Header {
+    name: "Referrer-Policy",
+    text: "No link tells where it was followed from.",
+    example: "no-referrer",
+};
+
+/// That a file is compressed, for whoever takes that.
+const ENCODING: Header = Header {
+    name: "Content-Encoding",
+    text: "How it is compressed, if it is.",
+    example: "gzip",
+};
+
 /// What a file of the console is.
 const FILE_TAG: Header = Header {
     name: "ETag",
@@ -156,7 +170,7 @@ const FILE_TAG: Header = Header {
 const FILE_KNOWN: Answer = Answer {
     status: 304,
     text: "The file is the one that `If-None-Match` names.",
-    headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, VARY],
+    headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, REFERRER, VARY],
     contents: &[],
 };
 
@@ -171,7 +185,7 @@ pub(in crate::http) static CONSOLE: Operation = Operation {
         Answer {
             status: 200,
             text: "The file.",
-            headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, VARY],
+            headers: &[CACHE_CONTROL, ENCODING, FILE_TAG, NOSNIFF, REFERRER, VARY],
             contents: &[
                 Content {
                     media_type: "text/javascript",
@@ -201,7 +215,15 @@ pub(in crate::http) static INDEX: Operation = Operation {
         Answer {
             status: 200,
             text: "The paths, or for a client that prefers HTML the console.",
-            headers: &[CACHE_CONTROL, NOSNIFF, VARY],
+            headers: &[
+                CACHE_CONTROL,
+                ENCODING,
+                FILE_TAG,
+                NOSNIFF,
+                POLICY,
+                REFERRER,
+                VARY,
+            ],
             contents: &[
                 Content {
                     media_type: "application/json",
