@@ -72,7 +72,8 @@ test-interface: tools ## Test what /openapi.json says by program, with the binar
 test-deploy: tools ## Test the manifests, rules, dashboard and scripts, with the binary that was built last
 	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
 		$(CARGO) build
-	@venv=$$(scripts/venv.sh) && "$$venv/bin/python" -m pytest -q tests/deploy --ignore tests/deploy/image
+	@venv=$$(scripts/venv.sh) && "$$venv/bin/python" -m pytest -q -n auto --maxprocesses 4 --dist loadgroup \
+		tests/deploy --ignore tests/deploy/image
 
 test-console: tools ## Test the console in Chromium, with the binary that was built last
 	@scripts/packages.sh browser

@@ -20,9 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from rendering import ROOT
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from rendering import LOADER, ROOT
 
 SERVED = {
     "Namespace": "namespaces", "Secret": "secrets", "PersistentVolumeClaim": "persistentvolumeclaims",
@@ -52,6 +50,10 @@ CHANGEABLE = {"StatefulSet": {"replicas", "template", "updateStrategy", "minRead
 
 FIXED = {"Deployment": {"selector"}, "Job": {"template", "selector"}, "Service": {"clusterIP"}}
 """What cannot be changed of a `spec`, where little cannot."""
+
+
+PARTS = 4
+"""Into how many tests those are cut that have each command of a script fail in turn, so that they run beside each other."""
 
 
 class Refused(Exception):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_kubectl import EXTENSIONS, SERVED, Cluster, played, title
+from fake_kubectl import EXTENSIONS, PARTS, SERVED, Cluster, played, title
 from rendering import COMPONENTS, OVERLAYS, ROOT, SECURED, environment, objects, rendered, tool
 
 IMAGE = "registry.example.org/kvstore:1.0.0"
@@ -347,11 +347,12 @@ def test_a_server_that_keeps_its_data_finds_it_again(cluster: Cluster) -> None:
     assert "Namespace kv" not in cluster.names()
 
 
-def test_whichever_command_fails_it_is_no_success(cluster: Cluster) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_whichever_command_fails_it_is_no_success(cluster: Cluster, part: int) -> None:
     deployed(cluster, "multi-node")
     undeploy(cluster)
     commands = list(cluster.asked)
-    for number, command in enumerate(commands):
+    for number, command in list(enumerate(commands))[part::PARTS]:
         cluster.state = [each for each in cluster.state if each["metadata"].get("namespace", each["metadata"]["name"]) != "kv"]
         cluster.play({"match": "", "code": 1, "skip": number, "times": 1, "stderr": "the connection was cut\n"})
         codes = [deploy(cluster, "multi-node").returncode, run(cluster, "undeploy.sh", NAMESPACE="kv").returncode]

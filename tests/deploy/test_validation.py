@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendering import COMPONENTS, OVERLAYS, ROOT, SECURED, environment, rendered, tool
+from rendering import COMPONENTS, OVERLAYS, ROOT, SECURED, environment, objects, rendered, tool
 
 OLDEST, NEWEST = 30, 37
 """Minor versions of Kubernetes 1: the first with a native preStop sleep, and the last whose schemas there are."""
@@ -21,7 +21,7 @@ def built_in_kinds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for overlay in OVERLAYS:
         for name, more in ((overlay, []), (f"{overlay}-secured", SECURED)):
             settings = {"INGRESS": "nginx"} | ({"HOST_SECRET": "host"} if more else {})
-            documents = yaml.safe_load_all(rendered(overlay, " ".join(COMPONENTS + more), **settings))
+            documents = objects(rendered(overlay, " ".join(COMPONENTS + more), **settings))
             kept = [document for document in documents if document["kind"] not in CUSTOM]
             file = folder / f"{name}.yaml"
             file.write_text(yaml.safe_dump_all(kept))

@@ -19,6 +19,9 @@ from scene import Load, Prometheus, scene, until  # noqa: E402
 
 DASHBOARD = ROOT / "k8s" / "components" / "monitoring" / "dashboard.json"
 
+# One scene serves all these tests.
+pytestmark = pytest.mark.xdist_group("scene")
+
 VARIABLES = {"$namespace": "kv", "$pod": "kvstore-0|kvstore-1", "$__rate_interval": "6s"}
 
 
