@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 import yaml
@@ -19,6 +20,9 @@ SOURCE = ROOT / "k8s" / "valkey" / "cluster"
 NODES = 6
 
 DEADLINE_S = 90
+
+LETTERS = iter(ascii_lowercase)
+"""One for each of these tests in a process."""
 
 
 def run(*command: str | Path) -> str:
@@ -39,7 +43,8 @@ class Hosts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.bridge = f"kvt{os.getpid() % 100000}"
+        # The kernel takes a while to remove links, so that those of the test before may be there still. Names are short.
+        self.bridge = f"kvt{os.getpid() % 100000}{next(LETTERS)}"
         self.names = [f"{self.bridge}-{number}" for number in range(NODES)]
         self.processes: list[subprocess.Popen] = []
         self.addresses: list[str] = []
