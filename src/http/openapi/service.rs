@@ -170,7 +170,7 @@ const FILE_TAG: Header = Header {
 const FILE_KNOWN: Answer = Answer {
     status: 304,
     text: "The file is the one that `If-None-Match` names.",
-    headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, REFERRER, VARY],
+    headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, POLICY, REFERRER, VARY],
     contents: &[],
 };
 

@@ -89,6 +89,8 @@ struct Folding {
     query: String,
     watch: Watch,
     state: State,
+    /// Behind which event it goes on.
+    id: String,
 }
 
 impl Folding {
@@ -98,18 +100,22 @@ impl Folding {
         let mut watch = Watch::open(server, &format!("{query}&from=start"));
         let mut state = State::new();
         while !watch.fold(&mut state) {}
+        let id = watch.last_id().expect("ready has an id");
         Self {
             filter,
             query,
             watch,
             state,
+            id,
         }
     }
 
     /// Ends the connection, whatever is on it, and goes on behind what was folded last.
     fn resume(&mut self, server: &Server) {
-        let id = self.watch.last_id().expect("ready has an id");
-        let query = format!("{}&after={id}", self.query);
+        if let Some(id) = self.watch.last_id() {
+            self.id = id;
+        }
+        let query = format!("{}&after={}", self.query, self.id);
         self.watch = Watch::open(server, &query);
     }
 }
