@@ -564,13 +564,14 @@ fn one_who_takes_nothing_hears_last_where_to_go_on_when_the_process_stops() {
 #[test]
 fn those_who_are_told_values_do_not_wait_for_room_that_others_hold_who_wait_too() {
     let redis = Redis::start(&[]);
-    let little = ["--buffers-bytes-max", "1048576"];
+    let little = ["--buffers-bytes-max", "4194304"];
     let on_it = server(&redis.url(), &[&WATCHED[..], &little].concat());
     let open = |_| Watch::open(&on_it, "prefix=k&values=true");
     let mut watches: Vec<Watch> = (0..12).map(open).collect();
     for begin in (0..300).step_by(60) {
         let lines = long_lines(begin..begin + 60, 3000);
-        assert_eq!(on_it.bulk(&lines).status, 200);
+        let set = on_it.bulk(&lines);
+        assert_eq!(set.status, 200, "{}", set.text());
         // What all of them hold who read so many values at once is more than there is.
         for watch in &mut watches {
             for _ in 0..60 {

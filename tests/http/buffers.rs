@@ -53,7 +53,8 @@ fn gauge(server: &Server, name: &str) -> usize {
 fn holds_up_nobody(server: &Server, clients: Vec<TcpStream>, before: usize) {
     for number in 0..20 {
         let path = format!("/set/small{number}");
-        assert_eq!(server.put(&path, &[], b"1").status, 200);
+        let set = server.put(&path, &[], b"1");
+        assert_eq!(set.status, 200, "{}", set.text());
         assert_eq!(server.post(r#"{"key":"k","value":1}"#).status, 200);
         assert_eq!(server.get("/get/k").status, 200);
         assert_eq!(server.get("/search?prefix=small&limit=5").status, 200);
