@@ -19,6 +19,9 @@ pub(super) const GRAVES_MIN: usize = 4096;
 const GRAVES_SHARE: usize = 32;
 const GRAVES_MAX: usize = 64 * 1024;
 
+/// What a fold takes for each key of its result, while it sorts them and makes a matrix, in bytes.
+const FOLD_BYTES: usize = 24;
+
 /// Graves that may lie unsorted after those that are.
 const UNSORTED_MAX: usize = 512;
 
@@ -160,6 +163,12 @@ impl Dead {
         self.graves.len() >= (folded / GRAVES_SHARE).clamp(GRAVES_MIN, GRAVES_MAX)
     }
 
+    /// What a fold takes now, about, in bytes.
+    pub(super) fn fold_bytes(&self) -> usize {
+        let folded = self.folded.as_ref().map_or(0, |index| index.len());
+        (folded + self.graves.len()) * FOLD_BYTES
+    }
+
     /// What a fold starts from: the index so far and the graves to add.
     pub(super) fn fold_input(&mut self) -> (Option<Arc<DeadIndex>>, Arc<Vec<Grave>>) {
         debug_assert!(self.folding.is_empty(), "one fold at a time");
@@ -202,12 +211,15 @@ impl DeadIndex {
             let ranks = before.ranks.iter().copied();
             ranks.zip(before.reverse_ranks.iter().copied())
         });
-        let mut points: Vec<(u32, u32)> = old.chain(new).collect();
+        let folded = before.map_or(0, Self::len);
+        let mut points: Vec<(u32, u32)> = Vec::with_capacity(folded + graves.len());
+        points.extend(old.chain(new));
         // A stable sort takes two sorted runs together without sorting them anew.
-        let folded = points.len() - graves.len();
         points[folded..].sort_unstable();
         points.sort();
-        let (ranks, reverse_ranks): (Vec<u32>, Vec<u32>) = points.into_iter().unzip();
+        let ranks = points.iter().map(|(rank, _)| *rank).collect();
+        let reverse_ranks: Vec<u32> = points.iter().map(|(_, reverse)| *reverse).collect();
+        drop(points);
         let bound = reverse_ranks.iter().max().map_or(0, |max| max + 1);
         let matrix = WaveletMatrix::new(reverse_ranks.iter().copied().collect(), bound);
         Self {
@@ -230,7 +242,8 @@ impl DeadIndex {
         )
     }
 
-    fn heap_bytes(&self) -> usize {
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
         (self.ranks.capacity() + self.reverse_ranks.capacity()) * 4
             + self.matrix.part().heap_bytes()
     }

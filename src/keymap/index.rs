@@ -17,19 +17,25 @@ use super::dead::Counting;
 use super::fsst::SymbolTable;
 use super::hash::Seed;
 use super::live::{Live, Matches};
+use super::merge::MergeSize;
 use super::page::{Asked, Page, Request, SHARE_MAX, Source, merge_page};
 use super::policy;
 use super::segment::PartBytes;
 use super::tree::{FRESH_KEYS, Fresh, Frozen, TREE_ENTRY_BYTES, Tree, scan_tree};
 use crate::model::Filter;
-use jobs::{Running, note_in_journal};
+use jobs::{Replaced, Running, note_in_journal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Keys in the fresh tree past which every write waits. A suffix scan over so many takes 60 µs.
-const FRESH_KEYS_MAX: usize = 16_384;
+/// How many times as large as one that is frozen the fresh tree is when every write waits. A suffix scan
+/// over so many keys takes 60 µs.
+const FRESH_TIMES_MAX: usize = 4;
+
+/// What making a segment of a tree takes besides it for each byte of it: the segment, and the keys once more
+/// in their reverse order.
+const FREEZE_TIMES: usize = 2;
 
 /// How many frozen trees there are at the most.
 const FROZEN_MAX: usize = 2;
@@ -51,13 +57,17 @@ pub struct KeyIndex {
     /// From the largest on.
     pub(super) segments: Vec<Live>,
     jobs: Vec<Running>,
+    /// What a job is to drop.
+    replaced: Vec<Replaced>,
     last_id: u64,
     len: usize,
     /// Heap bytes of the frozen trees.
     frozen_bytes: usize,
-    /// Heap bytes of the segments, and of what running merges take.
+    /// Heap bytes of the segments, of what running jobs take, and of what they replaced until it is dropped.
     segment_bytes: PartBytes,
     merging_bytes: usize,
+    /// What a merge of all segments would take.
+    rewriting_bytes: usize,
     /// The symbol table of the last segment that trained one, for those too small to.
     symbols: Option<Arc<SymbolTable>>,
     merges_failed: u64,
@@ -66,6 +76,8 @@ pub struct KeyIndex {
     merged_for: Duration,
     /// Whether anything changed since there was no job to hand out.
     may_have_job: AtomicBool,
+    /// Whether there was none, and less room than all might want.
+    is_short_of_room: bool,
 }
 
 /// Where a key is, until the index changes.
@@ -105,6 +117,15 @@ pub enum Room {
     Full,
 }
 
+/// What is to be kept free for the next jobs of an index, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Upcoming {
+    /// To make segments of its trees.
+    pub freezing: usize,
+    /// To merge all its segments.
+    pub rewriting: usize,
+}
+
 /// What an index is made of at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IndexStats {
@@ -126,7 +147,7 @@ pub struct IndexStats {
     pub segment_bytes: PartBytes,
     /// Bytes of the fresh and frozen trees, estimated.
     pub fresh_bytes: usize,
-    /// Bytes that running merges take, estimated.
+    /// Bytes that running jobs take, and what they replaced until it is dropped, estimated.
     pub merging_bytes: usize,
 }
 
@@ -209,7 +230,7 @@ impl KeyIndex {
         self.fresh.filtered += 1;
         self.fresh.bytes += key.len() + TREE_ENTRY_BYTES;
         self.len += 1;
-        if self.fresh.keys.len() >= FRESH_KEYS {
+        if self.fresh.is_full() {
             self.freeze();
         }
     }
@@ -236,13 +257,14 @@ impl KeyIndex {
             Part::Frozen(at) => {
                 let frozen = &mut self.frozen[at];
                 frozen.dead.insert(key.into());
+                frozen.bytes += key.len() + TREE_ENTRY_BYTES;
+                self.frozen_bytes += key.len() + TREE_ENTRY_BYTES;
                 self.merging_bytes += note_in_journal(&mut self.jobs, frozen.job, key);
             }
             Part::Segment(at, rank) => {
                 let live = &mut self.segments[at];
                 *self.may_have_job.get_mut() = true;
                 self.segment_bytes.dead += live.bury(rank, key);
-                self.merging_bytes += note_in_journal(&mut self.jobs, live.merge, key);
             }
         }
     }
@@ -340,7 +362,7 @@ impl KeyIndex {
 
     /// Whether writes should wait for a job.
     pub fn room(&self) -> Room {
-        if self.fresh.keys.len() < FRESH_KEYS || self.frozen.len() < FROZEN_MAX {
+        if !self.fresh.is_full() || self.frozen.len() < FROZEN_MAX {
             // There is something to wait for only while a merge runs.
             let is_merging = self.jobs.iter().any(|job| job.is_merge());
             if self.segments.len() >= SEGMENTS_MAX && is_merging {
@@ -348,10 +370,10 @@ impl KeyIndex {
             } else {
                 Room::Open
             }
-        } else if self.fresh.keys.len() < FRESH_KEYS_MAX {
-            Room::Crowded
-        } else {
+        } else if self.fresh.is_full_by(FRESH_TIMES_MAX) {
             Room::Full
+        } else {
+            Room::Crowded
         }
     }
 
@@ -362,14 +384,25 @@ impl KeyIndex {
         self.frozen.iter().any(is_stuck)
     }
 
-    /// Bytes on the heap, running merges included; trees are estimated.
+    /// Bytes on the heap, running jobs included; trees are estimated.
     pub fn heap_bytes(&self) -> usize {
         self.fresh.bytes + self.frozen_bytes + self.segment_bytes.total() + self.merging_bytes
     }
 
-    /// What of [`heap_bytes`](Self::heap_bytes) running merges take, about.
+    /// What of [`heap_bytes`](Self::heap_bytes) running jobs take, about, and what they replaced until it is
+    /// dropped.
     pub fn merging_bytes(&self) -> usize {
         self.merging_bytes
+    }
+
+    /// What is to be kept free for the next jobs.
+    pub fn upcoming(&self) -> Upcoming {
+        let waiting = self.frozen.iter().filter(|frozen| frozen.job.is_none());
+        let waiting: usize = waiting.map(|frozen| frozen.bytes).sum();
+        Upcoming {
+            freezing: FREEZE_TIMES * (self.fresh.bytes + waiting),
+            rewriting: self.rewriting_bytes,
+        }
     }
 
     /// What the index is made of.
@@ -421,6 +454,10 @@ impl KeyIndex {
                 ..live.segment.heap_bytes()
             };
         }
+        let sizes = || self.segments.iter().map(Live::whole_size);
+        // One by itself may take more, where it is not so large that it is merged in ranges.
+        let most = sizes().map(|size| size.needed_bytes()).max().unwrap_or(0);
+        self.rewriting_bytes = sizes().sum::<MergeSize>().needed_bytes().max(most);
     }
 
     fn new_id(&mut self) -> u64 {

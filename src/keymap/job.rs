@@ -3,7 +3,7 @@
 use super::dead::{Dead, DeadIndex, Grave};
 use super::fsst::SymbolTable;
 use super::hash::Seed;
-use super::live::carry_over;
+use super::live::Deaths;
 use super::merge::{Input, merge};
 use super::policy::Lane;
 use super::segment::Segment;
@@ -29,17 +29,21 @@ pub(super) enum Task {
         symbols: Option<Arc<SymbolTable>>,
         /// Of the hash that the index looks keys up by.
         seed: Seed,
+        lane: Lane,
     },
     /// Bury in a merge's result the keys that were deleted from its inputs while it ran.
     CarryOver {
         segment: Arc<Segment>,
         dead: Dead,
-        keys: Vec<Box<[u8]>>,
+        deaths: Deaths,
         /// That of the merge.
         lane: Lane,
     },
     /// Give memory back.
-    Drop(Retired),
+    Drop {
+        retired: Retired,
+        lane: Lane,
+    },
     /// Index the graves of a segment.
     Fold {
         before: Option<Arc<DeadIndex>>,
@@ -73,7 +77,7 @@ pub(super) enum JobResult {
 /// Parts that no index needs any more. Dropping it may take milliseconds, so it is best dropped
 /// on another thread.
 #[derive(Default)]
-pub struct Retired(pub(super) Vec<Box<dyn Any + Send>>);
+pub(super) struct Retired(pub(super) Vec<Box<dyn Any + Send + Sync>>);
 
 impl fmt::Debug for Retired {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,8 +90,8 @@ impl Job {
     pub fn keys(&self) -> usize {
         match &self.task {
             Task::Merge { inputs, .. } => inputs.iter().map(Input::len).sum(),
-            Task::CarryOver { keys, .. } => keys.len(),
-            Task::Drop(_) => 0,
+            Task::CarryOver { deaths, .. } => deaths.len(),
+            Task::Drop { .. } => 0,
             Task::Fold { graves, .. } => graves.len(),
         }
     }
@@ -95,14 +99,11 @@ impl Job {
     /// Which queue the job belongs in, so that it does not wait behind much larger ones.
     pub fn lane(&self) -> Lane {
         match &self.task {
-            Task::Merge { inputs, .. } if inputs.iter().all(Input::is_segment) => {
-                Lane::of(self.keys() as u64)
+            Task::Merge { lane, .. } | Task::CarryOver { lane, .. } | Task::Drop { lane, .. } => {
+                *lane
             }
-            Task::Merge { .. } => Lane::Urgent,
-            Task::CarryOver { lane, .. } => *lane,
             // Not behind a large merge: until it is done, every count goes through the graves.
             Task::Fold { .. } => Lane::Small,
-            Task::Drop(_) => Lane::Small,
         }
     }
 
@@ -116,6 +117,7 @@ impl Job {
                 inputs,
                 symbols,
                 seed,
+                lane: _,
             } => match merge(&inputs, symbols, seed) {
                 Ok(segment) => JobResult::Merged {
                     segment: Arc::new(segment),
@@ -126,15 +128,13 @@ impl Job {
             Task::CarryOver {
                 segment,
                 mut dead,
-                keys,
+                deaths,
                 lane: _,
             } => {
-                keys.iter()
-                    .for_each(|key| carry_over(&segment, &mut dead, key));
-                dead.fold();
+                deaths.carry_over(&segment, &mut dead, Dead::fold);
                 JobResult::Merged { segment, dead }
             }
-            Task::Drop(retired) => {
+            Task::Drop { retired, lane: _ } => {
                 drop(retired);
                 JobResult::Dropped
             }
@@ -154,12 +154,6 @@ impl Job {
 }
 
 impl Outcome {
-    /// Which queue the job was in. What it replaces is best dropped there: it is about as large as
-    /// what the queue is for.
-    pub fn lane(&self) -> Lane {
-        self.lane
-    }
-
     /// Why the work came to nothing, if it did: a defect, or damaged memory. Its inputs stay in use.
     pub fn failure(&self) -> Option<&str> {
         match &self.result {

@@ -1,6 +1,8 @@
 //! A segment in use: with the keys of it that are dead, and the jobs that read it.
 
-use super::dead::{Counting, Dead, Grave};
+use super::blocks::KeyBuffer;
+use super::dead::{Counting, Dead, DeadBits, Grave};
+use super::merge::MergeSize;
 use super::segment::Segment;
 use crate::model::Filter;
 use std::ops::Range;
@@ -18,6 +20,8 @@ const SCAN_MAX: usize = 4096;
 pub(super) struct Live {
     pub(super) id: u64,
     pub(super) segment: Arc<Segment>,
+    /// What the segment takes, in bytes.
+    bytes: usize,
     pub(super) dead: Dead,
     /// The merge that reads it.
     pub(super) merge: Option<u64>,
@@ -36,6 +40,7 @@ impl Live {
     pub(super) fn new(id: u64, segment: Arc<Segment>, dead: Dead) -> Self {
         Self {
             id,
+            bytes: segment.heap_bytes().total(),
             segment,
             dead,
             merge: None,
@@ -43,6 +48,35 @@ impl Live {
             failures: 0,
             retry_at: 0,
             wasted: AtomicU32::new(0),
+        }
+    }
+
+    /// Bytes of memory, those of the dead included.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes + self.dead.heap_bytes()
+    }
+
+    /// What a merge writes of it now.
+    pub(super) fn live_size(&self) -> MergeSize {
+        let Self { segment, dead, .. } = self;
+        let (keys, alive) = (segment.len(), segment.len() - dead.len());
+        let share = |bytes: u64| {
+            let share = u128::from(bytes) * u128::from(alive) / u128::from(keys.max(1));
+            usize::try_from(share).expect("a share is no more than the whole")
+        };
+        MergeSize {
+            keys: alive as usize,
+            key_bytes: share(segment.key_bytes()),
+            result_bytes: share(self.bytes as u64),
+        }
+    }
+
+    /// What a merge would write of it were no key dead.
+    pub(super) fn whole_size(&self) -> MergeSize {
+        MergeSize {
+            keys: self.segment.len() as usize,
+            key_bytes: self.segment.key_bytes() as usize,
+            result_bytes: self.bytes,
         }
     }
 
@@ -136,10 +170,51 @@ pub(super) fn matches(
     }
 }
 
-/// Buries a key that was alive in an input of the merge that made a segment.
-pub(super) fn carry_over(segment: &Segment, dead: &mut Dead, key: &[u8]) {
-    let rank = segment.rank(key);
-    let rank = rank.expect("a key that was alive in an input is in the result");
-    let reverse_rank = segment.reverse_rank(key, rank);
-    dead.bury(Grave { rank, reverse_rank });
+/// What was deleted from the inputs of a merge while it ran.
+#[derive(Debug, Default)]
+pub(super) struct Deaths {
+    /// Keys of a tree.
+    pub(super) keys: Vec<Box<[u8]>>,
+    /// Of segments: no key is kept, since its rank leads to it.
+    pub(super) ranks: Vec<DeadRanks>,
+}
+
+/// Which ranks of a segment died between two moments.
+#[derive(Debug)]
+pub(super) struct DeadRanks {
+    pub(super) segment: Arc<Segment>,
+    pub(super) before: DeadBits,
+    pub(super) now: DeadBits,
+}
+
+impl Deaths {
+    pub(super) fn len(&self) -> usize {
+        let ranks = self.ranks.iter();
+        let ranks = ranks.map(|died| (died.now.len() - died.before.len()) as usize);
+        self.keys.len() + ranks.sum::<usize>()
+    }
+
+    /// Buries what died in the merge's result, 2 µs for each, and calls `buried` after each.
+    pub(super) fn carry_over(&self, result: &Segment, dead: &mut Dead, buried: impl Fn(&mut Dead)) {
+        let mut bury = |key: &[u8]| {
+            let rank = result.rank(key);
+            let rank = rank.expect("a key that was alive in an input is in the result");
+            let reverse_rank = result.reverse_rank(key, rank);
+            dead.bury(Grave { rank, reverse_rank });
+            buried(dead);
+        };
+        self.keys.iter().for_each(|key| bury(key));
+        let mut key = KeyBuffer::default();
+        for DeadRanks {
+            segment,
+            before,
+            now,
+        } in &self.ranks
+        {
+            now.each_since(before, |rank| {
+                segment.key_at(rank, &mut key);
+                bury(key.as_slice());
+            });
+        }
+    }
 }

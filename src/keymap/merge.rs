@@ -31,9 +31,12 @@ const TRAIN_KEYS: usize = 64 * 1024;
 const TRAIN_WINDOWS: usize = 64;
 const WINDOW_KEYS: usize = 64;
 
-/// From so many keys on, or so many bytes of them, the reverse order is merged in [`RANGES`] ranges.
+/// From so many keys on, or so many bytes of them, the reverse order is merged in [`RANGES`] ranges; of long
+/// keys, which are most of what a merge takes then, from fewer bytes on.
 const RANGED_KEYS_MIN: usize = 1_000_000;
 const RANGED_BYTES_MIN: usize = 32 * 1024 * 1024;
+const RANGED_LONG_BYTES_MIN: usize = 4 * 1024 * 1024;
+const LONG_KEY_BYTES: usize = 64;
 const RANGES: u32 = 4;
 
 /// The live keys of the inputs as one segment. No key is alive in two inputs. A small segment is
@@ -65,16 +68,55 @@ pub(super) fn merge(
     Ok(half.finish(reverse.permutation, reverse.separators))
 }
 
-/// How much memory a merge takes besides its inputs and its result, about, in bytes.
-pub(super) fn working_bytes(keys: usize, key_bytes: usize) -> usize {
-    let is_ranged = is_ranged(keys, key_bytes);
-    let ranges = if is_ranged { RANGES as usize } else { 1 };
-    // New ranks, what the matrix is made from, and the range's share of the keys.
-    keys * 4 + keys * 6 + (key_bytes + keys * 12) / ranges
+/// What a merge of segments is about to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MergeSize {
+    /// How many keys.
+    pub(super) keys: usize,
+    /// Their bytes, uncompressed.
+    pub(super) key_bytes: usize,
+    /// What the result takes, about, in bytes.
+    pub(super) result_bytes: usize,
+}
+
+impl MergeSize {
+    /// What the merge takes besides its inputs while it runs, about, in bytes: its result, and what it
+    /// works with.
+    pub(super) fn needed_bytes(&self) -> usize {
+        let Self {
+            keys,
+            key_bytes,
+            result_bytes,
+        } = *self;
+        let is_ranged = is_ranged(keys, key_bytes);
+        let ranges = if is_ranged { RANGES as usize } else { 1 };
+        // New ranks, what the matrix is made from, and the range's share of the keys.
+        let working_bytes = keys * 4 + keys * 6 + (key_bytes + keys * 12) / ranges;
+        result_bytes + working_bytes
+    }
+}
+
+impl std::ops::Add for MergeSize {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            keys: self.keys + other.keys,
+            key_bytes: self.key_bytes + other.key_bytes,
+            result_bytes: self.result_bytes + other.result_bytes,
+        }
+    }
+}
+
+impl std::iter::Sum for MergeSize {
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), |sum, size| sum + size)
+    }
 }
 
 fn is_ranged(keys: usize, key_bytes: usize) -> bool {
-    keys >= RANGED_KEYS_MIN || key_bytes >= RANGED_BYTES_MIN
+    let are_long = key_bytes >= RANGED_LONG_BYTES_MIN && key_bytes / LONG_KEY_BYTES >= keys;
+    keys >= RANGED_KEYS_MIN || key_bytes >= RANGED_BYTES_MIN || are_long
 }
 
 /// Whether a segment of so many keys has a table of its own.

@@ -67,10 +67,10 @@ pub use expiry::Expired;
 pub use groups::GroupPage;
 pub use hash::KeyHash;
 pub use image::{Flaw, Image, Loader, SegmentImage, StoredSegment};
-pub use index::{Finish, IndexStats, KeyIndex, Room, Spot};
-pub use job::{Job, Outcome, Retired};
+pub use index::{Finish, IndexStats, KeyIndex, Room, Spot, Upcoming};
+pub use job::{Job, Outcome};
 pub use page::Page;
-pub use policy::Lane;
+pub use policy::{Lane, MergeRoom};
 pub use segment::{OpenError, PartBytes, SEGMENT_PARTS};
 pub use slab::{End, Head, Need, RANGE_SLOTS, SlotValue, SlotValues};
 
@@ -279,6 +279,21 @@ impl KeyMap {
         self.index.next_job()
     }
 
+    /// The same, but for jobs that there is no room for. Freezes and what gives memory back need none.
+    pub fn next_job_within(&mut self, room: MergeRoom) -> Option<Job> {
+        self.index.next_job_within(room)
+    }
+
+    /// Whether it is worth asking for a job.
+    pub fn may_have_job(&self) -> bool {
+        self.index.may_have_job()
+    }
+
+    /// Has it looked again for jobs where there may have been some that there was no room for. Whether there may.
+    pub fn look_again(&mut self) -> bool {
+        self.index.look_again()
+    }
+
     /// Puts the outcome of a job in place.
     pub fn finish(&mut self, outcome: Outcome) -> Finish {
         self.index.finish(outcome)
@@ -310,14 +325,20 @@ impl KeyMap {
         self.values.reclaimable_bytes()
     }
 
-    /// Bytes on the heap, running merges included; small allocations are estimated.
+    /// Bytes on the heap, running jobs included; small allocations are estimated.
     pub fn heap_bytes(&self) -> usize {
         self.index.heap_bytes() + self.values.heap_bytes()
     }
 
-    /// What of [`heap_bytes`](Self::heap_bytes) running merges take, about.
+    /// What of [`heap_bytes`](Self::heap_bytes) running jobs take, about, and what they replaced until it is
+    /// dropped.
     pub fn merging_bytes(&self) -> usize {
         self.index.merging_bytes()
+    }
+
+    /// What is to be kept free for the next jobs.
+    pub fn upcoming(&self) -> Upcoming {
+        self.index.upcoming()
     }
 
     /// What the index is made of.

@@ -14,6 +14,10 @@ pub(super) type Tree = BTreeMap<Box<[u8]>, u32>;
 /// Keys in the fresh tree before it is frozen. A suffix scan over so many takes about 14 µs.
 pub(super) const FRESH_KEYS: usize = 4096;
 
+/// What the keys of the fresh tree take before it is frozen, in bytes: as many long ones would be far more
+/// than is to be merged at a time.
+pub(super) const FRESH_BYTES: usize = 1024 * 1024;
+
 /// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
 pub(super) const TREE_ENTRY_BYTES: usize = 40;
 
@@ -40,11 +44,24 @@ impl Default for Fresh {
     }
 }
 
+impl Fresh {
+    /// Whether it is so large that it is to be frozen.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full_by(1)
+    }
+
+    /// Whether it is so many times as large.
+    pub(super) fn is_full_by(&self, times: usize) -> bool {
+        self.keys.len() >= times * FRESH_KEYS || self.bytes >= times * FRESH_BYTES
+    }
+}
+
 /// A tree that takes no more keys.
 #[derive(Debug)]
 pub(super) struct Frozen {
     pub(super) keys: Arc<Tree>,
     pub(super) filter: Bloom,
+    /// Bytes on the heap, those of the dead included.
     pub(super) bytes: usize,
     pub(super) dead: BTreeSet<Box<[u8]>>,
     pub(super) job: Option<u64>,

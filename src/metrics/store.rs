@@ -27,7 +27,7 @@ pub(super) const STORE: &[Sampled<StoreStats>] = &[
     },
     Sampled {
         name: "store_bytes",
-        help: "Memory that keys, values, their index and changes kept for watchers take, in bytes",
+        help: "Memory that keys, values, their index and changes kept for watchers take, and merges of the index or what is kept free for them, in bytes",
         value: Gauge(|stats| stats.bytes as f64),
     },
     Sampled {

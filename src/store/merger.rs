@@ -4,10 +4,9 @@
 //! for, one for jobs of milliseconds, one for jobs of seconds, one for longer ones, so that none
 //! waits behind larger ones. All but the first run at low priority.
 
-use crate::keymap::{Finish, Job, Lane, Outcome, Retired};
+use crate::keymap::{Finish, Job, Lane, Outcome};
 use actix::{Message, Recipient};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -28,10 +27,8 @@ pub(super) struct Merger {
 #[rtype(result = "()")]
 pub(super) struct JobDone(pub(super) Outcome);
 
-enum Work {
-    Run(Job, Recipient<JobDone>),
-    Drop(Retired),
-}
+/// A job, and the shard that hears of its end.
+struct Work(Job, Recipient<JobDone>);
 
 impl Merger {
     /// Starts the threads.
@@ -49,12 +46,12 @@ impl Merger {
 
     /// Does a job; the shard hears of it by [`JobDone`].
     pub(super) fn run(&self, job: Job, shard: Recipient<JobDone>) {
-        send(self.queue(job.lane()), Work::Run(job, shard));
+        let sent = self.queue(job.lane()).send(Work(job, shard));
+        sent.expect("a merge thread outlives the queues, since it catches the jobs' panics");
     }
 
-    /// Has a shard's map take in what a job came to. What it no longer needs is dropped in the queue
-    /// that the job was in: behind larger jobs it would pile up. Whether the job has ended; else it
-    /// goes on, and the shard hears again.
+    /// Has a shard's map take in what a job came to. Whether the job has ended; else it goes on, and the
+    /// shard hears again.
     pub(super) fn end(
         &self,
         outcome: Outcome,
@@ -64,12 +61,8 @@ impl Merger {
         if let Some(why) = outcome.failure() {
             log::error!("a job of a shard failed: {why}; its keys stay where they were");
         }
-        let lane = outcome.lane();
         match finish(outcome) {
-            Finish::Done(retired) => {
-                send(self.queue(lane), Work::Drop(retired));
-                true
-            }
+            Finish::Done => true,
             Finish::Again(job) => {
                 self.run(job, shard);
                 false
@@ -87,11 +80,6 @@ impl Merger {
     }
 }
 
-fn send(lane: &Sender<Work>, work: Work) {
-    let sent = lane.send(work);
-    sent.expect("a merge thread outlives the queues, since it catches the jobs' panics");
-}
-
 fn start_lane(name: &str, niceness: i32) -> io::Result<Sender<Work>> {
     let (sender, receiver) = channel();
     thread::Builder::new()
@@ -104,16 +92,7 @@ fn work_off(queue: &Receiver<Work>, niceness: i32) {
     if let Err(error) = rustix::process::nice(niceness) {
         log::warn!("merges run at normal priority: {error}");
     }
-    for work in queue {
-        match work {
-            Work::Run(job, shard) => shard.do_send(JobDone(job.run())),
-            // A panic here would end the thread, and with it every shard.
-            Work::Drop(retired) => {
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(retired)));
-                if dropped.is_err() {
-                    log::error!("what a merge replaced could not be dropped; its memory is lost");
-                }
-            }
-        }
+    for Work(job, shard) in queue {
+        shard.do_send(JobDone(job.run()));
     }
 }

@@ -128,7 +128,7 @@ struct Inner {
 pub struct StoreStats {
     /// Keys and the key index.
     pub counted: Counted,
-    /// Bytes that keys, values and changes take.
+    /// Bytes that keys, values and changes take, with the room that merges take or that is kept for them.
     pub bytes: usize,
     /// The bound on these.
     pub bytes_max: usize,
@@ -285,7 +285,7 @@ impl Store {
         }
         Ok(StoreStats {
             counted,
-            bytes: self.0.shared.bytes(),
+            bytes: self.0.shared.taken_bytes(),
             bytes_max: self.0.shared.bytes_max,
             messages_in_flight: self.0.admission.in_flight(),
             messages_refused: self.0.admission.refused(),

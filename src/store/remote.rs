@@ -41,8 +41,12 @@ use tokio::time::{Instant, sleep, timeout};
 /// What of a request's time, in percent, a search waits for its index before it is told so.
 const ROUND_PERCENT: u32 = 95;
 
-/// What a new key takes in the index besides its own bytes, about, until a merge: in bytes.
-const INDEX_ENTRY_BYTES: usize = 60;
+/// What a new key takes in the index besides its own bytes, about, until a merge, with the room that is kept for making
+/// a segment of it: in bytes.
+const INDEX_ENTRY_BYTES: usize = 120;
+
+/// How often a new key's own bytes are counted: in the tree, and twice while a segment is made of that.
+const KEY_TIMES: usize = 3;
 
 /// How long to wait before the index is looked at again, whose merges leave no room.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
@@ -502,7 +506,7 @@ impl<T: 'static> Drop for Whole<T> {
 
 /// What the index takes of some keys, were all of them new, in bytes.
 fn index_bytes(some: &[Mutation]) -> usize {
-    let bytes = |mutation: &Mutation| mutation.key.as_bytes().len() + INDEX_ENTRY_BYTES;
+    let bytes = |mutation: &Mutation| KEY_TIMES * mutation.key.as_bytes().len() + INDEX_ENTRY_BYTES;
     some.iter()
         .filter(|mutation| is_set(mutation))
         .map(bytes)

@@ -351,10 +351,21 @@ impl ShardActor {
     /// What follows changes, and searches, which may ask for a merge: hands out jobs, and has values moved
     /// together.
     fn follow_up(&mut self, context: &mut Context<Self>) {
-        while let Some(job) = self.share.map.next_job() {
-            self.shared.merger.run(job, context.address().recipient());
-        }
+        self.hand_out_jobs(context);
         self.compact(context);
+    }
+
+    /// Hands out the jobs that there is room for, one after the other, so that each counts for the next.
+    fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
+        if !self.share.map.may_have_job() {
+            return;
+        }
+        let shared = self.shared.clone();
+        let _beginning = shared.begin_jobs();
+        while let Some(job) = self.share.map.next_job_within(shared.merge_room()) {
+            self.recount();
+            shared.merger.run(job, context.address().recipient());
+        }
     }
 
     /// Takes the next step of compaction in a turn of its own, where it is worth it.
@@ -409,6 +420,9 @@ impl Actor for ShardActor {
             shard.turn.drop_abandoned();
             // What made room, or what wants some, may have happened in another shard.
             shard.work_off(context);
+            if shard.share.map.look_again() {
+                shard.hand_out_jobs(context);
+            }
             shard.compact(context);
         });
     }

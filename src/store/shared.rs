@@ -1,14 +1,23 @@
 //! What the shards of a store share: how much they hold together, and that each is alive.
+//!
+//! ```text
+//! 0          held at rest        │ for freezes │       for merges       bytes_max
+//! ├──────────────────────────────┼─────────────┼───────────────────────────┤
+//! ```
+//!
+//! A merge writes its result beside its inputs. So growth ends where the next freezes and merges would have no room
+//! any more, and a merge is begun only where it has: what is held stays within the bound while they run.
 
 use super::StoreError;
 use super::abort::abort;
 use super::merger::Merger;
 use super::stream::Stream;
 use crate::clock::Clock;
+use crate::keymap::{MergeRoom, Upcoming};
 use crate::lifecycle::{Lifecycle, Stage};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often an actor shows that it is alive.
@@ -16,6 +25,17 @@ pub(super) const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// How old a heartbeat may be before its actor counts as stuck.
 const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// The share of the bound that one merge of several segments takes at the most. Half of it would make twice as many
+/// segments of a full store; twice, a third less room for keys and values.
+const MERGE_SHARE: usize = 6;
+
+/// Growth leaves room for such a merge and this share of it more: what deletes take until it is done.
+const DELETES_SHARE: usize = 8;
+
+/// The share of the bound that jobs may take together where more is held than there should be: a store that
+/// was loaded under a lower bound, or an index of keys that others set.
+const OVER_SHARE: usize = 16;
 
 /// What the shards of a store share.
 #[derive(Debug)]
@@ -30,10 +50,16 @@ pub(super) struct Shared {
     pub(super) bytes_max: usize,
     /// Bytes that all shards hold together.
     bytes: AtomicUsize,
-    /// What of `bytes` running merges take.
+    /// What of `bytes` running jobs take.
     merging_bytes: AtomicUsize,
     /// What of `bytes` compaction would give back.
     reclaimable_bytes: AtomicUsize,
+    /// What making segments of all trees would take.
+    freezing_bytes: AtomicUsize,
+    /// What merging all segments of each shard would take.
+    rewriting_bytes: AtomicUsize,
+    /// Held while a shard begins jobs, so that no two take the same room.
+    beginning: Mutex<()>,
     /// When a write last waited for room, in milliseconds since `started`; 0 where none has lately.
     room_wanted: AtomicU64,
     /// When each shard last showed that it is alive, in milliseconds since `started`.
@@ -55,10 +81,23 @@ pub(super) struct Bounds {
 pub(super) struct Footprint {
     /// Bytes.
     pub(super) bytes: usize,
-    /// What of these running merges take.
+    /// What of these running jobs take.
     pub(super) merging_bytes: usize,
     /// What of these compaction would give back.
     pub(super) reclaimable_bytes: usize,
+    /// What the next jobs would take.
+    pub(super) upcoming: Upcoming,
+}
+
+/// What is taken of the bound.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// What is held but for what jobs take, and what making segments of the trees would.
+    at_rest: usize,
+    /// What running jobs take.
+    merging: usize,
+    /// What is kept free for merges, which those that run use.
+    for_merges: usize,
 }
 
 /// Whether something is within the bound on the memory of all shards.
@@ -96,6 +135,9 @@ impl Shared {
             bytes: AtomicUsize::new(0),
             merging_bytes: AtomicUsize::new(0),
             reclaimable_bytes: AtomicUsize::new(0),
+            freezing_bytes: AtomicUsize::new(0),
+            rewriting_bytes: AtomicUsize::new(0),
+            beginning: Mutex::default(),
             room_wanted: AtomicU64::new(0),
             heartbeats: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             started: Instant::now(),
@@ -156,15 +198,64 @@ impl Shared {
     /// Counts what a shard holds `now` instead of what it did.
     pub(super) fn recount(&self, held: &mut Footprint, now: Footprint) {
         let before = std::mem::replace(held, now);
-        adjust(&self.bytes, before.bytes, now.bytes);
-        adjust(&self.merging_bytes, before.merging_bytes, now.merging_bytes);
+        let merging = || adjust(&self.merging_bytes, before.merging_bytes, now.merging_bytes);
+        // In this order, so that nobody sees more at rest than there is.
+        if now.merging_bytes > before.merging_bytes {
+            merging();
+            adjust(&self.bytes, before.bytes, now.bytes);
+        } else {
+            adjust(&self.bytes, before.bytes, now.bytes);
+            merging();
+        }
         let sum = &self.reclaimable_bytes;
         adjust(sum, before.reclaimable_bytes, now.reclaimable_bytes);
+        let (before, now) = (before.upcoming, now.upcoming);
+        adjust(&self.freezing_bytes, before.freezing, now.freezing);
+        adjust(&self.rewriting_bytes, before.rewriting, now.rewriting);
+    }
+
+    /// Bytes that are taken: what is held at rest, and the room that jobs have, whether they run or not.
+    pub(super) fn taken_bytes(&self) -> usize {
+        let taken = self.taken();
+        taken.at_rest + taken.merging.max(taken.for_merges)
+    }
+
+    fn taken(&self) -> Taken {
+        let merging = self.merging_bytes.load(Ordering::Relaxed);
+        let freezing = self.freezing_bytes.load(Ordering::Relaxed);
+        let rewriting = self.rewriting_bytes.load(Ordering::Relaxed);
+        let for_merges = rewriting.min(self.bytes_max / MERGE_SHARE);
+        Taken {
+            at_rest: self.bytes().saturating_sub(merging) + freezing,
+            merging,
+            for_merges: for_merges + for_merges / DELETES_SHARE,
+        }
+    }
+
+    /// Has no other shard begin jobs, so that the room for them stays what it is.
+    pub(super) fn begin_jobs(&self) -> MutexGuard<'_, ()> {
+        let beginning = self.beginning.lock();
+        beginning.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What jobs may take besides those that run. All that the bound leaves them; where that is less than it should
+    /// be, as much as small ones need, so that there is always one that can be done.
+    pub(super) fn merge_room(&self) -> MergeRoom {
+        let Taken {
+            at_rest, merging, ..
+        } = self.taken();
+        let left = self.bytes_max.saturating_sub(at_rest);
+        let held = self.bytes_max.max(at_rest);
+        MergeRoom {
+            now: left.max(held / OVER_SHARE).saturating_sub(merging),
+            most: held / MERGE_SHARE,
+            is_alone: merging == 0,
+        }
     }
 
     /// Whether so many bytes more are within the bound as it is.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.bytes().saturating_add(bytes) <= self.bytes_max
+        self.taken_bytes().saturating_add(bytes) <= self.bytes_max
     }
 
     /// That there is no room.
@@ -175,10 +266,10 @@ impl Shared {
 
     /// Whether so many bytes more are within the bound.
     pub(super) fn fit(&self, bytes: usize) -> Fit {
-        let after = self.bytes().saturating_add(bytes);
-        let merging = self.merging_bytes.load(Ordering::Relaxed);
+        let taken = self.taken();
         let reclaimable = self.reclaimable_bytes.load(Ordering::Relaxed);
-        let at_rest = after.saturating_sub(merging);
+        let at_rest = (taken.at_rest + taken.for_merges).saturating_add(bytes);
+        let after = at_rest.saturating_add(taken.merging.saturating_sub(taken.for_merges));
         if after <= self.bytes_max {
             Fit::Now
         } else if reclaimable > 0 && at_rest.saturating_sub(reclaimable) <= self.bytes_max {
@@ -193,9 +284,9 @@ impl Shared {
 
 /// Adjusts a part of a sum.
 fn adjust(sum: &AtomicUsize, before: usize, now: usize) {
-    if now >= before {
+    if now > before {
         sum.fetch_add(now - before, Ordering::Relaxed);
-    } else {
+    } else if now < before {
         sum.fetch_sub(before - now, Ordering::Relaxed);
     }
 }

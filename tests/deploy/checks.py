@@ -17,7 +17,10 @@ KEPT_BYTES = 60 * MIB
 """What the allocator keeps after a load, as documented."""
 
 STORE_SHARE = 0.6
-"""What of the memory limit keys and values may take, as documented."""
+"""What of the memory limit keys, values and merges may take, as documented."""
+
+KEYS_SHARE = 13 / 16
+"""What of that keys and values may take at the least, as documented."""
 
 QUANTITIES = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
@@ -168,8 +171,8 @@ def resources(manifests: Manifests, facts: Facts) -> Iterator[str]:
     needed = 2 * keys_bytes + facts.idle_bytes + KEPT_BYTES + buffers_bytes
     if limit < needed:
         yield f"the memory limit of {limit / MIB:.0f} MiB is below the {needed / MIB:.0f} that its keys and what is in flight need"
-    if where == "memory" and limit * STORE_SHARE < keys_bytes:
-        yield "store_bytes_max, 60 % of the limit, is below what the keys take"
+    if where == "memory" and limit * STORE_SHARE * KEYS_SHARE < keys_bytes:
+        yield "store_bytes_max, 60 % of the limit, leaves no room for the keys and merges of their index"
     if quantity(given["requests"].get("cpu", 0)) < 0.1:
         yield "less than 100m of a processor are requested"
     workers = variable(container, "KVSTORE_WORKERS")

@@ -154,6 +154,35 @@ impl DeadBits {
         })
     }
 
+    /// Tells the ranks that died since a snapshot was taken, ascending. Passes over the pieces that both share:
+    /// O(pieces that differ), and a look at each branch.
+    pub(in crate::keymap) fn each_since(&self, before: &Self, mut died: impl FnMut(u32)) {
+        let starts = (0_u32..).step_by(BRANCH_RANKS as usize);
+        for ((start, at), branch) in starts.zip(0_usize..).zip(&self.branches) {
+            let Some(branch) = branch else { continue };
+            let old = before.branches.get(at).and_then(Option::as_ref);
+            if old.is_some_and(|old| Arc::ptr_eq(old, branch)) {
+                continue;
+            }
+            let starts = (start..).step_by(LEAF_RANKS as usize);
+            for ((start, at), leaf) in starts.zip(0_usize..).zip(&branch.leaves) {
+                let Some(leaf) = leaf else { continue };
+                let old = old.and_then(|old| old.leaves[at].as_ref());
+                if old.is_some_and(|old| Arc::ptr_eq(old, leaf)) {
+                    continue;
+                }
+                let old = old.map(|old| old.words);
+                for ((start, at), word) in (start..).step_by(64).zip(0_usize..).zip(leaf.words) {
+                    let mut new = word & !old.map_or(0, |old| old[at]);
+                    while new != 0 {
+                        died(start + new.trailing_zeros());
+                        new &= new - 1;
+                    }
+                }
+            }
+        }
+    }
+
     /// Bytes on the heap, those that snapshots share included.
     pub(super) fn heap_bytes(&self) -> usize {
         self.branches.capacity() * size_of::<Option<Arc<Branch>>>() + self.bytes
@@ -248,6 +277,33 @@ mod tests {
             }
         }
         assert_eq!(dead(std::iter::empty()).count_in(&(0..u32::MAX)), 0);
+    }
+
+    #[test]
+    fn what_died_since_a_snapshot_is_told_once_and_in_order() {
+        let since = |bits: &DeadBits, before: &DeadBits| {
+            let mut died = Vec::new();
+            bits.each_since(before, |rank| died.push(rank));
+            died
+        };
+        let mut bits = dead([5, 64, LEAF_RANKS, 3 * BRANCH_RANKS]);
+        let none = DeadBits::default();
+        assert_eq!(since(&bits, &none), bits.ranks().collect::<Vec<_>>());
+        let before = bits.clone();
+        assert_eq!(since(&bits, &before), [0_u32; 0]);
+        let new = [
+            6,
+            63,
+            65,
+            LEAF_RANKS - 1,
+            LEAF_RANKS + 1,
+            BRANCH_RANKS,
+            3 * BRANCH_RANKS - 1,
+            5 * BRANCH_RANKS + 2 * LEAF_RANKS + 7,
+        ];
+        new.iter().rev().for_each(|rank| bits.insert(*rank));
+        assert_eq!(since(&bits, &before), new);
+        assert_eq!(since(&bits, &bits.clone()), [0_u32; 0]);
     }
 
     #[test]

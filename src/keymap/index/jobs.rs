@@ -1,20 +1,24 @@
 //! How keys move between the parts of an index: the jobs it hands out, and what it does with their
 //! outcomes.
 
-use super::{FREEZES_MAX, KeyIndex};
-use crate::keymap::dead::Dead;
+use super::{FREEZE_TIMES, FREEZES_MAX, KeyIndex};
+use crate::keymap::dead::{Dead, DeadBits};
 use crate::keymap::job::{Job, JobResult, Outcome, Retired, Task};
-use crate::keymap::live::{Live, carry_over};
-use crate::keymap::merge::{Input, is_trained, working_bytes};
-use crate::keymap::policy::{self, Lane};
+use crate::keymap::live::{DeadRanks, Deaths, Live};
+use crate::keymap::merge::{Input, MergeSize, is_trained};
+use crate::keymap::policy::{self, Lane, MergeRoom};
 use crate::keymap::segment::Segment;
 use crate::keymap::tree::Frozen;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How many deletes that came during a merge are carried over with the swap, not by a job.
-const JOURNAL_STEP: usize = 64;
+const CARRIED_MAX: usize = 64;
+
+/// What the job takes for each delete that it carries over: its grave, folded, and what that takes.
+const CARRIED_BYTES: usize = 40;
 
 /// What a key in a journal takes besides its bytes.
 const JOURNAL_ENTRY_BYTES: usize = 32;
@@ -24,10 +28,21 @@ const JOURNAL_ENTRY_BYTES: usize = 32;
 pub(super) struct Running {
     pub(super) id: u64,
     pub(super) kind: JobKind,
-    /// Keys that were deleted from its inputs since it began, and are not carried over yet.
+    /// Keys that were deleted from its tree since it began, and are not carried over yet. A tree is small.
     journal: Vec<Box<[u8]>>,
+    /// What of its segments, by id, was dead when it began, and what is carried over.
+    carried: Vec<(u64, DeadBits)>,
     keys: usize,
     bytes: usize,
+}
+
+/// What a job replaced.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    retired: Retired,
+    bytes: usize,
+    /// Where it is dropped.
+    lane: Lane,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +59,7 @@ impl Running {
             id,
             kind,
             journal: Vec::new(),
+            carried: Vec::new(),
             keys: 0,
             bytes: 0,
         }
@@ -60,8 +76,8 @@ impl Running {
 
 /// What became of an outcome.
 pub enum Finish {
-    /// It is in place; what it replaced is to be dropped.
-    Done(Retired),
+    /// It is in place; the next job drops what it replaced.
+    Done,
     /// Many keys were deleted meanwhile, which is to be carried over: do this job, and hand in
     /// its outcome.
     Again(Job),
@@ -70,16 +86,35 @@ pub enum Finish {
 impl KeyIndex {
     /// The next job that is worth doing, if any. Call until there is none, after any change.
     pub fn next_job(&mut self) -> Option<Job> {
-        if !*self.may_have_job.get_mut() {
+        self.next_job_within(MergeRoom::UNBOUNDED)
+    }
+
+    /// The same, but for jobs that there is no room for. Freezes and what gives memory back need none.
+    pub fn next_job_within(&mut self, room: MergeRoom) -> Option<Job> {
+        if !self.may_have_job() {
             return None;
         }
         let job = self
             .drop_job()
             .or_else(|| self.freeze_job())
-            .or_else(|| self.merge_job())
-            .or_else(|| self.fold_job());
+            .or_else(|| self.merge_job(room))
+            .or_else(|| self.fold_job(room));
         *self.may_have_job.get_mut() = job.is_some();
+        if job.is_none() {
+            self.is_short_of_room = self.rewriting_bytes > room.now.min(room.most);
+        }
         job
+    }
+
+    /// Whether it is worth asking for a job.
+    pub fn may_have_job(&self) -> bool {
+        self.may_have_job.load(Ordering::Relaxed)
+    }
+
+    /// Has it looked again for jobs where there may have been some that there was no room for. Whether there may.
+    pub fn look_again(&mut self) -> bool {
+        *self.may_have_job.get_mut() |= self.is_short_of_room;
+        self.is_short_of_room
     }
 
     /// Puts the outcome of a job in place. Takes at most about 200 µs: where many keys were
@@ -91,34 +126,39 @@ impl KeyIndex {
         let at = at.expect("an outcome belongs to a job of this index");
         match outcome.result {
             JobResult::Merged { segment, mut dead } => {
-                let job = &mut self.jobs[at];
                 self.merged_for += outcome.took;
-                let mut keys = std::mem::take(&mut job.journal);
-                if keys.len() > JOURNAL_STEP {
+                let deaths = self.deaths(at);
+                let lane = outcome.lane;
+                if deaths.len() > CARRIED_MAX {
+                    let job = &mut self.jobs[at];
+                    let bytes = deaths.len() * CARRIED_BYTES;
+                    job.bytes += bytes;
+                    self.merging_bytes += bytes;
                     let task = Task::CarryOver {
                         segment,
                         dead,
-                        keys,
-                        lane: outcome.lane,
+                        deaths,
+                        lane,
                     };
                     let id = job.id;
                     return Finish::Again(Job { id, task });
                 }
                 let carried = catch_unwind(AssertUnwindSafe(|| {
-                    keys.drain(..)
-                        .for_each(|key| carry_over(&segment, &mut dead, &key));
+                    deaths.carry_over(&segment, &mut dead, |_| ());
                 }));
+                let job = self.end(at);
                 if carried.is_err() {
-                    let job = self.jobs.swap_remove(at);
                     self.give_up(&job);
-                    return Finish::Done(Retired(vec![Box::new(segment)]));
+                    let bytes = segment.heap_bytes().total();
+                    self.retire(vec![Box::new(segment)], bytes, lane);
+                    return Finish::Done;
                 }
-                let job = self.jobs.swap_remove(at);
                 self.merged_keys += job.keys as u64;
-                Finish::Done(self.swap(job, segment, dead))
+                self.swap(job.id, segment, dead, lane);
+                Finish::Done
             }
             JobResult::Folded { index } => {
-                let job = self.jobs.swap_remove(at);
+                let job = self.end(at);
                 // The segment may have been merged away meanwhile; then the fold is of no use.
                 let folded = |live: &&mut Live| live.fold == Some(job.id);
                 let live = self.segments.iter_mut().find(folded);
@@ -126,36 +166,91 @@ impl KeyIndex {
                     live.fold = None;
                     live.dead.finish_fold(index)
                 });
+                if let Some(replaced) = replaced {
+                    let bytes = replaced.heap_bytes();
+                    self.retire(vec![Box::new(replaced)], bytes, outcome.lane);
+                }
                 self.recount();
-                Finish::Done(Retired(vec![Box::new(replaced)]))
+                Finish::Done
             }
             JobResult::Dropped => {
-                self.jobs.swap_remove(at);
-                Finish::Done(Retired::default())
+                self.end(at);
+                Finish::Done
             }
             JobResult::Failed(_) => {
-                let job = self.jobs.swap_remove(at);
+                let job = self.end(at);
                 self.give_up(&job);
-                Finish::Done(Retired::default())
+                Finish::Done
             }
         }
     }
 
-    /// Takes out the segments all of whose keys are dead and that no merge reads.
+    /// Takes a job out that has come to its end, with what it took.
+    fn end(&mut self, at: usize) -> Running {
+        let job = self.jobs.swap_remove(at);
+        self.merging_bytes -= job.bytes;
+        job
+    }
+
+    /// What died in the inputs of a merge since that was asked last. O(1) for each piece of the dead that changed.
+    fn deaths(&mut self, at: usize) -> Deaths {
+        let Running {
+            id,
+            journal,
+            carried,
+            ..
+        } = &mut self.jobs[at];
+        let mut ranks = Vec::new();
+        for live in self.segments.iter().filter(|live| live.merge == Some(*id)) {
+            let before = carried.iter_mut().find(|(id, _)| *id == live.id);
+            let (_, before) = before.expect("what was dead is noted of each input");
+            if live.dead.len() > before.len() {
+                let now = live.dead.snapshot();
+                ranks.push(DeadRanks {
+                    segment: live.segment.clone(),
+                    before: std::mem::replace(before, now.clone()),
+                    now,
+                });
+            }
+        }
+        let keys = std::mem::take(journal);
+        Deaths { keys, ranks }
+    }
+
+    /// Has a job drop what nothing needs any more, since one of a lane replaced it. It counts until that is done.
+    fn retire(&mut self, parts: Vec<Box<dyn Any + Send + Sync>>, bytes: usize, lane: Lane) {
+        self.merging_bytes += bytes;
+        self.replaced.push(Replaced {
+            retired: Retired(parts),
+            bytes,
+            lane: lane.for_drops(),
+        });
+    }
+
+    /// Drops what was replaced, and the segments all of whose keys are dead and that no merge reads.
     fn drop_job(&mut self) -> Option<Job> {
         let is_void =
             |live: &mut Live| live.merge.is_none() && live.dead.len() == live.segment.len();
         let void: Vec<Live> = self.segments.extract_if(.., is_void).collect();
-        if void.is_empty() {
-            return None;
+        if !void.is_empty() {
+            let bytes = void.iter().map(Live::heap_bytes).sum();
+            let parts = void
+                .into_iter()
+                .map(|live| Box::new(live) as Box<dyn Any + Send + Sync>);
+            self.retire(parts.collect(), bytes, Lane::Small);
+            self.recount();
         }
-        self.recount();
+        let Replaced {
+            retired,
+            bytes,
+            lane,
+        } = self.replaced.pop()?;
         let id = self.new_id();
-        self.jobs.push(Running::new(id, JobKind::Drop));
-        let retired = void
-            .into_iter()
-            .map(|live| Box::new(live) as Box<dyn Any + Send>);
-        let task = Task::Drop(Retired(retired.collect()));
+        self.jobs.push(Running {
+            bytes,
+            ..Running::new(id, JobKind::Drop)
+        });
+        let task = Task::Drop { retired, lane };
         Some(Job { id, task })
     }
 
@@ -169,79 +264,91 @@ impl KeyIndex {
             keys: frozen.keys.clone(),
             dead: frozen.dead.clone(),
         };
-        Some(self.start_merge(id, JobKind::Freeze, vec![input]))
+        let bytes = FREEZE_TIMES * frozen.bytes;
+        let running = Running {
+            bytes,
+            ..Running::new(id, JobKind::Freeze)
+        };
+        Some(self.start_merge(running, vec![input], Lane::Urgent))
     }
 
-    fn merge_job(&mut self) -> Option<Job> {
+    fn merge_job(&mut self, room: MergeRoom) -> Option<Job> {
         let is_free = |lane: Lane| self.jobs.iter().all(|job| job.kind != JobKind::Merge(lane));
-        let (lane, parts) = policy::choose(&self.segments, self.jobs_ended, is_free)?;
+        let (lane, parts) = policy::choose(&self.segments, self.jobs_ended, is_free, room)?;
         let id = self.new_id();
-        let mut inputs = Vec::new();
+        let (mut inputs, mut carried, mut size) = (Vec::new(), Vec::new(), MergeSize::default());
         for live in &mut self.segments {
             if parts.contains(&live.id) {
                 live.merge = Some(id);
+                size = size + live.live_size();
+                carried.push((live.id, live.dead.snapshot()));
                 inputs.push(Input::Segment {
                     segment: live.segment.clone(),
                     dead: live.dead.snapshot(),
                 });
             }
         }
-        Some(self.start_merge(id, JobKind::Merge(lane), inputs))
+        let running = Running {
+            carried,
+            bytes: size.needed_bytes(),
+            ..Running::new(id, JobKind::Merge(lane))
+        };
+        Some(self.start_merge(running, inputs, lane))
     }
 
-    fn fold_job(&mut self) -> Option<Job> {
+    fn fold_job(&mut self, room: MergeRoom) -> Option<Job> {
         let ended = self.jobs_ended;
-        let wanted =
-            |live: &Live| live.dead.wants_fold() && live.fold.is_none() && live.may_try(ended);
+        let wanted = |live: &Live| {
+            let is_worth_it = live.dead.wants_fold() && live.dead.fold_bytes() <= room.now;
+            is_worth_it && live.fold.is_none() && live.may_try(ended)
+        };
         let at = self.segments.iter().position(wanted)?;
         let id = self.new_id();
         let live = &mut self.segments[at];
         live.fold = Some(id);
+        let bytes = live.dead.fold_bytes();
         let (before, graves) = live.dead.fold_input();
-        self.jobs.push(Running::new(id, JobKind::Fold));
+        self.merging_bytes += bytes;
+        self.jobs.push(Running {
+            bytes,
+            ..Running::new(id, JobKind::Fold)
+        });
         let task = Task::Fold { before, graves };
         Some(Job { id, task })
     }
 
-    fn start_merge(&mut self, id: u64, kind: JobKind, inputs: Vec<Input>) -> Job {
-        let key_bytes: usize = inputs.iter().map(Input::key_bytes).sum();
-        let result_bytes: usize = inputs.iter().map(Input::heap_bytes).sum();
+    fn start_merge(&mut self, running: Running, inputs: Vec<Input>, lane: Lane) -> Job {
         let job = Job {
-            id,
+            id: running.id,
             task: Task::Merge {
                 inputs,
                 symbols: self.symbols.clone(),
                 seed: self.seed,
+                lane,
             },
         };
-        let bytes = result_bytes + working_bytes(job.keys(), key_bytes);
-        self.merging_bytes += bytes;
+        self.merging_bytes += running.bytes;
         self.jobs.push(Running {
             keys: job.keys(),
-            bytes,
-            ..Running::new(id, kind)
+            ..running
         });
         job
     }
 
     /// Puts a merge's result in the place of its inputs.
-    fn swap(&mut self, job: Running, segment: Arc<Segment>, dead: Dead) -> Retired {
-        self.merging_bytes -= job.bytes;
+    fn swap(&mut self, job: u64, segment: Arc<Segment>, dead: Dead, lane: Lane) {
         if is_trained(segment.len()) {
             self.symbols = segment.symbols().cloned();
         }
-        let mut retired: Vec<Box<dyn Any + Send>> = Vec::new();
-        for frozen in self
-            .frozen
-            .extract_if(.., |frozen| frozen.job == Some(job.id))
-        {
+        let mut retired: Vec<Box<dyn Any + Send + Sync>> = Vec::new();
+        let mut bytes = 0;
+        for frozen in self.frozen.extract_if(.., |frozen| frozen.job == Some(job)) {
             self.frozen_bytes -= frozen.bytes;
+            bytes += frozen.bytes;
             retired.push(Box::new(frozen));
         }
-        for live in self
-            .segments
-            .extract_if(.., |live| live.merge == Some(job.id))
-        {
+        for live in self.segments.extract_if(.., |live| live.merge == Some(job)) {
+            bytes += live.heap_bytes();
             retired.push(Box::new((live.segment, live.dead)));
         }
         let id = self.new_id();
@@ -252,16 +359,16 @@ impl KeyIndex {
             let live = Live::new(id, segment, dead);
             self.segments.insert(at, live);
         } else {
+            bytes += segment.heap_bytes().total();
             retired.push(Box::new(segment));
         }
+        self.retire(retired, bytes, lane);
         self.recount();
-        Retired(retired)
     }
 
     /// Lets the parts of a job go that came to nothing. They stay in use and are tried again.
     fn give_up(&mut self, job: &Running) {
         self.merges_failed += 1;
-        self.merging_bytes -= job.bytes;
         for frozen in &mut self.frozen {
             if frozen.job.take_if(|id| *id == job.id).is_some() {
                 frozen.failures += 1;

@@ -41,22 +41,12 @@ impl Input {
         }
     }
 
-    pub(in crate::keymap) fn is_segment(&self) -> bool {
-        matches!(self, Self::Segment { .. })
-    }
-
     /// The bytes of all keys, uncompressed.
     pub(in crate::keymap) fn key_bytes(&self) -> usize {
         match self {
             Self::Tree { keys, .. } => keys.keys().map(|key| key.len()).sum(),
             Self::Segment { segment, .. } => segment.key_bytes() as usize,
         }
-    }
-
-    /// Bytes of memory of a segment; none for a tree.
-    pub(in crate::keymap) fn heap_bytes(&self) -> usize {
-        self.segment()
-            .map_or(0, |segment| segment.heap_bytes().total())
     }
 
     pub(super) fn segment(&self) -> Option<&Segment> {

@@ -9,7 +9,7 @@ fn indexed(keys: u32) -> (KeyIndex, Vec<String>) {
     for (slot, name) in (0..).zip(&names) {
         index.insert(name.as_bytes(), slot);
         while let Some(job) = index.next_job() {
-            assert!(matches!(index.finish(job.run()), Finish::Done(_)));
+            assert!(matches!(index.finish(job.run()), Finish::Done));
         }
     }
     (index, names)
@@ -42,12 +42,17 @@ fn a_first_delete_takes_no_more_in_a_large_segment_than_in_a_small_one() {
 fn what_a_long_filter_takes_is_work_of_the_page() {
     let mut index = KeyIndex::default();
     let prefix = "p".repeat(990);
+    let settle = |index: &mut KeyIndex| {
+        while let Some(job) = index.next_job() {
+            assert!(matches!(index.finish(job.run()), Finish::Done));
+        }
+    };
     for number in 0..4096 {
         index.insert(format!("{prefix}{number:05}").as_bytes(), number);
+        settle(&mut index);
     }
-    while let Some(job) = index.next_job() {
-        assert!(matches!(index.finish(job.run()), Finish::Done(_)));
-    }
+    index.freeze();
+    settle(&mut index);
     let page_of = |prefix: &str| {
         let filter = Filter {
             prefix: prefix.into(),
@@ -67,4 +72,113 @@ fn waste_that_no_rewrite_ends_is_not_forgotten() {
     live.waste(u32::MAX - 1);
     live.waste(2);
     assert_eq!(live.wasted(), u32::MAX);
+}
+
+/// A key of some hundred bytes.
+fn long(number: u32) -> String {
+    format!("{number:06}{}", "k".repeat(900))
+}
+
+/// An index of long keys in segments that are worth a merge, for which there was no room, and how many keys are in them.
+fn unmerged() -> (KeyIndex, u32) {
+    let none = MergeRoom {
+        now: 0,
+        most: 0,
+        is_alone: false,
+    };
+    let mut index = KeyIndex::default();
+    for number in 0..4000 {
+        index.insert(long(number).as_bytes(), number);
+        while let Some(job) = index.next_job_within(none) {
+            assert!(matches!(index.finish(job.run()), Finish::Done));
+        }
+    }
+    let stats = index.stats();
+    assert!(stats.segments > 2 && stats.fresh_keys < 2000, "{stats:?}");
+    assert_eq!(stats.merging_bytes, 0);
+    (index, 4000 - stats.fresh_keys as u32)
+}
+
+#[test]
+fn deletes_while_a_merge_runs_take_some_bytes_each_however_long_the_keys() {
+    let (mut index, keys) = unmerged();
+    assert!(index.look_again(), "there may be room now");
+    let merge = index.next_job().unwrap();
+    assert_eq!(index.stats().merges_running, 1);
+    let before = index.heap_bytes();
+    let mut doomed: Vec<u32> = (0..keys).filter(|number| number % 2 == 0).collect();
+    for number in &doomed {
+        assert_eq!(index.remove(long(*number).as_bytes()), Some(*number));
+    }
+    let taken = index.heap_bytes() - before;
+    assert!(taken < 32 * doomed.len(), "{taken} for {}", doomed.len());
+    // One is there again, elsewhere.
+    index.insert(long(0).as_bytes(), keys + 1);
+    let Finish::Again(carry_over) = index.finish(merge.run()) else {
+        panic!("many were deleted meanwhile");
+    };
+    // Some more while these are carried over, which the swap does itself.
+    let more = (0..keys).filter(|number| number % 128 == 1);
+    for number in more {
+        assert_eq!(index.remove(long(number).as_bytes()), Some(number));
+        doomed.push(number);
+    }
+    assert!(matches!(index.finish(carry_over.run()), Finish::Done));
+    let stats = index.stats();
+    assert_eq!((stats.segments, stats.dead_keys), (1, doomed.len()));
+    let expected = |number: u32| match number {
+        0 => Some(keys + 1),
+        _ => (!doomed.contains(&number)).then_some(number),
+    };
+    for number in 0..4000 {
+        assert_eq!(index.find(long(number).as_bytes()), expected(number));
+    }
+    let filter = Filter {
+        prefix: Vec::new(),
+        suffix: b"k".to_vec(),
+    };
+    assert_eq!(index.count(&filter), 4001 - doomed.len());
+    assert_eq!(index.len(), 4001 - doomed.len());
+}
+
+#[test]
+fn what_a_merge_takes_and_replaces_is_counted_until_it_is_dropped() {
+    let (mut index, _) = unmerged();
+    let held = index.stats().segment_bytes.total();
+    assert!(index.look_again());
+    let upcoming = index.upcoming().rewriting;
+    let merge = index.next_job().unwrap();
+    assert!(upcoming > held, "{upcoming} bytes to rewrite {held}");
+    assert_eq!(index.merging_bytes(), upcoming);
+    assert!(matches!(index.finish(merge.run()), Finish::Done));
+    assert_eq!(index.merging_bytes(), held, "the inputs are still there");
+    let dropping = index.next_job().unwrap();
+    assert!(matches!(index.finish(dropping.run()), Finish::Done));
+    assert_eq!(index.merging_bytes(), 0);
+}
+
+#[test]
+fn a_segment_is_rewritten_without_room_once_half_of_it_is_dead_and_nothing_else_runs() {
+    let (mut index, keys) = unmerged();
+    let mut room = MergeRoom {
+        now: 0,
+        most: 0,
+        is_alone: true,
+    };
+    assert!(index.next_job_within(room).is_none());
+    for number in (0..keys).filter(|number| number % 5 < 2) {
+        index.remove(long(number).as_bytes());
+    }
+    assert!(index.next_job_within(room).is_none(), "less than half");
+    for number in (0..keys).filter(|number| number % 5 == 2) {
+        index.remove(long(number).as_bytes());
+    }
+    room.is_alone = false;
+    assert!(index.next_job_within(room).is_none(), "another may end");
+    room.is_alone = true;
+    assert!(index.look_again());
+    let rewritten = index.next_job_within(room).unwrap();
+    assert!(matches!(index.finish(rewritten.run()), Finish::Done));
+    let alive = (0..4000).filter(|number| *number >= keys || number % 5 > 2);
+    assert_eq!(index.len(), alive.count());
 }

@@ -194,7 +194,7 @@ impl World {
 
     fn put(&mut self, outcome: Outcome) {
         match self.index.finish(outcome) {
-            Finish::Done(_) => {}
+            Finish::Done => {}
             Finish::Again(job) => self.jobs.push(job),
         }
     }

@@ -124,11 +124,14 @@ fn a_job_that_fails_is_tried_again_and_one_that_always_does_is_noticed() {
             result: job::JobResult::Failed("planted".into()),
             ..Job {
                 id: job.id,
-                task: job::Task::Drop(Retired::default()),
+                task: job::Task::Drop {
+                    retired: job::Retired::default(),
+                    lane: job.lane(),
+                },
             }
             .run()
         };
-        assert!(matches!(map.finish(outcome), Finish::Done(_)));
+        assert!(matches!(map.finish(outcome), Finish::Done));
     };
     let load = |map: &mut KeyMap, from: u32| {
         for number in from..from + 4096 {

@@ -204,18 +204,31 @@ impl ReplicaActor {
     }
 
     fn changed(&mut self, context: &mut Context<Self>) {
+        self.recount();
+        self.hand_out_jobs(context);
+    }
+
+    /// Counts what the index takes after a change.
+    fn recount(&mut self) {
         let now = Footprint {
             bytes: self.index.heap_bytes(),
             merging_bytes: self.index.merging_bytes(),
             reclaimable_bytes: 0,
+            upcoming: self.index.upcoming(),
         };
         self.shared.recount(&mut self.held, now);
-        self.hand_out_jobs(context);
     }
 
+    /// Hands out the jobs that there is room for, one after the other, so that each counts for the next.
     fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
-        while let Some(job) = self.index.next_job() {
-            self.shared.merger.run(job, context.address().recipient());
+        if !self.index.may_have_job() {
+            return;
+        }
+        let shared = self.shared.clone();
+        let _beginning = shared.begin_jobs();
+        while let Some(job) = self.index.next_job_within(shared.merge_room()) {
+            self.recount();
+            shared.merger.run(job, context.address().recipient());
         }
     }
 }
@@ -225,7 +238,13 @@ impl Actor for ReplicaActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         self.shared.beat(self.shard);
-        context.run_interval(HEARTBEAT, |replica, _| replica.shared.beat(replica.shard));
+        context.run_interval(HEARTBEAT, |replica, context| {
+            replica.shared.beat(replica.shard);
+            // There may be room now that another share gave back.
+            if replica.index.look_again() {
+                replica.hand_out_jobs(context);
+            }
+        });
     }
 }
 

@@ -19,8 +19,12 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// What a new key takes besides its own bytes and its value's body, about, in bytes.
-const ENTRY_BYTES: usize = 100;
+/// What a new key takes besides its own bytes and its value's body, about, in bytes, with the room that is kept for
+/// making a segment of it.
+const ENTRY_BYTES: usize = 140;
+
+/// How often a new key's own bytes are counted: in the tree, and twice while a segment is made of that.
+const KEY_TIMES: usize = 3;
 
 /// What the deadline of a value takes, about, in bytes.
 const ENDING_BYTES: usize = 32;
@@ -282,6 +286,7 @@ impl Share {
             bytes: self.map.heap_bytes(),
             merging_bytes: self.map.merging_bytes(),
             reclaimable_bytes,
+            upcoming: self.map.upcoming(),
         };
         self.shared.recount(&mut self.held, now);
     }
@@ -451,5 +456,5 @@ fn new_bytes(mutation: &Mutation) -> usize {
 
 /// What a new key adds to the store, about, in bytes.
 fn entry_bytes(key: &Key, kept: usize) -> usize {
-    key.as_bytes().len() + kept + ENTRY_BYTES
+    KEY_TIMES * key.as_bytes().len() + kept + ENTRY_BYTES
 }

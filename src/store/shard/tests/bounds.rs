@@ -5,6 +5,8 @@ use crate::effort::effort;
 use crate::trace::Trace;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 #[test]
 fn a_queued_message_whose_sender_gave_up_is_not_carried_out() {
@@ -286,5 +288,126 @@ fn what_one_shard_can_do_without_is_room_for_another() {
                 stats.bytes
             );
         }
+    });
+}
+
+/// The most bytes that a store held, by a thread that looks at it all the time.
+struct Peak {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<usize>>,
+}
+
+impl Peak {
+    fn of(store: &Store) -> Self {
+        let (shared, is_over) = (store.0.shared.clone(), Arc::<AtomicBool>::default());
+        let ended = is_over.clone();
+        let thread = std::thread::spawn(move || {
+            let mut most = 0;
+            while !ended.load(Ordering::Relaxed) {
+                most = most.max(shared.bytes());
+                std::thread::yield_now();
+            }
+            most
+        });
+        Self {
+            is_over,
+            thread: Some(thread),
+        }
+    }
+
+    fn bytes(mut self) -> usize {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Peak {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+fn long(name: &str, number: u64) -> String {
+    format!("{name}{number:08}{}", "k".repeat(900))
+}
+
+/// Sets long keys until one does not fit, and returns how many did. All before it are there, and some after it.
+async fn fill_with_long_keys(store: &Store, name: &str) -> u64 {
+    let (mut number, mut created) = (0, 0);
+    loop {
+        let mut batch = store.batch();
+        while !batch.is_full(usize::MAX) {
+            batch.push(number, set(&long(name, number)));
+            number += 1;
+        }
+        let made = batch.make().await;
+        created += made.counts.created;
+        match made.failure {
+            None => assert!(number < 1_000_000, "the store is bounded"),
+            Some((_, StoreError::Full { .. })) => return created,
+            Some((_, error)) => panic!("{error:?}"),
+        }
+    }
+}
+
+async fn keys(store: &Store) -> u64 {
+    store.stats(PATIENT).await.unwrap().counted.keys as u64
+}
+
+#[test]
+fn long_keys_stay_within_the_bound_whatever_merges_run_and_give_room_back() {
+    const BYTES_MAX: usize = 32 << 20;
+    // A message of each shard is counted once it is done, and so is what deletes take.
+    const SLACK: usize = BYTES_MAX / 32;
+    let options = StoreOptions {
+        shards: 2,
+        ..bounded(BYTES_MAX)
+    };
+    with_store_of(2, options, |store| async move {
+        let peak = Peak::of(&store);
+        let filled = fill_with_long_keys(&store, "first").await;
+        assert_eq!(keys(&store).await, filled);
+        assert!(filled as usize > BYTES_MAX / 2 / 900, "{filled} fit");
+
+        let mut erasing = store.erase(Filter::default());
+        while !erasing.is_done() {
+            erasing.go_on().await.unwrap();
+        }
+        assert_eq!((erasing.deleted(), keys(&store).await), (filled, 0));
+        let begun = Instant::now();
+        while store.stats(PATIENT).await.unwrap().bytes > BYTES_MAX / 8 {
+            assert!(begun.elapsed() < PATIENT, "memory comes back");
+        }
+
+        let again = fill_with_long_keys(&store, "again").await;
+        assert!(again > filled * 8 / 10, "{again} fit, and {filled} before");
+        // Every other one, so that no segment falls empty: only merges make room.
+        let mut deleted = 0;
+        for number in (0..again).step_by(2) {
+            let deletion = Mutation::delete(key(&long("again", number)));
+            match store.change(deletion).await.unwrap() {
+                Changed::Deleted(_) => deleted += 1,
+                // Of the last some may not have been made.
+                Changed::Absent => assert!(number + 1000 > again, "{number} of {again}"),
+                changed => panic!("{changed:?}"),
+            }
+        }
+        let begun = Instant::now();
+        for number in 0..again / 4 {
+            while let Err(error) = store.change(set(&long("third", number))).await {
+                assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+                assert!(begun.elapsed() < PATIENT, "{number} of {again} fit again");
+            }
+        }
+        assert_eq!(keys(&store).await, again - deleted + again / 4);
+        for number in (0..again / 4).step_by(7) {
+            for name in ["again", "third"] {
+                let is_there = name == "third" || number % 2 == 1;
+                let value = store.get(key(&long(name, number))).await.unwrap();
+                assert_eq!(value.is_some(), is_there, "{name} {number}");
+            }
+        }
+        let most = peak.bytes();
+        assert!(most <= BYTES_MAX + SLACK, "{most} of {BYTES_MAX} bytes");
     });
 }
