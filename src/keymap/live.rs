@@ -58,16 +58,20 @@ impl Live {
 
     /// What a merge writes of it now.
     pub(super) fn live_size(&self) -> MergeSize {
-        let Self { segment, dead, .. } = self;
-        let (keys, alive) = (segment.len(), segment.len() - dead.len());
-        let share = |bytes: u64| {
-            let share = u128::from(bytes) * u128::from(alive) / u128::from(keys.max(1));
-            usize::try_from(share).expect("a share is no more than the whole")
+        let whole = self.whole_size();
+        let alive = whole.keys - self.dead.len() as usize;
+        // Bytes times keys could be more than 64 bits hold.
+        let share = |bytes: usize| {
+            let (each, rest) = (bytes / whole.keys, bytes % whole.keys);
+            each * alive + rest * alive / whole.keys
         };
-        MergeSize {
-            keys: alive as usize,
-            key_bytes: share(segment.key_bytes()),
-            result_bytes: share(self.bytes as u64),
+        match whole.keys {
+            0 => whole,
+            _ => MergeSize {
+                keys: alive,
+                key_bytes: share(whole.key_bytes),
+                result_bytes: share(whole.result_bytes),
+            },
         }
     }
 

@@ -35,7 +35,7 @@ const WINDOW_KEYS: usize = 64;
 /// keys, which are most of what a merge takes then, from fewer bytes on.
 const RANGED_KEYS_MIN: usize = 1_000_000;
 const RANGED_BYTES_MIN: usize = 32 * 1024 * 1024;
-const RANGED_LONG_BYTES_MIN: usize = 4 * 1024 * 1024;
+const RANGED_LONG_BYTES_MIN: usize = 1024 * 1024;
 const LONG_KEY_BYTES: usize = 64;
 const RANGES: u32 = 4;
 

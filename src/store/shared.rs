@@ -290,3 +290,61 @@ fn adjust(sum: &AtomicUsize, before: usize, now: usize) {
         sum.fetch_sub(before - now, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_leaves_room_for_the_next_jobs_and_they_take_no_more() {
+        let bounds = Bounds {
+            bytes_max: 6_000,
+            changes_bytes_max: 0,
+        };
+        let shared = Shared::new(1, bounds, Arc::default(), Clock::running()).unwrap();
+        let mut held = Footprint::default();
+        let mut hold = |at_rest: usize, merging: usize, upcoming: Upcoming| {
+            let now = Footprint {
+                bytes: at_rest + merging,
+                merging_bytes: merging,
+                reclaimable_bytes: 0,
+                upcoming,
+            };
+            shared.recount(&mut held, now);
+        };
+        let room = |now: usize, most: usize, is_alone: bool| MergeRoom {
+            now,
+            most,
+            is_alone,
+        };
+
+        let mut upcoming = Upcoming {
+            freezing: 200,
+            rewriting: 80,
+        };
+        hold(4_000, 0, upcoming);
+        assert_eq!(shared.taken_bytes(), 4_000 + 200 + 80 + 10);
+        upcoming.rewriting = 100_000;
+        hold(4_000, 0, upcoming);
+        assert_eq!(shared.taken_bytes(), 4_000 + 200 + 1_000 + 125);
+        assert_eq!([shared.fit(675), shared.fit(676)], [Fit::Now, Fit::Never]);
+        assert!(shared.has_room(675) && !shared.has_room(676));
+        assert_eq!(shared.merge_room(), room(1_800, 1_000, true));
+
+        // Jobs have what is kept for them, and then what is left.
+        hold(4_000, 1_000, upcoming);
+        assert_eq!([shared.fit(675), shared.fit(676)], [Fit::Now, Fit::Never]);
+        assert_eq!(shared.merge_room(), room(800, 1_000, false));
+        hold(4_000, 1_800, upcoming);
+        assert_eq!(
+            [shared.fit(0), shared.fit(675)],
+            [Fit::Now, Fit::AfterMerges]
+        );
+        assert_eq!(shared.merge_room(), room(0, 1_000, false));
+
+        // Over the bound some still are done.
+        hold(19_200, 200, Upcoming::default());
+        assert_eq!(shared.fit(1), Fit::Never);
+        assert_eq!(shared.merge_room(), room(1_000, 3_200, false));
+    }
+}

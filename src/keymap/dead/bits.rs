@@ -171,7 +171,7 @@ impl DeadBits {
                 if old.is_some_and(|old| Arc::ptr_eq(old, leaf)) {
                     continue;
                 }
-                let old = old.map(|old| old.words);
+                let old = old.map(|old| &old.words);
                 for ((start, at), word) in (start..).step_by(64).zip(0_usize..).zip(leaf.words) {
                     let mut new = word & !old.map_or(0, |old| old[at]);
                     while new != 0 {
