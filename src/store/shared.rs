@@ -52,6 +52,9 @@ pub(super) struct Shared {
     bytes: AtomicUsize,
     /// What of `bytes` running jobs take.
     merging_bytes: AtomicUsize,
+    /// What of `bytes` they do not. Were it told by these two, who reads while another shard begins a job would take
+    /// what that takes for what is held, and refuse what there is room for.
+    resting_bytes: AtomicUsize,
     /// What of `bytes` compaction would give back.
     reclaimable_bytes: AtomicUsize,
     /// What making segments of all trees would take.
@@ -111,6 +114,13 @@ pub(super) enum Fit {
     Never,
 }
 
+impl Footprint {
+    /// Bytes that are not running jobs'.
+    fn resting_bytes(&self) -> usize {
+        self.bytes - self.merging_bytes
+    }
+}
+
 impl Shared {
     /// What so many shards share that hold nothing yet.
     ///
@@ -134,6 +144,7 @@ impl Shared {
             bytes_max,
             bytes: AtomicUsize::new(0),
             merging_bytes: AtomicUsize::new(0),
+            resting_bytes: AtomicUsize::new(0),
             reclaimable_bytes: AtomicUsize::new(0),
             freezing_bytes: AtomicUsize::new(0),
             rewriting_bytes: AtomicUsize::new(0),
@@ -198,20 +209,19 @@ impl Shared {
     /// Counts what a shard holds `now` instead of what it did.
     pub(super) fn recount(&self, held: &mut Footprint, now: Footprint) {
         let before = std::mem::replace(held, now);
-        let merging = || adjust(&self.merging_bytes, before.merging_bytes, now.merging_bytes);
-        // In this order, so that nobody sees more at rest than there is.
-        if now.merging_bytes > before.merging_bytes {
-            merging();
-            adjust(&self.bytes, before.bytes, now.bytes);
-        } else {
-            adjust(&self.bytes, before.bytes, now.bytes);
-            merging();
-        }
+        adjust(&self.bytes, before.bytes, now.bytes);
+        adjust(
+            &self.resting_bytes,
+            before.resting_bytes(),
+            now.resting_bytes(),
+        );
         let sum = &self.reclaimable_bytes;
         adjust(sum, before.reclaimable_bytes, now.reclaimable_bytes);
-        let (before, now) = (before.upcoming, now.upcoming);
-        adjust(&self.freezing_bytes, before.freezing, now.freezing);
-        adjust(&self.rewriting_bytes, before.rewriting, now.rewriting);
+        let (old, new) = (before.upcoming, now.upcoming);
+        adjust(&self.freezing_bytes, old.freezing, new.freezing);
+        adjust(&self.rewriting_bytes, old.rewriting, new.rewriting);
+        // After the room that was kept for it is given up, so that nobody sees both.
+        adjust(&self.merging_bytes, before.merging_bytes, now.merging_bytes);
     }
 
     /// Bytes that are taken: what is held at rest, and the room that jobs have, whether they run or not.
@@ -221,12 +231,14 @@ impl Shared {
     }
 
     fn taken(&self) -> Taken {
+        // In this order: what jobs were given meanwhile is not seen twice.
         let merging = self.merging_bytes.load(Ordering::Relaxed);
         let freezing = self.freezing_bytes.load(Ordering::Relaxed);
+        let resting = self.resting_bytes.load(Ordering::Relaxed);
         let rewriting = self.rewriting_bytes.load(Ordering::Relaxed);
         let for_merges = rewriting.min(self.bytes_max / MERGE_SHARE);
         Taken {
-            at_rest: self.bytes().saturating_sub(merging) + freezing,
+            at_rest: resting + self.stream.bytes() + freezing,
             merging,
             for_merges: for_merges + for_merges / DELETES_SHARE,
         }
@@ -294,6 +306,9 @@ fn adjust(sum: &AtomicUsize, before: usize, now: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effort::effort;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
 
     #[test]
     fn growth_leaves_room_for_the_next_jobs_and_they_take_no_more() {
@@ -346,5 +361,36 @@ mod tests {
         hold(19_200, 200, Upcoming::default());
         assert_eq!(shared.fit(1), Fit::Never);
         assert_eq!(shared.merge_room(), room(1_000, 3_200, false));
+    }
+    #[test]
+    fn what_a_shard_finds_room_for_it_finds_room_for_while_another_begins_and_ends_jobs() {
+        let bounds = Bounds {
+            bytes_max: 6_000,
+            changes_bytes_max: 0,
+        };
+        let shared = Shared::new(2, bounds, Arc::default(), Clock::running()).unwrap();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut held = Footprint::default();
+                for merging_bytes in [0, 1_000].repeat(effort(100_000, 1_000_000)) {
+                    let now = Footprint {
+                        bytes: 4_000 + merging_bytes,
+                        merging_bytes,
+                        reclaimable_bytes: 0,
+                        upcoming: Upcoming {
+                            freezing: 0,
+                            rewriting: 1_000,
+                        },
+                    };
+                    shared.recount(&mut held, now);
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(shared.has_room(800));
+                assert_eq!(shared.fit(800), Fit::Now);
+            }
+        });
     }
 }
