@@ -7,7 +7,7 @@
 use super::checkpoint::{self, Previous, ShardFiles};
 use super::recovery::{self, Recovered};
 use super::{Directory, Position, Record, Records, RecoveryError, State};
-use crate::keymap::{Finish, KeyMap};
+use crate::keymap::{Finish, KeyMap, MergeRoom};
 use crate::model::ContentTypes;
 use std::io;
 use std::path::PathBuf;
@@ -403,15 +403,15 @@ pub(super) fn settle_many(map: &mut KeyMap) {
     }
 }
 
-/// Makes segments of all new keys. To merge them with others is left for when the map is served.
+/// Makes segments of all new keys, and drops what these were in, which may be hundreds of megabytes. To merge them with
+/// others is left for when the map is served.
 pub(super) fn settle(map: &mut KeyMap) {
     loop {
         map.freeze();
-        if map.stats().fresh_keys == 0 {
+        let Some(job) = map.next_job_within(MergeRoom::NONE) else {
+            map.look_again();
             return;
-        }
-        // Trees come before segments.
-        let Some(job) = map.next_job() else { return };
+        };
         let mut outcome = job.run();
         while let Finish::Again(again) = map.finish(outcome) {
             outcome = again.run();
@@ -422,4 +422,33 @@ pub(super) fn settle(map: &mut KeyMap) {
 /// What a thread gave. Its panic is ours.
 fn joined<T>(result: thread::Result<T>) -> T {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ContentType, Key, Revision, Value};
+
+    #[test]
+    fn trees_that_were_made_segments_are_dropped_while_more_is_loaded() {
+        let mut map = KeyMap::default();
+        for number in 0..1000 {
+            let value = Value {
+                content_type: ContentType::JSON,
+                body: "1".into(),
+                revision: Revision(number),
+                expires_at: None,
+            };
+            let key = Key::parse(number.to_string().into(), 16).unwrap();
+            map.set(&key, value);
+            settle_many(&mut map);
+            assert_eq!(map.merging_bytes(), 0, "{number}");
+        }
+        settle(&mut map);
+        let stats = map.stats();
+        assert_eq!((stats.fresh_keys, stats.merging_bytes), (0, 0));
+        // They are for when the map is served.
+        assert!(stats.segments > 10, "{stats:?}");
+        assert!(map.next_job().is_some(), "there are merges to be done");
+    }
 }

@@ -59,6 +59,13 @@ impl MergeRoom {
         most: usize::MAX,
         is_alone: false,
     };
+
+    /// None: for drops and freezes alone.
+    pub const NONE: Self = Self {
+        now: 0,
+        most: 0,
+        is_alone: false,
+    };
 }
 
 /// A queue of jobs. An index has at most one merge in each.

@@ -81,15 +81,10 @@ fn long(number: u32) -> String {
 
 /// An index of long keys in segments that are worth a merge, for which there was no room, and how many keys are in them.
 fn unmerged() -> (KeyIndex, u32) {
-    let none = MergeRoom {
-        now: 0,
-        most: 0,
-        is_alone: false,
-    };
     let mut index = KeyIndex::default();
     for number in 0..4000 {
         index.insert(long(number).as_bytes(), number);
-        while let Some(job) = index.next_job_within(none) {
+        while let Some(job) = index.next_job_within(MergeRoom::NONE) {
             assert!(matches!(index.finish(job.run()), Finish::Done));
         }
     }
@@ -161,9 +156,8 @@ fn what_a_merge_takes_and_replaces_is_counted_until_it_is_dropped() {
 fn a_segment_is_rewritten_without_room_once_half_of_it_is_dead_and_nothing_else_runs() {
     let (mut index, keys) = unmerged();
     let mut room = MergeRoom {
-        now: 0,
-        most: 0,
         is_alone: true,
+        ..MergeRoom::NONE
     };
     assert!(index.next_job_within(room).is_none());
     for number in (0..keys).filter(|number| number % 5 < 2) {
