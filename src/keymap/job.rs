@@ -40,10 +40,7 @@ pub(super) enum Task {
         lane: Lane,
     },
     /// Give memory back.
-    Drop {
-        retired: Retired,
-        lane: Lane,
-    },
+    Drop { retired: Retired, lane: Lane },
     /// Index the graves of a segment.
     Fold {
         before: Option<Arc<DeadIndex>>,

@@ -284,7 +284,12 @@ impl KeyMap {
         self.index.next_job_within(room)
     }
 
-    /// Whether it is worth asking for a job.
+    /// Whether [`next_job_within`](Self::next_job_within) has one.
+    pub fn wants_job(&mut self, room: MergeRoom) -> bool {
+        self.index.wants_job(room)
+    }
+
+    /// Whether it is worth asking for a job. O(1).
     pub fn may_have_job(&self) -> bool {
         self.index.may_have_job()
     }

@@ -141,7 +141,12 @@ proptest! {
                     model.retain(|_, number| *number % 2 == 0);
                 }
                 Step::Freeze => map.freeze(),
-                Step::Start => jobs.extend(map.next_job()),
+                Step::Start => {
+                    let wants = map.wants_job(MergeRoom::UNBOUNDED);
+                    let job = map.next_job();
+                    prop_assert_eq!(wants, job.is_some());
+                    jobs.extend(job);
+                }
                 Step::Run(at) => if !jobs.is_empty() {
                     outcomes.push(jobs.swap_remove(at.index(jobs.len())).run());
                 },

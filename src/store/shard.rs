@@ -355,15 +355,17 @@ impl ShardActor {
         self.compact(context);
     }
 
-    /// Hands out the jobs that there is room for, one after the other, so that each counts for the next.
+    /// Hands out the jobs that there is room for, one after the other, so that each counts for the next. Most often there
+    /// is none, and then it waits for no other shard.
     fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
-        if !self.share.map.may_have_job() {
-            return;
-        }
-        let shared = self.shared.clone();
-        let _beginning = shared.begin_jobs();
-        while let Some(job) = self.share.map.next_job_within(shared.merge_room()) {
+        while self.share.map.may_have_job() && self.share.map.wants_job(self.shared.merge_room()) {
+            let shared = self.shared.clone();
+            let beginning = shared.begin_jobs();
+            let Some(job) = self.share.map.next_job_within(shared.merge_room()) else {
+                break;
+            };
             self.recount();
+            drop(beginning);
             shared.merger.run(job, context.address().recipient());
         }
     }

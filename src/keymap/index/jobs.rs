@@ -99,11 +99,31 @@ impl KeyIndex {
             .or_else(|| self.freeze_job())
             .or_else(|| self.merge_job(room))
             .or_else(|| self.fold_job(room));
-        *self.may_have_job.get_mut() = job.is_some();
-        if job.is_none() {
+        self.looked(job.is_some(), room);
+        job
+    }
+
+    /// Whether [`next_job_within`](Self::next_job_within) has one. It changes nothing but that it is not looked again
+    /// before there may be one.
+    pub fn wants_job(&mut self, room: MergeRoom) -> bool {
+        if !self.may_have_job() {
+            return false;
+        }
+        let wants = !self.replaced.is_empty()
+            || self.segments.iter().any(is_void)
+            || self.frozen.iter().any(is_waiting)
+            || self.mergeable(room).is_some()
+            || self.foldable(room).is_some();
+        self.looked(wants, room);
+        wants
+    }
+
+    /// Notes whether a job was found with so much room.
+    fn looked(&mut self, is_found: bool, room: MergeRoom) {
+        *self.may_have_job.get_mut() = is_found;
+        if !is_found {
             self.is_short_of_room = self.rewriting_bytes > room.now.min(room.most);
         }
-        job
     }
 
     /// Whether it is worth asking for a job.
@@ -229,8 +249,7 @@ impl KeyIndex {
 
     /// Drops what was replaced, and the segments all of whose keys are dead and that no merge reads.
     fn drop_job(&mut self) -> Option<Job> {
-        let is_void =
-            |live: &mut Live| live.merge.is_none() && live.dead.len() == live.segment.len();
+        let is_void = |live: &mut Live| is_void(live);
         let void: Vec<Live> = self.segments.extract_if(.., is_void).collect();
         if !void.is_empty() {
             let bytes = void.iter().map(Live::heap_bytes).sum();
@@ -255,7 +274,6 @@ impl KeyIndex {
     }
 
     fn freeze_job(&mut self) -> Option<Job> {
-        let is_waiting = |frozen: &Frozen| frozen.job.is_none() && frozen.failures < FREEZES_MAX;
         let at = self.frozen.iter().position(is_waiting)?;
         let id = self.new_id();
         let frozen = &mut self.frozen[at];
@@ -272,9 +290,14 @@ impl KeyIndex {
         Some(self.start_merge(running, vec![input], Lane::Urgent))
     }
 
-    fn merge_job(&mut self, room: MergeRoom) -> Option<Job> {
+    /// The segments to merge next, by id.
+    fn mergeable(&self, room: MergeRoom) -> Option<(Lane, Vec<u64>)> {
         let is_free = |lane: Lane| self.jobs.iter().all(|job| job.kind != JobKind::Merge(lane));
-        let (lane, parts) = policy::choose(&self.segments, self.jobs_ended, is_free, room)?;
+        policy::choose(&self.segments, self.jobs_ended, is_free, room)
+    }
+
+    fn merge_job(&mut self, room: MergeRoom) -> Option<Job> {
+        let (lane, parts) = self.mergeable(room)?;
         let id = self.new_id();
         let (mut inputs, mut carried, mut size) = (Vec::new(), Vec::new(), MergeSize::default());
         for live in &mut self.segments {
@@ -296,13 +319,16 @@ impl KeyIndex {
         Some(self.start_merge(running, inputs, lane))
     }
 
-    fn fold_job(&mut self, room: MergeRoom) -> Option<Job> {
-        let ended = self.jobs_ended;
-        let wanted = |live: &Live| {
+    /// The number of the segment whose graves to fold next.
+    fn foldable(&self, room: MergeRoom) -> Option<usize> {
+        self.segments.iter().position(|live| {
             let is_worth_it = live.dead.wants_fold() && live.dead.fold_bytes() <= room.now;
-            is_worth_it && live.fold.is_none() && live.may_try(ended)
-        };
-        let at = self.segments.iter().position(wanted)?;
+            is_worth_it && live.fold.is_none() && live.may_try(self.jobs_ended)
+        })
+    }
+
+    fn fold_job(&mut self, room: MergeRoom) -> Option<Job> {
+        let at = self.foldable(room)?;
         let id = self.new_id();
         let live = &mut self.segments[at];
         live.fold = Some(id);
@@ -386,6 +412,16 @@ impl KeyIndex {
         }
         self.recount();
     }
+}
+
+/// Whether all keys of a segment are dead, and no merge reads it.
+fn is_void(live: &Live) -> bool {
+    live.merge.is_none() && live.dead.len() == live.segment.len()
+}
+
+/// Whether a tree is to be made a segment, and no job does so.
+fn is_waiting(frozen: &Frozen) -> bool {
+    frozen.job.is_none() && frozen.failures < FREEZES_MAX
 }
 
 /// Notes a delete for the merge that reads the key's part, if any. Returns what that takes, in bytes.

@@ -291,6 +291,38 @@ fn what_one_shard_can_do_without_is_room_for_another() {
     });
 }
 
+#[test]
+fn a_delete_that_leads_to_no_job_does_not_wait_for_shards_that_begin_some() {
+    with_store(1, 1, PATIENT, |store| async move {
+        for first in (0..8192).step_by(MESSAGE_CHANGES_MAX) {
+            let names = first..first + MESSAGE_CHANGES_MAX;
+            let mutations = names.map(|number| set(&number.to_string())).collect();
+            store.change_many(0, mutations).await.unwrap();
+        }
+        let begun = Instant::now();
+        loop {
+            let index = store.stats(PATIENT).await.unwrap().counted.index;
+            if (index.segments, index.fresh_keys, index.merging_bytes) == (1, 0, 0) {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENT, "{index:?}");
+        }
+        let shared = store.0.shared.clone();
+        let (begins, begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            let _beginning = shared.begin_jobs();
+            begins.send(()).unwrap();
+            ended.recv().unwrap_or_default();
+        });
+        begun.recv().unwrap();
+        let deleted = store.change(Mutation::delete(key("1"))).await;
+        assert!(matches!(deleted, Ok(Changed::Deleted(_))), "{deleted:?}");
+        drop(end);
+        other.join().unwrap();
+    });
+}
+
 /// The most bytes that a store held, by a thread that looks at it all the time.
 struct Peak {
     is_over: Arc<AtomicBool>,
