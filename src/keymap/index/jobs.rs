@@ -179,16 +179,18 @@ impl KeyIndex {
             }
             JobResult::Folded { index } => {
                 let job = self.end(at);
-                // The segment may have been merged away meanwhile; then the fold is of no use.
                 let folded = |live: &&mut Live| live.fold == Some(job.id);
-                let live = self.segments.iter_mut().find(folded);
-                let replaced = live.and_then(|live| {
-                    live.fold = None;
-                    live.dead.finish_fold(index)
-                });
-                if let Some(replaced) = replaced {
-                    let bytes = replaced.heap_bytes();
-                    self.retire(vec![Box::new(replaced)], bytes, outcome.lane);
+                let unneeded = match self.segments.iter_mut().find(folded) {
+                    Some(live) => {
+                        live.fold = None;
+                        live.dead.finish_fold(index)
+                    }
+                    // The segment was merged away meanwhile.
+                    None => Some(index),
+                };
+                if let Some(unneeded) = unneeded {
+                    let bytes = unneeded.heap_bytes();
+                    self.retire(vec![Box::new(unneeded)], bytes, outcome.lane);
                 }
                 self.recount();
                 Finish::Done
@@ -385,8 +387,8 @@ impl KeyIndex {
             let live = Live::new(id, segment, dead);
             self.segments.insert(at, live);
         } else {
-            bytes += segment.heap_bytes().total();
-            retired.push(Box::new(segment));
+            bytes += segment.heap_bytes().total() + dead.heap_bytes();
+            retired.push(Box::new((segment, dead)));
         }
         self.retire(retired, bytes, lane);
         self.recount();

@@ -176,3 +176,62 @@ fn a_segment_is_rewritten_without_room_once_half_of_it_is_dead_and_nothing_else_
     let alive = (0..4000).filter(|number| *number >= keys || number % 5 > 2);
     assert_eq!(index.len(), alive.count());
 }
+
+#[test]
+fn a_fold_of_a_segment_that_was_merged_away_is_dropped_by_a_job() {
+    let keys = 32 * 1024;
+    let (mut index, names) = indexed(keys);
+    for name in names.iter().step_by(4) {
+        assert!(index.remove(name.as_bytes()).is_some());
+    }
+    // For a fold, but not to rewrite what it is of.
+    let room = MergeRoom {
+        now: 64 * names.len() / 4,
+        ..MergeRoom::NONE
+    };
+    let fold = index.next_job_within(room).unwrap();
+    assert_eq!(
+        (index.stats().merges_running, fold.keys() > 4000),
+        (0, true)
+    );
+    assert!(index.next_job_within(room).is_none());
+    assert!(index.look_again());
+    while let Some(job) = index.next_job() {
+        assert!(matches!(index.finish(job.run()), Finish::Done));
+    }
+    let stats = index.stats();
+    assert_eq!((stats.dead_keys, stats.segments), (0, 1));
+    let outcome = fold.run();
+    let job::JobResult::Folded { index: folded } = &outcome.result else {
+        panic!("{outcome:?}");
+    };
+    let bytes = folded.heap_bytes();
+    assert!(matches!(index.finish(outcome), Finish::Done));
+    assert_eq!(index.merging_bytes(), bytes);
+    let dropping = index.next_job().unwrap();
+    assert!(matches!(index.finish(dropping.run()), Finish::Done));
+    assert_eq!(index.merging_bytes(), 0);
+}
+
+#[test]
+fn a_result_that_is_dead_when_it_lands_is_dropped_by_a_job_with_its_dead() {
+    let (mut index, keys) = unmerged();
+    assert!(index.look_again());
+    let merge = index.next_job().unwrap();
+    for number in 0..keys {
+        assert!(index.remove(long(number).as_bytes()).is_some());
+    }
+    let replaced = index.stats().segment_bytes.total();
+    let Finish::Again(carry_over) = index.finish(merge.run()) else {
+        panic!("all were deleted meanwhile");
+    };
+    let outcome = carry_over.run();
+    let job::JobResult::Merged { segment, dead } = &outcome.result else {
+        panic!("{outcome:?}");
+    };
+    let bytes = segment.heap_bytes().total() + dead.heap_bytes();
+    assert!(dead.heap_bytes() > 0);
+    assert!(matches!(index.finish(outcome), Finish::Done));
+    assert_eq!(index.stats().segments, 0);
+    assert_eq!(index.merging_bytes(), replaced + bytes);
+}
