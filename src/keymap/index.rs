@@ -21,7 +21,7 @@ use super::merge::MergeSize;
 use super::page::{Asked, Page, Request, SHARE_MAX, Source, merge_page};
 use super::policy;
 use super::segment::PartBytes;
-use super::tree::{FRESH_KEYS, Fresh, Frozen, TREE_ENTRY_BYTES, Tree, scan_tree};
+use super::tree::{FRESH_KEYS, Fresh, Frozen, TREE_ENTRY_BYTES, Tree, TreeBound, scan_tree};
 use crate::model::Filter;
 use jobs::{Replaced, Running, note_in_journal};
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ pub struct KeyIndex {
     /// Of the hash by which keys are looked up.
     pub(super) seed: Seed,
     fresh: Fresh,
+    tree_bound: TreeBound,
     frozen: Vec<Frozen>,
     /// From the largest on.
     pub(super) segments: Vec<Live>,
@@ -175,6 +176,11 @@ impl KeyIndex {
         }
     }
 
+    /// Has its trees made segments once their keys take so many bytes, within reason, or 1 MiB where that is less.
+    pub fn bound_trees(&mut self, bytes: usize) {
+        self.tree_bound = TreeBound::of(bytes);
+    }
+
     /// How many keys there are. O(1).
     pub fn len(&self) -> usize {
         self.len
@@ -230,7 +236,7 @@ impl KeyIndex {
         self.fresh.filtered += 1;
         self.fresh.bytes += key.len() + TREE_ENTRY_BYTES;
         self.len += 1;
-        if self.fresh.is_full() {
+        if self.fresh.is_full(self.tree_bound) {
             self.freeze();
         }
     }
@@ -362,7 +368,7 @@ impl KeyIndex {
 
     /// Whether writes should wait for a job.
     pub fn room(&self) -> Room {
-        if !self.fresh.is_full() || self.frozen.len() < FROZEN_MAX {
+        if !self.fresh.is_full(self.tree_bound) || self.frozen.len() < FROZEN_MAX {
             // There is something to wait for only while a merge runs.
             let is_merging = self.jobs.iter().any(|job| job.is_merge());
             if self.segments.len() >= SEGMENTS_MAX && is_merging {
@@ -370,7 +376,7 @@ impl KeyIndex {
             } else {
                 Room::Open
             }
-        } else if self.fresh.is_full_by(FRESH_TIMES_MAX) {
+        } else if self.fresh.is_full_by(FRESH_TIMES_MAX, self.tree_bound) {
             Room::Full
         } else {
             Room::Crowded

@@ -257,6 +257,11 @@ impl KeyMap {
         self.index.groups_and_count(grouping, after, limit)
     }
 
+    /// Has new keys made segments once they take so many bytes, within reason, or 1 MiB where that is less.
+    pub fn bound_trees(&mut self, bytes: usize) {
+        self.index.bound_trees(bytes);
+    }
+
     /// Whether writes should wait for a job.
     pub fn room(&self) -> Room {
         self.index.room()

@@ -14,12 +14,32 @@ pub(super) type Tree = BTreeMap<Box<[u8]>, u32>;
 /// Keys in the fresh tree before it is frozen. A suffix scan over so many takes about 14 µs.
 pub(super) const FRESH_KEYS: usize = 4096;
 
-/// What the keys of the fresh tree take before it is frozen, in bytes: as many long ones would be far more
+/// What the keys of the fresh tree take at the most before it is frozen, in bytes: as many long ones would be far more
 /// than is to be merged at a time.
 pub(super) const FRESH_BYTES: usize = 1024 * 1024;
 
+/// The least that it is ever frozen at: a few messages of bulk bodies.
+const FRESH_BYTES_MIN: usize = 64 * 1024;
+
 /// What a key of a tree takes on the heap besides its bytes: its share of a B-tree node.
 pub(super) const TREE_ENTRY_BYTES: usize = 40;
+
+/// What the keys of a fresh tree take before it is frozen, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TreeBound(usize);
+
+impl TreeBound {
+    /// So many bytes, within reason.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self(bytes.clamp(FRESH_BYTES_MIN, FRESH_BYTES))
+    }
+}
+
+impl Default for TreeBound {
+    fn default() -> Self {
+        Self(FRESH_BYTES)
+    }
+}
 
 /// A tree that takes new keys.
 #[derive(Debug)]
@@ -46,13 +66,13 @@ impl Default for Fresh {
 
 impl Fresh {
     /// Whether it is so large that it is to be frozen.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full_by(1)
+    pub(super) fn is_full(&self, bound: TreeBound) -> bool {
+        self.is_full_by(1, bound)
     }
 
     /// Whether it is so many times as large.
-    pub(super) fn is_full_by(&self, times: usize) -> bool {
-        self.keys.len() >= times * FRESH_KEYS || self.bytes >= times * FRESH_BYTES
+    pub(super) fn is_full_by(&self, times: usize, bound: TreeBound) -> bool {
+        self.keys.len() >= times * FRESH_KEYS || self.bytes >= times * bound.0
     }
 }
 

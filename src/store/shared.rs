@@ -30,6 +30,10 @@ const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(10);
 /// segments of a full store; twice, a third less room for keys and values.
 const MERGE_SHARE: usize = 6;
 
+/// The share of the bound that the fresh trees of all shards take at the most, where that is not too little for them to
+/// be of use. With the room to make segments of them it is three times that.
+const TREES_SHARE: usize = 24;
+
 /// Growth leaves room for such a merge and this share of it more: what deletes take until it is done.
 const DELETES_SHARE: usize = 8;
 
@@ -263,6 +267,11 @@ impl Shared {
             most: held / MERGE_SHARE,
             is_alone: merging == 0,
         }
+    }
+
+    /// What the fresh tree of each shard is to take at the most, in bytes.
+    pub(super) fn tree_bytes(&self) -> usize {
+        self.bytes_max / TREES_SHARE / self.heartbeats.len().max(1)
     }
 
     /// Whether so many bytes more are within the bound as it is.

@@ -97,9 +97,11 @@ impl ReplicaActor {
         shared: Arc<Shared>,
     ) -> (Self, Rc<Rounds>) {
         let rounds = Rc::new(Rounds::default());
+        let mut index = KeyIndex::default();
+        index.bound_trees(shared.tree_bytes());
         let actor = Self {
             shard,
-            index: KeyIndex::default(),
+            index,
             keys: vec![0; PARTITIONS],
             head_keys: 0,
             held: Footprint::default(),

@@ -96,6 +96,7 @@ impl Share {
             held: Footprint::default(),
             shared,
         };
+        share.map.bound_trees(share.shared.tree_bytes());
         share.recount(0);
         Ok(share)
     }

@@ -387,6 +387,20 @@ async fn keys(store: &Store) -> u64 {
 }
 
 #[test]
+fn long_keys_fill_a_small_bound_on_many_shards() {
+    const BYTES_MAX: usize = 16 << 20;
+    let options = StoreOptions {
+        shards: 8,
+        ..bounded(BYTES_MAX)
+    };
+    with_store_of(2, options, |store| async move {
+        // Trees of 1 MiB each would leave no room for segments of them.
+        let filled = fill_with_long_keys(&store, "key").await;
+        assert!(filled as usize > BYTES_MAX * 4 / 10 / 900, "{filled} fit");
+    });
+}
+
+#[test]
 fn long_keys_stay_within_the_bound_whatever_merges_run_and_give_room_back() {
     const BYTES_MAX: usize = 32 << 20;
     // A message of each shard is counted once it is done, and so is what deletes take.
