@@ -55,10 +55,13 @@ def test_a_generated_client_makes_a_round_trip(client: object) -> None:
     models = importlib.import_module("generated.models")
     types = importlib.import_module("generated.types")
 
-    body = types.File(payload=BytesIO(b"any bytes"), mime_type="application/octet-stream")
-    first = call("values.put_value", "generated/one", body=body, if_none_match="*")
+    def put() -> object:
+        body = types.File(payload=BytesIO(b"any bytes"), mime_type="application/octet-stream")
+        return call("values.put_value", "generated/one", body=body, if_none_match="*")
+
+    first = put()
     assert first.status_code == 200 and first.parsed.created is True
-    again = call("values.put_value", "generated/one", body=body, if_none_match="*")
+    again = put()
     assert again.status_code == 412 and again.parsed.code == models.ProblemCode.PRECONDITION_FAILED
     json_body = models.SetRequest.from_dict({"key": "generated/two", "value": {"n": 1}})
     assert call("values.set_values", body=json_body).status_code == 200
