@@ -86,7 +86,7 @@ def test_over_an_engine_it_says_what_to_do_instead(opened, tmp_path) -> None:
             server.put("engine/a", b"1")
             console = opened(server).open(view="live", prefix="")
             problem = console.page.locator("#live-problem")
-            expect(problem).to_contain_text("watching is not offered over an engine")
+            expect(problem).to_contain_text("cannot be watched")
             console.page.keyboard.press("1")
             expect(console.row("engine/a")).to_be_visible()
             expect(console.page.locator("#figures")).to_contain_text("Valkey or Redis")

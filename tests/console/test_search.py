@@ -145,6 +145,7 @@ def test_a_tree_guesses_what_divides_keys_and_takes_another(console) -> None:
     page.locator("#suffix").fill("-native")
     expect(console.row("npm/babel-").locator(".count")).to_have_text("1,000 keys")
     page.locator("#prefix").fill("npm/re")
+    expect(page).to_have_url(re.compile("prefix=npm/re"))
     page.locator("#delimiter").fill("act")
     page.locator("#delimiter").press("Enter")
     expect(console.row("npm/react").locator(".count")).to_have_text("1,000 keys")
