@@ -115,7 +115,11 @@ fn nothing_is_smuggled_past_a_balancer() {
     let entries = entries();
     for (number, entry) in entries.iter().enumerate() {
         let came = send_all(balancer.address, &entry.bytes(number));
-        let answers = statuses(&came);
+        // It speaks HTTP/2 with whoever begins with that.
+        let answers = match came.starts_with(b"HTTP/") {
+            true => statuses(&came),
+            false => Vec::new(),
+        };
         let shown = String::from_utf8_lossy(&came);
         let name = &entry.name;
         // HAProxy takes more for a request than we do, and answers it then.

@@ -232,14 +232,15 @@ impl<'a> Session<'a> {
                 compare(answer, &present.value, is_head)?;
             }
             Intent::ReadMany(keys) => {
-                let entries = json(answer)?;
-                let entries = entries.as_array().ok_or("it is no array")?;
+                // What was stored may be a number of any size, or nested as deep as can be.
+                let entries: Vec<Answered> = serde_json::from_slice(&answer.body)
+                    .map_err(|error| format!("it is no list of entries: {error}"))?;
                 let found = entries
                     .iter()
-                    .map(|entry| (entry["key"].as_str(), entry["missing"].is_null()));
+                    .map(|entry| (entry.key.as_str(), !entry.missing));
                 let expected = keys
                     .iter()
-                    .map(|key| (Some(key.as_str()), self.model.keys.contains_key(key)));
+                    .map(|key| (key.as_str(), self.model.keys.contains_key(key)));
                 if !found.eq(expected) {
                     return Err("other keys are there".into());
                 }
@@ -398,6 +399,14 @@ fn compare_counts(said: &Json, counts: Counts) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("it counts {said:?}, not {counts:?}")),
     }
+}
+
+/// An entry, as far as it is looked at.
+#[derive(serde::Deserialize)]
+struct Answered {
+    key: String,
+    #[serde(default)]
+    missing: bool,
 }
 
 fn json(answer: &Response) -> Result<Json, String> {
