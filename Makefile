@@ -9,7 +9,7 @@ KILLS ?= 1000
 WATCHERS ?= 10000
 HISTORIES ?= 2000
 ROLLOUTS ?= 20
-EXAMPLES ?= 50
+EXAMPLES ?= 30
 # For scripts/target-dir.sh, which says where cargo builds into: never `target` outright.
 export CARGO
 
@@ -64,7 +64,7 @@ test: tools ## Run every test, every bench once, and the contract on every engin
 	done
 	@$(MAKE) --no-print-directory test-interface test-deploy test-console test-image
 
-test-interface: tools ## Test what /openapi.json says by program, with the binary that was built last: EXAMPLES (50)
+test-interface: tools ## Test what /openapi.json says by program, with the binary that was built last: EXAMPLES (30)
 	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
 		$(CARGO) build
 	@venv=$$(scripts/venv.sh interface) && KVSTORE_TEST_EXAMPLES=$(EXAMPLES) "$$venv/bin/python" -m pytest -q tests/interface
