@@ -35,7 +35,6 @@ WITHOUT_ENGINE = \
 	buffers::wire \
 	check \
 	command \
-	console \
 	disk \
 	durable \
 	errors \

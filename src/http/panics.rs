@@ -269,7 +269,7 @@ fn a_panic_while_values_end_loses_no_other_key() {
             let stats = state.store.stats(PATIENCE).await.unwrap();
             assert_eq!(stats.messages_in_flight, 0);
             if !has_panicked {
-                // One that it broke off at stays, and is counted until it is set or deleted: no read has it.
+                // One that it broke off at stays and is counted, though no read has it and no delete finds it.
                 let delete = asked("DELETE", "/delete/ended", "", 404, Does::One);
                 assert_eq!(ask(&service, &delete).await.status, 404);
                 assert!(stats.counted.keys <= before.len() + 1);

@@ -43,7 +43,7 @@ pub(super) const REQUEST_ID: Parameter = Parameter {
     example: r#""4f1c3a9e0b7d5826""#,
 };
 
-/// Of every problem.
+/// Of every answer whose request came with one, and of every problem.
 pub(super) const SAID_REQUEST_ID: Header = Header {
     name: "X-Request-Id",
     text: "By what the request is known in the server's log: what it came with, else what it was given.",
