@@ -60,8 +60,19 @@ fn a_server_whose_index_is_full_takes_no_new_keys_and_goes_on() {
     };
     let problem = full.assert_problem(507, "store_full", &["1000000", "store_bytes_max"]);
     stored += problem["created"].as_u64().unwrap() as usize;
-    let refused = server.put("/set/new", &[], b"1");
+    // What a merge had reserved is there again once it is over: short keys may fit for a while.
+    let mut late = Vec::new();
+    let refused = loop {
+        let key = format!("late-{}", late.len());
+        let set = server.put(&format!("/set/{key}"), &[], b"1");
+        if set.status != 200 {
+            break set;
+        }
+        late.push(key);
+        assert!(late.len() < 100_000, "the index is full at some point");
+    };
     refused.assert_problem(507, "store_full", &["delete"]);
+    stored += late.len();
     let known = format!("/set/{:0100}", 0);
     assert_eq!(server.put(&known, &[], b"2").status, 200);
     assert_eq!(server.bulk(&line(1)).json()["updated"], 1);
@@ -77,9 +88,9 @@ fn a_server_whose_index_is_full_takes_no_new_keys_and_goes_on() {
         let set = server.put(&path, &[], b"2");
         assert_eq!(set.status, 200, "{}", set.text());
     }
-    for number in 0..stored {
-        let key = format!("/delete/{number:0100}");
-        assert_eq!(server.delete(&key).status, 204);
+    let loaded = (0..stored - late.len()).map(|number| format!("{number:0100}"));
+    for key in loaded.chain(late) {
+        assert_eq!(server.delete(&format!("/delete/{key}")).status, 204);
     }
     until("there is room again", || {
         (server.put("/set/other", &[], b"1").status == 200).then_some(())
