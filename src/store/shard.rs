@@ -2,30 +2,34 @@
 //!
 //! Messages of clients join its [`Turn`], whose end works them off in order. It works at most about
 //! 200 µs on each.
+//!
+//! # Layout
+//! - `share`: the keys, and what messages do; `expiry`: values that end; `erasing`: a removal by filter
+//! - `unsynced`: what is not on disk yet, and the answers that wait for it
+//! - `held`: changes that wait for room; `jobs`: merges and compaction; `alarm`: when something ends that nobody asks for
 
 mod alarm;
 mod erasing;
 mod expiry;
+mod held;
+mod jobs;
 mod share;
 mod unsynced;
 
 use super::StoreError;
-use super::abort::{BROKEN, abort};
 use super::journal::Journal;
-use super::merger::JobDone;
 use super::message::{
     Admitted, Change, ChangeMany, Count, Counted, Erase, Get, GetMany, Group, Reached, Search, Snap,
 };
-use super::shared::{Fit, HEARTBEAT, Shared};
+use super::shared::{HEARTBEAT, Shared};
 use super::turn::{Ask, Asked, Asker, First, Joining, Turn};
 use crate::durable::LoadedShard;
-use crate::keymap::{AHEAD_MAX, Need};
-use actix::{
-    Actor, ActorFuture, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture,
-};
+use crate::keymap::AHEAD_MAX;
+use actix::{Actor, ActorFuture, AsyncContext, Context, Handler, Message, WrapFuture};
 use alarm::Alarm;
 use expiry::there_at;
-use share::{BULK_BYTES, Share, Wanted, caught};
+use jobs::Compaction;
+use share::{Share, Wanted, caught};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -36,9 +40,6 @@ use unsynced::{Answer, BATCH_BYTES, Unsynced, Wait};
 /// connections of its thread have a turn.
 const TURN: Duration = Duration::from_micros(250);
 
-/// How long others have the thread between two steps of compaction, which take 100 µs or so.
-const COMPACTION_PAUSE: Duration = Duration::from_millis(1);
-
 /// Owns one share of the keys.
 #[derive(Debug)]
 pub(super) struct ShardActor {
@@ -48,16 +49,6 @@ pub(super) struct ShardActor {
     compaction: Compaction,
     alarm: Alarm,
     shared: Arc<Shared>,
-}
-
-/// Whether values are being moved together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compaction {
-    Idle,
-    /// A turn was asked for in which the next step is taken.
-    Asked,
-    /// A step panicked. There is no next one, since that would too.
-    Failed,
 }
 
 /// The future that works the queue off at the end of each turn. It never ends.
@@ -282,54 +273,6 @@ impl ShardActor {
         }
     }
 
-    /// Whether a change may go on: there is room for it, and not too much waits for the disk.
-    fn may_write(&self, wanted: Wanted) -> bool {
-        let unsynced = self.share.unsynced.as_ref();
-        let is_busy = unsynced.is_some_and(|unsynced| unsynced.journal().is_busy());
-        !is_busy && self.share.has_room(wanted)
-    }
-
-    /// Makes the changes that waited for room and have it; single ones before bulk, which needs more, and
-    /// after those by a filter, which need none.
-    fn go_on_with_held(&mut self, context: &mut Context<Self>) {
-        let mut began = None;
-        while let Some(wanted) = self.wanted_by_held() {
-            if !self.may_write(wanted) {
-                if self.share.waits_for_compaction(wanted) {
-                    self.shared.want_room();
-                }
-                break;
-            }
-            self.carry_out_held();
-            self.follow_up(context);
-            if began.get_or_insert_with(Instant::now).elapsed() > TURN {
-                return self.pause(context);
-            }
-        }
-    }
-
-    /// Makes the next of the changes that wait.
-    fn carry_out_held(&mut self) {
-        if let Some(ask) = self.turn.held_erase.pop_front() {
-            self.erase(ask);
-        } else if let Some(ask) = self.turn.held.pop_front() {
-            self.change(ask);
-        } else if let Some(ask) = self.turn.held_bulk.pop_front() {
-            self.change_many(ask);
-        }
-    }
-
-    /// What the next of the changes waits for that wait.
-    fn wanted_by_held(&self) -> Option<Wanted> {
-        if !self.turn.held_erase.is_empty() {
-            return Some(Wanted::NOTHING);
-        }
-        let single = self.turn.held.front();
-        let single = single.map(|ask| self.share.wanted(&ask.message.mutation));
-        let bulk = || self.turn.held_bulk.front();
-        single.or_else(|| bulk().map(|ask| Share::wanted_in_bulk(&ask.message.mutations)))
-    }
-
     /// Gives others of the thread a turn before the next message. An actor works off all that is in its
     /// mailbox otherwise, and with searches of many connections that is milliseconds in which none of
     /// them is answered.
@@ -338,69 +281,6 @@ impl ShardActor {
         // that shows that it is alive.
         self.shared.beat(self.shard);
         context.wait(tokio::task::yield_now().into_actor(self));
-    }
-
-    /// Counts what the share holds after a change.
-    fn recount(&mut self) {
-        self.share.recount(match self.compaction {
-            Compaction::Idle | Compaction::Asked => self.share.map.reclaimable_bytes(),
-            Compaction::Failed => 0,
-        });
-    }
-
-    /// What follows changes, and searches, which may ask for a merge: hands out jobs, and has values moved
-    /// together.
-    fn follow_up(&mut self, context: &mut Context<Self>) {
-        self.hand_out_jobs(context);
-        self.compact(context);
-    }
-
-    /// Hands out the jobs that there is room for, one after the other, so that each counts for the next. Most often there
-    /// is none, and then it waits for no other shard.
-    fn hand_out_jobs(&mut self, context: &mut Context<Self>) {
-        while self.share.map.may_have_job() && self.share.map.wants_job(self.shared.merge_room()) {
-            let shared = self.shared.clone();
-            let beginning = shared.begin_jobs();
-            let Some(job) = self.share.map.next_job_within(shared.merge_room()) else {
-                break;
-            };
-            self.recount();
-            drop(beginning);
-            shared.merger.run(job, context.address().recipient());
-        }
-    }
-
-    /// Takes the next step of compaction in a turn of its own, where it is worth it.
-    fn compact(&mut self, context: &mut Context<Self>) {
-        // Less is asked for room, and most often there is nothing to do for either.
-        if self.compaction != Compaction::Idle || !self.share.map.wants_compaction(Need::Room) {
-            return;
-        }
-        let need = if self.shared.fit(BULK_BYTES) != Fit::Now || self.shared.is_room_wanted() {
-            Need::Room
-        } else {
-            Need::Thrift
-        };
-        if !self.share.map.wants_compaction(need) {
-            return;
-        }
-        self.compaction = Compaction::Asked;
-        let pause = async move {
-            match need {
-                Need::Thrift => tokio::time::sleep(COMPACTION_PAUSE).await,
-                Need::Room => tokio::task::yield_now().await,
-            }
-        };
-        context.spawn(pause.into_actor(self).map(move |(), shard, context| {
-            let compacted = caught(|| Ok(shard.share.map.compact(need)));
-            shard.compaction = match compacted {
-                Ok(_) => Compaction::Idle,
-                Err(_) => Compaction::Failed,
-            };
-            shard.recount();
-            shard.follow_up(context);
-            shard.work_off(context);
-        }));
     }
 }
 
@@ -510,23 +390,6 @@ impl Handler<Snap> for ShardActor {
                 }
             }
         }
-    }
-}
-
-impl Handler<JobDone> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, JobDone(outcome): JobDone, context: &mut Self::Context) {
-        self.shared
-            .merger
-            .end(outcome, context.address().recipient(), |outcome| {
-                self.share.map.finish(outcome)
-            });
-        if self.share.map.is_broken() {
-            abort(BROKEN);
-        }
-        self.recount();
-        self.follow_up(context);
     }
 }
 
