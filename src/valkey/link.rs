@@ -5,29 +5,36 @@
 //! cluster client would send again whatever it did not hear of, so writes have a client of their
 //! own without retries; reads have one with few. On one node they are apart as well, since a master
 //! that pauses writes lets what comes behind them wait.
+//!
+//! # Layout
+//! - `ways`: connections by what they are for; `cluster_writes`: those to each master for writes that replicas confirm
+//! - `masters`: where the masters of a cluster are
+
+mod cluster_writes;
+mod masters;
+mod ways;
 
 use super::address::Topology;
 use super::call::{Access, Call, Confirmation};
 use super::confirmed::Groups;
-use super::connection::{Care, Connect, LinkSettings, Master, Nodes, Reconnecting};
+use super::connection::{LinkSettings, Master, Nodes, Reconnecting};
 use super::error::EngineError;
 use super::layout::{PARTITIONS, partition_near, slot};
 use super::{confirmed, plain};
+use cluster_writes::Confirmed;
 use futures_util::future::join_all;
+use masters::Masters;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, Pipeline, RedisError, Value};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout_at};
-
-/// How often the cluster client sends a read again.
-const READ_RETRIES: u32 = 2;
+use ways::Ways;
 
 /// How long to wait before a request is sent again, at first and at the most.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -53,110 +60,6 @@ enum Kind {
     },
 }
 
-/// Connections for all purposes but writes that replicas confirm, each made when it is needed.
-struct Ways<C: Connect> {
-    reads: Box<Reconnecting<C>>,
-    writes: Box<Reconnecting<C>>,
-    /// What the engine may end the connection for goes here, one at a time, since it would take others'
-    /// answers along.
-    large: Mutex<Box<Reconnecting<C>>>,
-}
-
-/// Writes that replicas of a cluster's masters confirm go here, since nothing else gets through while they
-/// are waited for.
-struct Confirmed {
-    settings: LinkSettings,
-    confirmation: Confirmation,
-    reconnects: Arc<AtomicU64>,
-    /// By the master's address.
-    groups: RefCell<HashMap<Host, Rc<Groups>>>,
-    /// What has moved, or whose master is not known.
-    others: Reconnecting<Nodes>,
-}
-
-/// A host and its port.
-type Host = (String, u16);
-
-/// Where each partition's master is, in a cluster.
-#[derive(Debug)]
-struct Masters {
-    /// The number of each partition's.
-    numbers: Vec<usize>,
-    hosts: Vec<Host>,
-}
-
-impl<C: Connect> Ways<C> {
-    /// Ways that are not connected yet, each by a connector of its own that sends again what may be so
-    /// often.
-    fn new(
-        reconnects: &Arc<AtomicU64>,
-        connector: impl Fn(u32) -> Result<C, RedisError>,
-    ) -> Result<Self, RedisError> {
-        let way = |care| {
-            let retries = match care {
-                Care::Reads => READ_RETRIES,
-                Care::Writes => 0,
-            };
-            let way = Reconnecting::new(connector(retries)?, care, reconnects);
-            Ok::<_, RedisError>(Box::new(way))
-        };
-        Ok(Self {
-            reads: way(Care::Reads)?,
-            writes: way(Care::Writes)?,
-            large: Mutex::new(way(Care::Writes)?),
-        })
-    }
-
-    /// The way for large things, once it is free.
-    async fn large(
-        &self,
-        deadline: Instant,
-    ) -> Result<MutexGuard<'_, Box<Reconnecting<C>>>, EngineError> {
-        let turn = timeout_at(deadline, self.large.lock()).await;
-        turn.map_err(|_| EngineError::Queued)
-    }
-}
-
-impl Confirmed {
-    /// Makes a write of a partition whose master is here, as far as we know; `moved` hears that it is not.
-    async fn ask(
-        &self,
-        call: &Call,
-        host: Option<Host>,
-        deadline: Instant,
-        moved: impl FnOnce(),
-    ) -> Result<Value, EngineError> {
-        if let Some(groups) = host.and_then(|host| self.groups(host)) {
-            let asked = timeout_at(deadline, groups.ask(call.clone())).await;
-            match asked.unwrap_or(Err(EngineError::Unanswered)) {
-                // It did not run there.
-                Err(EngineError::Moving) => moved(),
-                answer => return answer,
-            }
-        }
-        confirmed::routed(&self.others, call, self.confirmation, deadline).await
-    }
-
-    fn groups(&self, host: Host) -> Option<Rc<Groups>> {
-        let mut groups = self.groups.borrow_mut();
-        if let Some(groups) = groups.get(&host) {
-            return Some(groups.clone());
-        }
-        let mut settings = self.settings.clone();
-        settings.address = settings.address.of_node(&host.0, host.1);
-        let made = Groups::new(&settings, self.confirmation, &self.reconnects);
-        let made = Rc::new(made.ok()?);
-        groups.insert(host, made.clone());
-        Some(made)
-    }
-
-    /// Forgets the connections to nodes that are no masters any more.
-    fn retain(&self, masters: &[Host]) {
-        let mut groups = self.groups.borrow_mut();
-        groups.retain(|host, _| masters.contains(host));
-    }
-}
-
 impl Link {
     /// A link that is not connected yet.
     ///
@@ -176,14 +79,8 @@ impl Link {
             }
             Topology::Cluster => {
                 let confirmed = settings.confirmation.map(|confirmation| {
-                    let others = Nodes::new(settings, 0)?;
-                    Ok::<_, RedisError>(Box::new(Confirmed {
-                        settings: settings.clone(),
-                        confirmation,
-                        reconnects: reconnects.clone(),
-                        groups: RefCell::default(),
-                        others: Reconnecting::new(others, Care::Writes, reconnects),
-                    }))
+                    let confirmed = Confirmed::new(settings, confirmation, reconnects)?;
+                    Ok::<_, RedisError>(Box::new(confirmed))
                 });
                 Kind::Cluster {
                     ways: Ways::new(reconnects, |retries| Nodes::new(settings, retries))?,
@@ -509,59 +406,6 @@ impl Link {
         }
         self.masters.replace(Some(masters.clone()));
         Some(masters)
-    }
-}
-
-impl Masters {
-    /// Reads the answer to `CLUSTER SLOTS`, where a host without a name is one of those known.
-    fn read(answer: &Value, known: &[String]) -> Option<Self> {
-        let mut masters = Self {
-            numbers: vec![0; PARTITIONS],
-            hosts: Vec::new(),
-        };
-        // [[first, last, [host, port, id], …], …]: two ranges may have one master.
-        let Value::Array(ranges) = answer else {
-            return None;
-        };
-        for range in ranges {
-            let Value::Array(range) = range else {
-                return None;
-            };
-            let [
-                Value::Int(first),
-                Value::Int(last),
-                Value::Array(master),
-                ..,
-            ] = &range[..]
-            else {
-                return None;
-            };
-            let [host, Value::Int(port), ..] = &master[..] else {
-                return None;
-            };
-            let host = match host {
-                Value::BulkString(host) if !host.is_empty() && host != b"?" => {
-                    String::from_utf8(host.clone()).ok()?
-                }
-                _ => known.first()?.clone(),
-            };
-            let host = (host, u16::try_from(*port).ok()?);
-            let number = masters.hosts.iter().position(|known| *known == host);
-            let number = number.unwrap_or_else(|| {
-                masters.hosts.push(host);
-                masters.hosts.len() - 1
-            });
-            for (partition, master) in masters.numbers.iter_mut().enumerate() {
-                if (*first..=*last).contains(&i64::from(slot(partition))) {
-                    *master = number;
-                }
-            }
-        }
-        (!masters.hosts.is_empty()).then_some(masters)
-    }
-
-    fn host(&self, partition: usize) -> Host {
-        self.hosts[self.numbers[partition]].clone()
     }
 }
 
