@@ -3,8 +3,16 @@
 //! A request for a value goes to it from the thread that has the request, by that thread's own
 //! connections. No actor has a part in it, but the bound on what is in flight is the same. Searches are
 //! answered by actors that own an index of its keys.
+//!
+//! # Layout
+//! - `readiness`: whether it can be used; `room`: whether the index has room; `whole`: requests that are carried to their
+//!   end
+//! - `watching`: following what is changed
 
+mod readiness;
+mod room;
 mod watching;
+mod whole;
 
 pub use watching::Followed;
 
@@ -17,45 +25,26 @@ use super::message::{
     Admitted, Bodies, Count, Counted, Erase, Erased, Found, FoundGroups, GetMany, Group,
     ManyChanged, Search, Stopped, Taken, Total,
 };
-use super::readiness::{OpenError, Readiness, Troubles};
-use super::replica::{CountKnown, Suspect, share_of};
 use super::replica::{
-    Follower, FollowerOptions, Lapser, ReplicaActor, ReplicaStats, ReplicaStatus,
+    Follower, FollowerOptions, Lapser, ReplicaActor, ReplicaStats, ReplicaStatus, Suspect, share_of,
 };
-use super::shared::{Fit, Shared};
-use crate::model::{Change, Changed, Fetched, Key, Mutation, Value};
+use super::shared::Shared;
+use crate::model::{Changed, Fetched, Key, Mutation, Value};
 use crate::trace::Wait;
 use crate::valkey::{Client, Engine, EngineError, Logging, Place};
 use actix::dev::ToEnvelope;
 use actix::{Context, Handler, Message};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
+use whole::whole;
 
 /// What of a request's time, in percent, a search waits for its index before it is told so.
 const ROUND_PERCENT: u32 = 95;
-
-/// What a new key takes in the index besides its own bytes, about, until a merge, with the room that is kept for making
-/// a segment of it: in bytes.
-const INDEX_ENTRY_BYTES: usize = 120;
-
-/// How often a new key's own bytes are counted: in the tree, and twice while a segment is made of that.
-const KEY_TIMES: usize = 3;
-
-/// How long to wait before the index is looked at again, whose merges leave no room.
-const ROOM_PAUSE: Duration = Duration::from_millis(20);
-
-/// How long to wait before an engine that could not be reached is tried again at the start.
-const START_PAUSE: Duration = Duration::from_millis(200);
-
-/// So many steps of a follower may each take as long as a request while a master hangs.
-const STEPS_PATIENT: u32 = 4;
 
 /// How an engine outside of this process is used.
 #[derive(Clone, Debug)]
@@ -119,54 +108,6 @@ impl Remote {
 
     pub(super) fn address(&self) -> String {
         self.options.engine.address().to_string()
-    }
-
-    pub(super) fn readiness(&self) -> Readiness {
-        let cause = self.options.engine.outage();
-        if self.status.is_foreign() {
-            Readiness::EngineForeign
-        } else if self.status.silence() > self.options.unready_after {
-            Readiness::EngineSilent(cause)
-        } else if self
-            .status
-            .is_stuck(self.options.unready_after + self.patience * STEPS_PATIENT)
-        {
-            Readiness::IndexStuck
-        } else if !self.status.is_loaded(self.options.unready_after) {
-            Readiness::Loading(cause)
-        } else {
-            Readiness::Ready(Troubles {
-                engine: cause,
-                evicts: self.status.evicts(),
-                partitions_behind: self.status.behind(),
-            })
-        }
-    }
-
-    /// Waits until the engine can be used, and then has its keys read.
-    ///
-    /// # Errors
-    /// Where it never will without a change of the configuration: it refuses our credentials, holds
-    /// data of another layout, or drops keys when it is full.
-    pub(super) async fn open(&self) -> Result<(), OpenError> {
-        let client = self.options.engine.client();
-        let client = client.map_err(|error| OpenError::Address(error.to_string()))?;
-        let fitness = loop {
-            match client.fitness(self.patience).await {
-                Ok(fitness) => break fitness,
-                Err(error) if error.stays() => return Err(OpenError::Refused(error)),
-                Err(error) => self.options.engine.failed(error),
-            }
-            sleep(START_PAUSE).await;
-        };
-        if fitness.evicts {
-            return Err(OpenError::Evicts);
-        }
-        if let Some(error) = fitness.changes {
-            self.options.engine.failed(error);
-        }
-        self.status.open();
-        Ok(())
     }
 
     /// Takes a share of the index in on this thread.
@@ -394,39 +335,6 @@ impl Remote {
         self.actors.ask(shard, Count).await
     }
 
-    /// How many of some changes of a shard come before the first that its index has no room for. It
-    /// always has for a key that there is, and for a removal. What others add is indexed all the same.
-    async fn that_fit(
-        &self,
-        shard: usize,
-        some: &[Mutation],
-        deadline: Instant,
-    ) -> Result<usize, StoreError> {
-        // What merges take for a while is no reason to refuse: bulk bodies have waited for it.
-        let bytes = index_bytes(some);
-        if bytes == 0 || self.shared.fit(bytes) != Fit::Never {
-            return Ok(some.len());
-        }
-        let sets: Vec<usize> = (0..some.len()).filter(|at| is_set(&some[*at])).collect();
-        let keys = sets.iter().map(|at| some[*at].key.clone()).collect();
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let known = timeout(patience, self.actors.ask(shard, CountKnown { keys })).await;
-        // Nothing was asked of the engine yet.
-        let known = known.unwrap_or(Err(StoreError::Engine(EngineError::Behind)))?;
-        Ok(sets.get(known).copied().unwrap_or(some.len()))
-    }
-
-    /// Waits while it is merges that leave no room for some changes.
-    async fn wait_for_merges(&self, some: &[Mutation], patience: Duration) {
-        let bytes = index_bytes(some);
-        let patience = Instant::now() + patience;
-        // Removals wait for none.
-        let is_for_merges = || bytes > 0 && self.shared.fit(bytes) == Fit::AfterMerges;
-        while is_for_merges() && Instant::now() < patience {
-            sleep(ROOM_PAUSE).await;
-        }
-    }
-
     /// What precedes asking the engine for a request: a place among those in flight, held for as long
     /// as the permit, and until when an answer must be there.
     async fn enter(
@@ -472,47 +380,4 @@ impl Drop for FollowerEnded {
     fn drop(&mut self) {
         self.0.end(self.1);
     }
-}
-
-/// What was begun and is carried to its end, also if whoever asked has gone away: what it holds, a
-/// place among what is in flight, is free only once the engine has answered.
-fn whole<T: 'static>(asked: impl Future<Output = T> + 'static) -> impl Future<Output = T> {
-    Whole(Some(Box::pin(asked)))
-}
-
-struct Whole<T: 'static>(Option<Pin<Box<dyn Future<Output = T>>>>);
-
-impl<T: 'static> Future for Whole<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
-        let asked = self
-            .0
-            .as_mut()
-            .expect("a future is not polled after its end");
-        let output = std::task::ready!(asked.as_mut().poll(context));
-        self.0 = None;
-        Poll::Ready(output)
-    }
-}
-
-impl<T: 'static> Drop for Whole<T> {
-    fn drop(&mut self) {
-        if let Some(asked) = self.0.take() {
-            actix::spawn(async move { drop(asked.await) });
-        }
-    }
-}
-
-/// What the index takes of some keys, were all of them new, in bytes.
-fn index_bytes(some: &[Mutation]) -> usize {
-    let bytes = |mutation: &Mutation| KEY_TIMES * mutation.key.as_bytes().len() + INDEX_ENTRY_BYTES;
-    some.iter()
-        .filter(|mutation| is_set(mutation))
-        .map(bytes)
-        .sum()
-}
-
-fn is_set(mutation: &Mutation) -> bool {
-    matches!(mutation.change, Change::Set { .. })
 }
