@@ -10,7 +10,7 @@ use super::buffers::PIECE_BYTES;
 use super::connection::Connection;
 use super::problem::Problem;
 use super::request_id::{self, Lines};
-use super::{State, routes, slow};
+use super::{State, host, routes, slow};
 use crate::lifecycle::{InFlight, Stage};
 use crate::log_format::ACCESS;
 use crate::metrics::Refusal;
@@ -59,6 +59,8 @@ where
         Some((Refusal::Connections, Problem::too_many_connections()))
     } else if has_fragment {
         Some((Refusal::Fragment, Problem::fragment()))
+    } else if !host::is_valid(request.headers()) {
+        Some((Refusal::Head, Problem::invalid_host()))
     } else {
         routes::refuse(request.method(), request.uri().path())
     };

@@ -12,8 +12,8 @@
 //!   put together; `streamed`: how they are sent as they are found
 //! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
-//! - `gate`: what happens around every request; `request_id`: by what it is known; `slow`: which of them the log has;
-//!   `door`: who asks, and whether they may
+//! - `gate`: what happens around every request; `host`: whether it names a host; `request_id`: by what it is known; `slow`:
+//!   which of them the log has; `door`: who asks, and whether they may
 //! - `buffers`: what bodies and answers in flight may take
 //! - `stream`: a connection as the framework sees it; `wire`: its bytes below that, encrypted or not; `connection`: what is known of it, and when it
 //!   is cut; `framing`: where its requests begin and end
@@ -38,6 +38,7 @@ mod gate;
 mod get;
 mod get_many;
 mod health;
+mod host;
 mod index;
 mod items;
 mod listing;

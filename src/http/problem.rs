@@ -104,6 +104,13 @@ impl Problem {
         Self::new(Code::InvalidEncoding, detail)
     }
 
+    /// The header `Host` names no host.
+    pub(super) fn invalid_host() -> Self {
+        let detail = "the header Host names no host; nothing was done, give one such as example.org, \
+                      127.0.0.1:8000 or [::1]:8000";
+        Self::new(Code::InvalidHost, detail)
+    }
+
     /// The method is not one of the path's; `allow` lists these.
     /// `others` lists the paths that take the method.
     pub(super) fn method_not_allowed(allow: String, method: &str, others: &str) -> Self {

@@ -8,7 +8,7 @@ use prometheus::{Error, IntCounter, IntCounterVec, IntGauge, Registry};
 /// Why a request came to no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The parser took its head for none.
+    /// The parser took its head for none, or there was no host in its `Host`.
     Head,
     /// There was a raw `#` in its target.
     Fragment,

@@ -83,6 +83,44 @@ fn an_offer_to_upgrade_changes_nothing() {
 }
 
 #[test]
+fn what_is_no_host_is_refused_and_nothing_is_done() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let hosts = [
+        "t u", "t/u", "t?u", "t#u", "u@t", "t\\u", "\"t\"", "ä", "%4", "::1", "t:u", "t:80:80",
+        "[::1", "[t]",
+    ];
+    for version in ["1.1", "1.0"] {
+        for host in hosts {
+            connection.raw(format!(
+                "PUT /set/k HTTP/{version}\r\nHost: {host}\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"
+            ));
+            let refused = connection.response("PUT");
+            refused.assert_problem(400, "invalid_host", &["Host", "nothing was done"]);
+        }
+    }
+    for host in [
+        "",
+        "t",
+        "T_u.v:8000",
+        "t:",
+        "%C3%A4",
+        "127.0.0.1:80",
+        "[::1]",
+        "[2001:db8::1]:80",
+    ] {
+        connection.raw(format!("GET /get/k HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(connection.response("GET").status, 404, "{host}");
+    }
+    let metrics = server.get("/metrics");
+    let refused = format!(
+        "kvstore_http_requests_refused_total{{reason=\"head\"}} {}\n",
+        2 * hosts.len()
+    );
+    assert!(metrics.text().contains(&refused), "{}", metrics.text());
+}
+
+#[test]
 fn what_the_parser_refuses_is_counted() {
     let server = Server::start();
     for bytes in [

@@ -7,6 +7,7 @@ use crate::http::problem::Code::{self, *};
 #[rustfmt::skip]
 const EXAMPLES: [(Code, &str); EngineData as usize + 1] = [
     (InvalidEncoding, "the decoded bytes are not UTF-8; percent-encode the UTF-8 bytes of the text"),
+    (InvalidHost, "the header Host names no host; nothing was done, give one such as example.org, 127.0.0.1:8000 or [::1]:8000"),
     (InvalidKey, "the key is empty; give one of 1 to 1024 bytes"),
     (InvalidJson, "not JSON: EOF while parsing a list at line 1 column 2"),
     (InvalidContentType, "the content type has 300 bytes, over the limit of 255; use a shorter one"),
@@ -75,7 +76,13 @@ pub(super) fn examples() -> impl Iterator<Item = (Code, &'static str)> {
 }
 
 /// Of every request.
-pub(super) const ALWAYS: &[Code] = &[InvalidEncoding, UnknownParameter, Overloaded, Internal];
+pub(super) const ALWAYS: &[Code] = &[
+    InvalidEncoding,
+    InvalidHost,
+    UnknownParameter,
+    Overloaded,
+    Internal,
+];
 
 /// Of those that need a token, where there is an `auth_file`.
 pub(super) const TOKEN: &[Code] = &[Unauthorized, Forbidden, RateLimited];

@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Code {
     InvalidEncoding,
+    InvalidHost,
     InvalidKey,
     InvalidJson,
     InvalidContentType,
@@ -80,6 +81,7 @@ impl Code {
         use StatusCode as S;
         match self {
             Self::InvalidEncoding => ("invalid_encoding", S::BAD_REQUEST, "Invalid encoding"),
+            Self::InvalidHost => ("invalid_host", S::BAD_REQUEST, "Invalid host"),
             Self::InvalidKey => ("invalid_key", S::BAD_REQUEST, "Invalid key"),
             Self::InvalidJson => ("invalid_json", S::BAD_REQUEST, "Not JSON"),
             Self::InvalidContentType => (
