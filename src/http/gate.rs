@@ -62,7 +62,7 @@ where
     } else if !host::is_valid(request.headers()) {
         Some((Refusal::Head, Problem::invalid_host()))
     } else {
-        routes::refuse(request.method(), request.uri().path())
+        routes::refuse(request.request())
     };
     let answered = match refused {
         Some((reason, problem)) => {

@@ -242,16 +242,25 @@ pub(super) async fn unmatched(request: HttpRequest) -> HttpResponse {
 }
 
 /// Why a request is not let through to the router and its metrics, whose labels must stay a
-/// closed set: no route takes its method, or no route takes its path and it is not a `GET`.
-pub(super) fn refuse(method: &Method, path: &str) -> Option<(Refusal, Problem)> {
+/// closed set: no route takes its method, or no route takes its path and it is not a `GET`. Strangers are told
+/// neither.
+pub(super) fn refuse(request: &HttpRequest) -> Option<(Refusal, Problem)> {
+    let (method, path) = (request.method(), request.uri().path());
     let is_served = ROUTES.iter().any(|route| route.methods.contains(method));
     let route = ROUTES.iter().find(|route| route.takes(path));
-    match route {
-        None if READS.contains(method) => None,
-        None => Some((Refusal::Path, no_such_path(path))),
-        Some(_) if is_served => None,
-        Some(route) => Some((Refusal::Method, method_not_allowed(route, method))),
-    }
+    let (refusal, problem, admitted) = match route {
+        None if READS.contains(method) => return None,
+        None => {
+            let admitted = door::identify(request).map(drop);
+            (Refusal::Path, no_such_path(path), admitted)
+        }
+        Some(_) if is_served => return None,
+        Some(route) => {
+            let admitted = door::admit(request, route.needs, route.key_in(path));
+            (Refusal::Method, method_not_allowed(route, method), admitted)
+        }
+    };
+    Some((refusal, admitted.err().unwrap_or(problem)))
 }
 
 /// Whether a path is asked by those who watch over the process.

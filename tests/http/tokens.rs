@@ -116,7 +116,7 @@ fn each_route_takes_the_access_that_it_needs() {
     let writes = [401, 401, 403, 200, 200, 403];
     let finds_nothing = [401, 401, 403, 404, 404, 403];
     let open = [200; 6];
-    let rows: [(&str, &str, &str, [u16; 6]); 23] = [
+    let rows: [(&str, &str, &str, [u16; 6]); 28] = [
         ("POST", "/set", set, writes),
         ("PUT", "/set/k", "1", writes),
         ("POST", "/set", "{\"key\":\"k\",\"value\":1}\n", writes),
@@ -139,9 +139,14 @@ fn each_route_takes_the_access_that_it_needs() {
         ("GET", "/", "", [200, 401, 200, 200, 200, 200]),
         ("GET", "/nowhere", "", [401, 401, 404, 404, 404, 404]),
         ("POST", "/search", set, [401, 401, 405, 405, 405, 403]),
-        // No route takes these, whoever asks.
-        ("PATCH", "/get/k", "", [405; 6]),
-        ("POST", "/nowhere", set, [404; 6]),
+        // No route takes these, whoever asks; strangers are not told that, but of what is open to them.
+        ("PATCH", "/get/k", "", [401, 401, 405, 405, 405, 403]),
+        ("PATCH", "/set/k", "", [401, 401, 403, 405, 405, 403]),
+        ("OPTIONS", "/search", "", [401, 401, 405, 405, 405, 403]),
+        ("POST", "/nowhere", set, [401, 401, 404, 404, 404, 404]),
+        ("OPTIONS", "*", "", [401, 401, 404, 404, 404, 404]),
+        ("PATCH", "/livez", "", [405; 6]),
+        ("PATCH", "/docs", "", [405; 6]),
     ];
     // Whoever may, so that there is something to read.
     assert_eq!(guarded.send("admin", ("PUT", "/set/k"), "1").status, 200);
