@@ -274,7 +274,13 @@ impl Client {
 
     /// The error that there was no whole answer.
     pub fn lost(&self, error: ureq::Error) -> ClientError {
-        let hint = tls::remedy(&error.to_string()).unwrap_or_default();
+        let said = error.to_string();
+        // A server that speaks TLS answers by an alert, which is no answer in HTTP.
+        let is_alert = !self.address.is_https() && said.contains("invalid HTTP version");
+        let hint = match is_alert {
+            true => "; maybe it speaks https only: try https://",
+            false => tls::remedy(&said).unwrap_or_default(),
+        };
         ClientError::Transport {
             url: self.address.to_string(),
             through: self.through.clone(),

@@ -175,3 +175,17 @@ fn files_that_cannot_be_used_are_said_to_be_that_before_anything_is_asked() {
         }
     }
 }
+
+#[test]
+fn who_speaks_http_to_it_is_told_of_https() {
+    let authority = Authority::new(NAMES);
+    let server = start(&shows(&authority), &[]);
+    let url = format!("http://localhost:{}", server.address().port());
+    let (code, output, said) = run(kvstore().args(["get", "k", "--url", &url]));
+    assert_eq!(code, Some(74), "{said}");
+    assert!(
+        said.contains("; maybe it speaks https only: try https://"),
+        "{said}"
+    );
+    assert!(output.is_empty(), "{output}");
+}
