@@ -16,12 +16,14 @@ use std::sync::Arc;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 /// What a server says of a certificate that it does not take.
-const REFUSALS: [&str; 7] = [
+const REFUSALS: [&str; 8] = [
     "AccessDenied",
     "BadCertificate",
     "CertificateExpired",
     "CertificateRevoked",
     "CertificateUnknown",
+    // So it does where the authority has the name of one that it trusts, and another key.
+    "DecryptError",
     "UnknownCA",
     "UnsupportedCertificate",
 ];
@@ -83,7 +85,11 @@ pub(super) fn config(arguments: &TlsArguments) -> Result<TlsConfig, ClientError>
 pub(super) fn remedy(error: &str) -> Option<&'static str> {
     let alert = error.split_once("received fatal alert: ");
     let alert = alert.map(|(_, alert)| alert);
-    if error.contains("UnknownIssuer") {
+    // The second where who signed it has the name of somebody whom we trust, and another key.
+    if ["UnknownIssuer", "peer certificate: BadSignature"]
+        .iter()
+        .any(|known| error.contains(known))
+    {
         Some("; give the certificates to trust with --ca-file")
     } else if error.contains("corrupt message") {
         Some("; maybe it does not speak https: try http://")
@@ -152,6 +158,7 @@ mod tests {
     fn what_ended_a_handshake_is_said_with_what_may_help() {
         for (error, says) in [
             ("io: invalid peer certificate: UnknownIssuer", "--ca-file"),
+            ("io: invalid peer certificate: BadSignature", "--ca-file"),
             ("io: received corrupt message of type X", "http://"),
             (
                 "io: received fatal alert: CertificateRequired",
@@ -159,6 +166,10 @@ mod tests {
             ),
             (
                 "io: received fatal alert: UnknownCA",
+                "does not take the certificate",
+            ),
+            (
+                "io: received fatal alert: DecryptError",
                 "does not take the certificate",
             ),
             (

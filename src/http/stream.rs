@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +29,9 @@ use tokio_rustls::server::TlsStream;
 /// How much the system keeps of an answer beside what is on its way, in bytes: with more, a client
 /// that reads slowly but steadily would seem not to read for minutes.
 const UNSENT_BYTES: u32 = 128 * 1024;
+
+/// For how long a client is read that was denied TLS.
+const DENIED_TIME: Duration = Duration::from_secs(1);
 
 /// What a worker takes its connections in with.
 #[derive(Clone, Debug)]
@@ -64,14 +68,18 @@ impl Reception {
         let wire = Wire::new(socket, connection.clone());
         let transport = match &self.tls {
             None => Transport::Plain(wire),
-            Some(tls) => {
-                // Boxed, since connections without TLS would be as large.
-                let encrypted = Box::pin(self.encrypt(wire, &connection, tls)).await;
-                Transport::Encrypted(Box::new(encrypted.inspect_err(|error| {
+            // Boxed, since connections without TLS would be as large.
+            Some(tls) => match Box::pin(self.encrypt(wire, &connection, tls)).await {
+                Ok(encrypted) => Transport::Encrypted(Box::new(encrypted)),
+                Err(Denied { error, wire }) => {
                     log::debug!("a TLS handshake came to nothing: {error}");
                     self.metrics.connection_cut(Cut::Handshake);
-                })?))
-            }
+                    if let Some(wire) = wire {
+                        Box::pin(self.see_off(wire)).await;
+                    }
+                    return Err(error);
+                }
+            },
         };
         Ok(Stream {
             transport,
@@ -86,26 +94,58 @@ impl Reception {
         wire: Wire,
         connection: &Connection,
         tls: &Tls,
-    ) -> io::Result<TlsStream<Wire>> {
+    ) -> Result<TlsStream<Wire>, Denied> {
+        let gone = |error: io::Error| Denied { error, wire: None };
         let acceptor = TlsAcceptor::from(tls.config());
         // TLS keeps a copy of what it is given to write; by default twice as much.
-        let mut accepting = acceptor.accept_with(wire, |session| {
+        let accepting = acceptor.accept_with(wire, |session| {
             session.set_buffer_limit(Some(PIECE_BYTES));
         });
+        let mut accepting = accepting.into_fallible();
         let handshake = poll_fn(|context| {
             connection.waits(context);
             if connection.is_cut() {
-                return Poll::Ready(Err(cut()));
+                return Poll::Ready(Err(gone(cut())));
             }
-            Pin::new(&mut accepting).poll(context)
+            let denied = |(error, wire)| Denied {
+                error,
+                wire: Some(wire),
+            };
+            Pin::new(&mut accepting).poll(context).map_err(denied)
         });
         tokio::select! {
             done = timeout(self.limits.handshake, handshake) => {
-                done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                done.unwrap_or_else(|_| Err(gone(io::ErrorKind::TimedOut.into())))
             }
-            () = self.stopping.notified() => Err(io::ErrorKind::ConnectionAborted.into()),
+            () = self.stopping.notified() => Err(gone(io::ErrorKind::ConnectionAborted.into())),
         }
     }
+
+    /// Reads what a client sends that was told why it is denied. In TLS 1.3 one without a certificate begins its request
+    /// before it hears of that: on a connection that is closed already it would meet a broken pipe, and never the reason.
+    async fn see_off(&self, mut wire: Wire) {
+        let reading = poll_fn(|context| -> Poll<io::Result<()>> {
+            ready!(Pin::new(&mut wire).poll_shutdown(context))?;
+            loop {
+                let mut bytes = [0; 1024];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                ready!(Pin::new(&mut wire).poll_read(context, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        });
+        tokio::select! {
+            _ = timeout(DENIED_TIME, reading) => {}
+            () = self.stopping.notified() => {}
+        }
+    }
+}
+
+/// Why TLS was not agreed on, and the socket where that was said on it.
+struct Denied {
+    error: io::Error,
+    wire: Option<Wire>,
 }
 
 /// A connection and what is known of it.

@@ -121,13 +121,22 @@ fn the_certificate_may_come_from_the_environment() {
 #[test]
 fn who_shows_none_or_another_is_not_answered() {
     let (mutual, stranger) = (Mutual::start(), Authority::new(NAMES));
-    let words = ["get", "k"];
-    for mut command in [mutual.command(&words), mutual.command_of(&stranger, &words)] {
-        let (code, output, said) = run(&mut command);
-        // Which of its ends the client meets, the alert or the end of the connection, is not certain.
-        assert_eq!(code, Some(74), "{said}");
-        assert!(said.contains("does not answer"), "{said}");
-        assert!(output.is_empty(), "{output}");
+    let long = "x".repeat(100_000);
+    // Both begin their requests before they hear why they are denied, and the second is still at it then.
+    for words in [&["get", "k"][..], &["set", "k", &long]] {
+        for (mut command, says) in [
+            (mutual.command(words), "with a certificate only"),
+            (
+                mutual.command_of(&stranger, words),
+                "does not take the certificate",
+            ),
+        ] {
+            let (code, output, said) = run(&mut command);
+            assert_eq!(code, Some(74), "{said}");
+            assert!(said.contains("does not answer"), "{said}");
+            assert!(said.contains(says), "{said}");
+            assert!(output.is_empty(), "{output}");
+        }
     }
 }
 
