@@ -15,7 +15,7 @@ use kvstore::logger;
 use kvstore::manual::{CompletionsArguments, ManArguments, completions, man};
 use kvstore::server::{Server, ServerError};
 use kvstore::shell::{self, EXIT_CODES, ShellCommand};
-use kvstore::tokens::{TokenArguments, draw};
+use kvstore::tokens::{TokenArguments, TokenError, draw};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -96,7 +96,8 @@ fn main() -> ExitCode {
         },
         Some(Command::Token(token_arguments)) => match draw(&token_arguments) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, EXIT_IO),
+            Err(error @ TokenError::Prefixes(_)) => fail(&error, EXIT_USAGE),
+            Err(error @ (TokenError::Random(_) | TokenError::Output(_))) => fail(&error, EXIT_IO),
         },
         Some(Command::Completions(shell)) => match completions(Arguments::command(), &shell) {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! `kvstore token`: draws a token, and prints it once and what the file of tokens has to say of it.
 
-use super::{Access, PER_SECOND_MAX, fault_of_name, fault_of_prefix};
+use super::{Access, PER_SECOND_MAX, PREFIXES_MAX, fault_of_name, fault_of_prefix};
 use crate::digest::sha256;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,6 +34,9 @@ pub struct TokenArguments {
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
+    /// The file of tokens takes no token of so many prefixes.
+    #[error("a token may have 100 prefixes, and {0} are given: give fewer, or draw several tokens")]
+    Prefixes(usize),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -45,8 +48,11 @@ pub enum TokenError {
 /// Draws a token, and writes it to standard output and its table to standard error.
 ///
 /// # Errors
-/// Where it cannot be drawn or written.
+/// Where its table would not be taken, or it cannot be drawn or written.
 pub fn draw(arguments: &TokenArguments) -> Result<(), TokenError> {
+    if arguments.prefixes.len() > PREFIXES_MAX {
+        return Err(TokenError::Prefixes(arguments.prefixes.len()));
+    }
     let mut drawn = [0; DRAWN_BYTES];
     getrandom::fill(&mut drawn)?;
     let token = format!("{BEGINNING}{}", URL_SAFE_NO_PAD.encode(drawn));

@@ -1,6 +1,8 @@
 //! The file of tokens: read at the start, and again when it changes.
 
-use super::{Access, PER_SECOND_MAX, Rate, Token, Tokens, fault_of_name, fault_of_prefix};
+use super::{
+    Access, PER_SECOND_MAX, PREFIXES_MAX, Rate, Token, Tokens, fault_of_name, fault_of_prefix,
+};
 use crate::digest::Sha256;
 use crate::misread::Misread;
 use crate::reload::{Fingerprint, Source};
@@ -13,9 +15,6 @@ use std::{fs, io};
 
 /// The most tokens of a file: each request compares its own with all of them. [`AuthFileError::Number`] says it too.
 const TOKENS_MAX: usize = 1000;
-
-/// The most prefixes of a token, each of which a request may be held against.
-const PREFIXES_MAX: usize = 100;
 
 /// Why a file of tokens cannot be used. Nothing of what stands in it is shown.
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,10 @@ use subtle::ConstantTimeEq;
 /// The longest name of a token, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
+/// The most prefixes of a token, each of which a request may be held against. What is said where there are more says it
+/// too.
+const PREFIXES_MAX: usize = 100;
+
 /// How often a token may be used in a second, at most.
 const PER_SECOND_MAX: u32 = 1_000_000;
 

@@ -97,6 +97,36 @@ fn a_file_that_cannot_be_used_ends_the_start_with_what_to_do() {
 }
 
 #[test]
+fn a_token_is_drawn_with_as_many_prefixes_as_its_file_takes() {
+    let draw = |prefixes: usize| {
+        let mut command = kvstore();
+        command.args(["token", "--name", "a", "--access", "read"]);
+        for number in 0..prefixes {
+            command.args(["--prefix", &format!("{number}/")]);
+        }
+        command.output().unwrap()
+    };
+    let most = draw(100);
+    assert_eq!(most.status.code(), Some(0), "{most:?}");
+    let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("tokens.toml");
+    fs::write(&path, most.stderr).unwrap();
+    let server = Server::start_with(&["--auth-file", path.to_str().unwrap()]);
+    let token = String::from_utf8(most.stdout).unwrap();
+    let authorization = format!("Bearer {}", token.trim_end());
+    let headers = [("Authorization", authorization.as_str())];
+    for (prefix, status) in [("0/", 200), ("99/", 200), ("100/", 403)] {
+        let path = format!("/search?prefix={prefix}");
+        assert_eq!(server.get_with(&path, &headers).status, status, "{prefix}");
+    }
+    let more = draw(101);
+    assert_eq!(more.status.code(), Some(2), "{more:?}");
+    let said = String::from_utf8(more.stderr).unwrap();
+    assert!(said.contains("100 prefixes, and 101"), "{said}");
+    assert!(more.stdout.is_empty());
+}
+
+#[test]
 fn without_tokens_the_start_says_who_may_do_what() {
     let mut command = kvstore();
     let open = Server::spawn(command.args(["--listen", "0.0.0.0:0", "--workers", "1"]));
