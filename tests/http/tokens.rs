@@ -365,6 +365,46 @@ fn a_token_that_is_taken_out_ends_a_body_at_the_first_line_that_is_not_applied()
 }
 
 #[test]
+fn a_watch_tells_nothing_of_what_is_changed_after_its_token_was_taken_out() {
+    let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("tokens.toml");
+    let (reader, read) = drawn("reader", &["--access", "read"]);
+    let (writer, write) = drawn("writer", &["--access", "write"]);
+    fs::write(&file, read + &write).unwrap();
+    let server = Server::in_memory(&["--auth-file", file.to_str().unwrap()]);
+    let [reader, writer] = [reader, writer].map(|token| format!("Bearer {token}"));
+    let set = |key: &str| {
+        let headers = [("Authorization", writer.as_str())];
+        assert_eq!(
+            server.put(&format!("/set/{key}"), &headers, b"1").status,
+            200
+        );
+    };
+    until("the server is ready", || {
+        (server.get("/readyz").status == 200).then_some(())
+    });
+    let mut watch = server.connect();
+    let headers = [("Authorization", reader.as_str())];
+    watch.send("GET", "/watch?prefix=", &headers, b"");
+    assert_eq!(watch.head().status, 200);
+    set("before");
+    let mut told = String::new();
+    while !told.contains("before") {
+        told += &String::from_utf8(watch.chunk().unwrap().unwrap()).unwrap();
+    }
+    fs::write(&file, write).unwrap();
+    until("the token is not known any more", || {
+        (server.get_with("/get/before", &headers).status == 401).then_some(())
+    });
+    set("after");
+    while let Some(chunk) = watch.chunk().unwrap() {
+        told += &String::from_utf8(chunk).unwrap();
+    }
+    assert!(!told.contains("after"), "{told}");
+    assert!(watch.ends());
+}
+
+#[test]
 fn the_body_of_a_denied_request_is_not_waited_for() {
     let guarded = Guarded::start(&[]);
     let mut connection = guarded.server.connect();

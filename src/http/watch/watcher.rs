@@ -300,42 +300,42 @@ impl Watcher {
         Ok(is_quiet.then(|| self.bookmark(place)).flatten())
     }
 
-    /// Waits for what the hub tells.
+    /// Takes what the hub tells, or waits until it tells something and takes nothing: who it is for may have lost their
+    /// token meanwhile, which is looked at before it is taken.
     async fn wait(&mut self) -> Option<Piece> {
-        loop {
-            let told = self.hub.take(&self.seat, PIECE_BYTES);
-            if self.reads_values() && !told.is_empty() {
-                for Told {
-                    happened, place, ..
-                } in told
-                {
-                    if let Some(happened) = happened {
-                        self.unread.add(*happened, Some(place));
-                    }
+        let told = self.hub.take(&self.seat, PIECE_BYTES);
+        if self.reads_values() && !told.is_empty() {
+            for Told {
+                happened, place, ..
+            } in told
+            {
+                if let Some(happened) = happened {
+                    self.unread.add(*happened, Some(place));
                 }
-                return None;
             }
-            if !told.is_empty() {
-                self.state.watchers.told(told.len() as u64);
-                return joined(&told);
-            }
-            if !self.seat.is_live() {
-                let place = self.seat.place();
-                self.hub.dismiss(&self.seat);
-                self.following.go_to(place);
-                self.phase = Phase::Behind { ready_at: None };
-                return None;
-            }
-            if self.is_bookmark_due() {
-                // The same place, as other servers know it now.
-                let place = self.following.renewed(self.hub.told(&self.seat));
-                return self.bookmark(place);
-            }
-            tokio::select! {
-                () = self.seat.changed.notified() => {}
-                () = sleep_until(self.bookmark_at) => {}
-            }
+            return None;
         }
+        if !told.is_empty() {
+            self.state.watchers.told(told.len() as u64);
+            return joined(&told);
+        }
+        if !self.seat.is_live() {
+            let place = self.seat.place();
+            self.hub.dismiss(&self.seat);
+            self.following.go_to(place);
+            self.phase = Phase::Behind { ready_at: None };
+            return None;
+        }
+        if self.is_bookmark_due() {
+            // The same place, as other servers know it now.
+            let place = self.following.renewed(self.hub.told(&self.seat));
+            return self.bookmark(place);
+        }
+        tokio::select! {
+            () = self.seat.changed.notified() => {}
+            () = sleep_until(self.bookmark_at) => {}
+        }
+        None
     }
 
     fn is_bookmark_due(&self) -> bool {
