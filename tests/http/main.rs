@@ -31,6 +31,7 @@ mod readme;
 mod redis;
 mod refusals;
 mod search;
+mod security;
 mod shell;
 mod start;
 mod stop;
