@@ -2,6 +2,8 @@
 
 /// What `KVSTORE_TOKEN` says, if it says something.
 pub fn token_of_environment() -> Option<String> {
-    let token = std::env::var("KVSTORE_TOKEN").ok()?.trim().to_owned();
+    // What is not UTF-8 is no token, and is to be said to be none rather than left out.
+    let token = std::env::var_os("KVSTORE_TOKEN")?;
+    let token = token.to_string_lossy().trim().to_owned();
     (!token.is_empty()).then_some(token)
 }

@@ -3,7 +3,9 @@
 use super::{Guarded, drawn};
 use crate::support::{Server, kvstore, until};
 use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn the_file_is_read_again_and_a_broken_one_leaves_the_old_in_force() {
@@ -197,4 +199,11 @@ fn import_and_export_take_a_token_and_never_show_it() {
         assert_eq!(code, Some(ends_with), "{said}");
         assert!(said.contains(says), "{said}");
     }
+    let mut command = kvstore();
+    command.args(["get", "t1/a", "--url", &url]);
+    command.env("KVSTORE_TOKEN", OsStr::from_bytes(b"kv_\xff"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("KVSTORE_TOKEN holds is no token"), "{said}");
 }
