@@ -176,12 +176,19 @@ fn confirmation(settings: &Filled) -> Result<Option<Confirmation>, ConfigError> 
 fn password(
     setting: &'static str,
     file: Option<&Path>,
-    variable: &str,
+    variable: &'static str,
 ) -> Result<Option<String>, ConfigError> {
     // An optional secret that is not there is often an empty one.
     let given = |password: String| Some(password).filter(|password| !password.is_empty());
     let Some(file) = file else {
-        return Ok(std::env::var(variable).ok().and_then(given));
+        return match std::env::var(variable) {
+            Ok(password) => Ok(given(password)),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => {
+                let remedy = "it is not UTF-8; give the password as text, or by a file";
+                Err(out_of_range(variable, "…", remedy))
+            }
+        };
     };
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(given(text.lines().next().unwrap_or_default().to_owned())),

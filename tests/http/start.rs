@@ -2,8 +2,10 @@
 
 use crate::support::{DEADLINE, Server, kvstore, until};
 use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn the_start_and_the_end_say_where_the_data_is_and_what_becomes_of_it() {
@@ -59,6 +61,21 @@ fn no_mistake_in_flags_or_variables_shows_a_password() {
         !String::from_utf8_lossy(&output.stderr).contains("S3CRET"),
         "{output:?}"
     );
+    // What is no text is not left out without a word: the engine would be asked without a password.
+    for variable in [
+        "KVSTORE_ENGINE_PASSWORD",
+        "KVSTORE_ENGINE_SENTINEL_PASSWORD",
+    ] {
+        let mut command = kvstore();
+        command.args(["--listen", "127.0.0.1:0", "--engine"]);
+        command.arg("redis+sentinel://127.0.0.1:1/main");
+        command.env(variable, OsStr::from_bytes(b"S3CRET\xff"));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(variable) && said.contains("UTF-8"), "{said}");
+        assert!(!said.contains("S3CRET"), "{said}");
+    }
     let output = kvstore().args(["--log", "inf"]).output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("log = inf"));
