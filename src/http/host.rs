@@ -4,7 +4,6 @@
 
 use actix_web::http::header::{HOST, HeaderMap};
 use std::net::Ipv6Addr;
-use std::str;
 
 /// Whether the host that a request names, if it does, is one in form: RFC 3986, 3.2.2, and a port.
 pub(super) fn is_valid(headers: &HeaderMap) -> bool {
@@ -40,7 +39,7 @@ fn is_literal(text: &[u8]) -> bool {
         let is_version = version.iter().all(u8::is_ascii_hexdigit);
         return is_version && is_address && !version.is_empty() && !address.is_empty();
     }
-    let Ok(text) = str::from_utf8(text) else {
+    let Ok(text) = std::str::from_utf8(text) else {
         return false;
     };
     let (address, zone) = text.split_once("%25").unwrap_or((text, "0"));
