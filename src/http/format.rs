@@ -3,6 +3,10 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{ACCEPT, Accept, Header, Quality};
 
+/// The media types of an array, and of an item a line.
+pub(super) const JSON: &str = "application/json";
+pub(super) const LINES: &str = "application/x-ndjson";
+
 /// How the items of an answer are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -15,7 +19,7 @@ pub(super) enum Format {
 impl Format {
     /// Lines where the client prefers them to an array (RFC 9110, 12.5.1).
     pub(super) fn of(request: &HttpRequest) -> Self {
-        if prefers(request, "application/x-ndjson") {
+        if prefers(request, LINES, JSON) {
             Self::Lines
         } else {
             Self::Json
@@ -24,14 +28,14 @@ impl Format {
 
     pub(super) fn content_type(self) -> &'static str {
         match self {
-            Self::Json => "application/json",
-            Self::Lines => "application/x-ndjson",
+            Self::Json => JSON,
+            Self::Lines => LINES,
         }
     }
 }
 
-/// Whether a client prefers a media type to JSON, or names it and wants both as much.
-pub(super) fn prefers(request: &HttpRequest, name: &str) -> bool {
+/// Whether a client prefers a media type to another, or names it and wants both as much.
+pub(super) fn prefers(request: &HttpRequest, name: &str, other: &str) -> bool {
     if !request.headers().contains_key(ACCEPT) {
         return false;
     }
@@ -54,8 +58,8 @@ pub(super) fn prefers(request: &HttpRequest, name: &str) -> bool {
             .unwrap_or((Quality::ZERO, false))
     };
     let (wanted, is_named) = quality(name);
-    let (json, _) = quality("application/json");
-    wanted > json || wanted == json && wanted > Quality::ZERO && is_named
+    let (other, _) = quality(other);
+    wanted > other || wanted == other && wanted > Quality::ZERO && is_named
 }
 
 /// What stands around the items of an answer.

@@ -1,6 +1,6 @@
 //! `GET /`: which paths there are, and what a token allows that is shown. For a browser that is the console.
 
-use super::format::prefers;
+use super::format::{JSON, prefers};
 use super::get::{NO_CACHE, NOSNIFF};
 use super::problem::Problem;
 use super::{State, console, door, parameters, routes};
@@ -16,7 +16,7 @@ static PATHS: LazyLock<Bytes> = LazyLock::new(|| in_lines(&paths()));
 
 pub(super) fn handle(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
-    if prefers(request, "text/html") {
+    if prefers(request, "text/html", JSON) {
         return Ok(console::page(request));
     }
     let body = match state.auth {

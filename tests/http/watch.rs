@@ -327,10 +327,25 @@ fn the_answer_goes_through_proxies_as_it_comes() {
         "*/*",
         "text/event-stream",
         "application/x-ndjson, text/event-stream",
+        "application/x-ndjson;q=0.5, text/event-stream",
+        "application/json, text/event-stream",
+        "application/x-ndjson;q=0",
+        "application/json",
+        "",
+        "/",
     ] {
-        assert_eq!(accept(value), "text/event-stream");
+        assert_eq!(accept(value), "text/event-stream", "{value:?}");
     }
-    assert_eq!(accept("application/x-ndjson"), "application/x-ndjson");
+    for value in [
+        "application/x-ndjson",
+        "Application/X-NDJSON",
+        "application/x-ndjson, */*",
+        "application/x-ndjson, text/event-stream;q=0.5",
+        "text/event-stream; q=0, application/x-ndjson",
+        "application/json, application/x-ndjson; q=0.5",
+    ] {
+        assert_eq!(accept(value), "application/x-ndjson", "{value:?}");
+    }
 }
 
 #[test]

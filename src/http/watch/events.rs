@@ -6,12 +6,11 @@
 //! data: {"key":"a","etag":"\"…\""}
 //! ```
 
-use super::super::format::Format;
+use super::super::format::{LINES, prefers};
 use crate::entry::{EntryText, Etag, LongEntry, ValueForm};
 use crate::model::Value;
 use crate::store::{Became, Happened, Place};
 use actix_web::HttpRequest;
-use actix_web::http::header::ACCEPT;
 use bytes::Bytes;
 use std::io::Write;
 
@@ -62,23 +61,20 @@ pub(super) struct LongEvent {
 }
 
 impl Wire {
-    /// Lines where the client prefers them to an array as of a search, and does not name server-sent events.
+    /// Lines where the client prefers them to server-sent events, which it is sent where it wants both as much and
+    /// names both.
     pub(super) fn of(request: &HttpRequest) -> Self {
-        let mut accepted = request.headers().get_all(ACCEPT);
-        let names_events = accepted.any(|value| {
-            let text = value.to_str().unwrap_or_default();
-            text.to_ascii_lowercase().contains(EVENT_STREAM)
-        });
-        match Format::of(request) {
-            Format::Lines if !names_events => Self::Lines,
-            Format::Lines | Format::Json => Self::Events,
+        let wants_lines = prefers(request, LINES, EVENT_STREAM);
+        match wants_lines && !prefers(request, EVENT_STREAM, LINES) {
+            true => Self::Lines,
+            false => Self::Events,
         }
     }
 
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Events => EVENT_STREAM,
-            Self::Lines => "application/x-ndjson",
+            Self::Lines => LINES,
         }
     }
 
