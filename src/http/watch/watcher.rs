@@ -26,8 +26,10 @@ use actix_web::body::BodyStream;
 use actix_web::web::Data;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use unread::Unread;
@@ -37,6 +39,10 @@ pub(super) use unread::READ_VALUES;
 /// How often a client hears of a place at which it can go on, whatever is changed. It tells proxies too that the
 /// connection lives.
 const BOOKMARKS: Duration = Duration::from_secs(10);
+
+/// How often one hears of it that has ended its side. It is gone, or reads on: only what is written to it tells, and its
+/// place is another's once it is known to be gone.
+const BOOKMARKS_TO_ONE_SIDE: Duration = Duration::from_secs(1);
 
 /// So much of an answer that its client takes fits what a connection takes anyway, in bytes.
 const UNCOUNTED_BYTES: usize = 4 * 1024;
@@ -331,9 +337,11 @@ impl Watcher {
             let place = self.following.renewed(self.hub.told(&self.seat));
             return self.bookmark(place);
         }
+        let is_far = self.bookmark_at > Instant::now() + BOOKMARKS_TO_ONE_SIDE;
         tokio::select! {
             () = self.seat.changed.notified() => {}
             () = sleep_until(self.bookmark_at) => {}
+            () = poll_fn(|_| self.poll_left()), if is_far => self.bookmark_at = Instant::now(),
         }
         None
     }
@@ -350,8 +358,21 @@ impl Watcher {
         is_ready.then_some(place)
     }
 
+    /// Whether the client has ended its side. The task of the connection is woken when that is read, and polls this.
+    fn poll_left(&self) -> Poll<()> {
+        let connection = self.connection.as_ref();
+        match connection.is_some_and(|connection| connection.has_client_left()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
     fn bookmark(&mut self, place: Place) -> Option<Piece> {
-        self.bookmark_at = Instant::now() + BOOKMARKS;
+        let pause = match self.poll_left() {
+            Poll::Ready(()) => BOOKMARKS_TO_ONE_SIDE,
+            Poll::Pending => BOOKMARKS,
+        };
+        self.bookmark_at = Instant::now() + pause;
         let mut text = Vec::new();
         self.form.write_mark(Mark::Bookmark, place, &mut text);
         piece(text, Some(place))

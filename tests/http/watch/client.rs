@@ -122,6 +122,11 @@ impl Watch {
         false
     }
 
+    /// Ends this side, and reads on.
+    pub fn end_sending(&mut self) {
+        self.connection.end_sending();
+    }
+
     /// Whether the server ends the connection too.
     pub fn closes(&mut self) -> bool {
         self.connection.ends()

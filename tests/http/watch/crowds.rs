@@ -83,6 +83,30 @@ fn those_who_read_nothing_or_a_byte_at_a_time_take_little_and_hurt_nobody() {
     });
 }
 
+#[test]
+fn one_that_has_left_is_found_out_before_anything_is_to_be_told() {
+    let server = in_memory(&["--watchers-max", "2"]);
+    let mut stays = Watch::open(&server, "prefix=");
+    assert_eq!(stays.next().unwrap().name, "bookmark");
+    let mut leaves = Watch::open(&server, "prefix=a");
+    // All that came was read: what the server sees is an end, and no reset.
+    assert_eq!(leaves.next().unwrap().name, "bookmark");
+    drop(leaves);
+    until("its place is free", || {
+        (gauge(&server, "kvstore_watchers") == 1).then_some(())
+    });
+    // One that has only ended its side is told what happens.
+    let mut half = Watch::open(&server, "prefix=b");
+    half.end_sending();
+    for _ in 0..3 {
+        assert_eq!(half.next().unwrap().name, "bookmark");
+    }
+    server.fill(["b1"]);
+    assert_eq!(half.next_change().data["key"], "b1");
+    // So it was all before those who stay hear of a place again.
+    assert_eq!(stays.next().unwrap().name, "set");
+}
+
 /// How many come and go.
 fn watchers() -> usize {
     let given = std::env::var("KVSTORE_TEST_WATCHERS");
