@@ -5,6 +5,7 @@
 
 use super::buffers::Purpose;
 use super::connection::Connection;
+use super::door::Caller;
 use super::problem::{Code, Problem};
 use super::{Limits, State, parameters, unsupported};
 use crate::model::{Filter, Query};
@@ -113,7 +114,7 @@ async fn erase(filter: Filter, request: &HttpRequest, state: &State) -> Result<u
     let bytes = state.store.erasing_bytes_max(state.limits.key_bytes_max);
     let _charge = state.buffers.take(Purpose::Bulk, bytes).await?;
     let mut erasing = state.store.erase(filter);
-    let ended = go_through(&mut erasing, request).await;
+    let ended = go_through(&mut erasing, request, state).await;
     // The count in either answer is of removals that were waited for once, here.
     let settled = state.store.settled().await.map_err(Problem::from);
     let deleted = erasing.deleted();
@@ -123,14 +124,24 @@ async fn erase(filter: Filter, request: &HttpRequest, state: &State) -> Result<u
     }
 }
 
-/// Goes on to the end, or until the client has left.
-async fn go_through(erasing: &mut Erasing, request: &HttpRequest) -> Result<(), Problem> {
+/// Goes on to the end, or until the client has left or may not delete any more.
+async fn go_through(
+    erasing: &mut Erasing,
+    request: &HttpRequest,
+    state: &State,
+) -> Result<(), Problem> {
     let connection = request.conn_data::<Rc<Connection>>();
+    let caller = Caller::of(request);
     while !erasing.is_done() {
         if connection.is_some_and(|connection| connection.has_client_left()) {
             let detail = "the client ended its side of the connection before all keys were deleted; \
                           keep it open until the answer is there";
             return Err(Problem::new(Code::RequestAbandoned, detail));
+        }
+        if !caller.may_go_on(state) {
+            let detail =
+                "the token was taken out of auth_file or changed before all keys were deleted";
+            return Err(Problem::new(Code::Forbidden, detail));
         }
         erasing.go_on().await?;
     }

@@ -2,7 +2,9 @@
 
 mod file;
 
+use crate::engine::is_memory;
 use crate::support::{JSON, LINES, Response, Server, kvstore, until};
+use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +19,15 @@ fn drawn(name: &str, arguments: &[&str]) -> (String, String) {
     let token = String::from_utf8(output.stdout).unwrap();
     let table = String::from_utf8(output.stderr).unwrap();
     (token.trim_end().to_owned(), table)
+}
+
+/// What the file has to say of one of its tokens.
+fn table_of(guarded: &Guarded, name: &str) -> String {
+    const TABLE: &str = "[[token]]";
+    let text = fs::read_to_string(guarded.file()).unwrap();
+    let named = format!("name = \"{name}\"");
+    let table = text.split(TABLE).find(|table| table.contains(&named));
+    TABLE.to_owned() + table.unwrap()
 }
 
 /// A server whose file knows these tokens.
@@ -365,43 +376,55 @@ fn a_token_that_is_taken_out_ends_a_body_at_the_first_line_that_is_not_applied()
 }
 
 #[test]
-fn a_watch_tells_nothing_of_what_is_changed_after_its_token_was_taken_out() {
-    let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let file = folder.path().join("tokens.toml");
-    let (reader, read) = drawn("reader", &["--access", "read"]);
-    let (writer, write) = drawn("writer", &["--access", "write"]);
-    fs::write(&file, read + &write).unwrap();
-    let server = Server::in_memory(&["--auth-file", file.to_str().unwrap()]);
-    let [reader, writer] = [reader, writer].map(|token| format!("Bearer {token}"));
-    let set = |key: &str| {
-        let headers = [("Authorization", writer.as_str())];
-        assert_eq!(
-            server.put(&format!("/set/{key}"), &headers, b"1").status,
-            200
-        );
+fn a_token_that_is_taken_out_ends_a_watch_before_it_hears_of_anything_more() {
+    let guarded = Guarded::start(&[]);
+    let authorization = guarded.authorization("read").unwrap();
+    let open = |values: bool| {
+        let mut connection = guarded.server.connect();
+        let path = format!("/watch?prefix=&values={values}");
+        connection.send("GET", &path, &[("Authorization", &authorization)], b"");
+        assert_eq!(connection.head().status, 200);
+        // The place at which it begins.
+        assert!(connection.chunk().unwrap().is_some());
+        connection
     };
-    until("the server is ready", || {
-        (server.get("/readyz").status == 200).then_some(())
-    });
-    let mut watch = server.connect();
-    let headers = [("Authorization", reader.as_str())];
-    watch.send("GET", "/watch?prefix=", &headers, b"");
-    assert_eq!(watch.head().status, 200);
-    set("before");
-    let mut told = String::new();
-    while !told.contains("before") {
-        told += &String::from_utf8(watch.chunk().unwrap().unwrap()).unwrap();
-    }
-    fs::write(&file, write).unwrap();
+    let watches = [open(false), open(true)];
+    fs::write(guarded.file(), table_of(&guarded, "admin")).unwrap();
     until("the token is not known any more", || {
-        (server.get_with("/get/before", &headers).status == 401).then_some(())
+        (guarded.get("read", "/get/a").status == 401).then_some(())
     });
-    set("after");
-    while let Some(chunk) = watch.chunk().unwrap() {
-        told += &String::from_utf8(chunk).unwrap();
+    let long = format!("\"{}\"", "x".repeat(100_000));
+    for body in ["1", long.as_str()] {
+        assert_eq!(guarded.send("admin", ("PUT", "/set/a"), body).status, 200);
     }
-    assert!(!told.contains("after"), "{told}");
-    assert!(watch.ends());
+    for mut watch in watches {
+        let rest = String::from_utf8(watch.rest()).unwrap();
+        assert!(!rest.contains("event: set"), "{rest}");
+    }
+}
+
+#[test]
+fn a_token_that_is_taken_out_ends_a_delete_by_filter() {
+    let guarded = Guarded::start(&[]);
+    let keys = if is_memory() { 200_000 } else { 20_000 };
+    let line = |number: usize| format!("{{\"key\":\"{number:06}\",\"value\":1}}\n");
+    let lines: String = (0..keys).map(line).collect();
+    let filled = guarded.send("write", ("POST", "/set"), &lines);
+    assert_eq!(filled.status, 200, "{}", filled.text());
+    let total = || guarded.get("admin", "/search?prefix=&limit=1").total();
+    let authorization = guarded.authorization("write").unwrap();
+    let mut client = guarded.server.connect();
+    let headers = [("Authorization", authorization.as_str())];
+    client.send("DELETE", "/delete?prefix=", &headers, b"");
+    until("some keys are gone", || (total() < keys).then_some(()));
+    fs::write(guarded.file(), table_of(&guarded, "admin")).unwrap();
+    guarded.server.signal(Signal::HUP);
+    let says = ["taken out of auth_file", "stays deleted"];
+    let response = client.response("DELETE");
+    let problem = response.assert_problem(403, "forbidden", &says);
+    let deleted = problem["deleted"].as_u64().unwrap() as usize;
+    assert!(deleted > 0 && deleted < keys, "{deleted}");
+    assert_eq!(total(), keys - deleted);
 }
 
 #[test]

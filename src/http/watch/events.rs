@@ -185,6 +185,11 @@ impl LongEvent {
         }
     }
 
+    /// Whether some of it was given.
+    pub(super) fn is_begun(&self) -> bool {
+        self.head.is_none()
+    }
+
     /// The next of it, and whether that is its end.
     pub(super) fn next_piece(&mut self) -> Option<(Bytes, Ending)> {
         if let Some(head) = self.head.take() {

@@ -196,7 +196,8 @@ impl Watcher {
 
     async fn next_piece(&mut self) -> Result<Option<Piece>, Broken> {
         loop {
-            if self.long.is_none() && !self.caller.may_go_on(&self.state) {
+            let is_within_event = self.is_within_event();
+            if !is_within_event && !self.caller.may_go_on(&self.state) {
                 // Their token was taken out, or is another one now.
                 self.end();
             }
@@ -211,9 +212,20 @@ impl Watcher {
             };
             if let Some(piece) = piece {
                 self.reserve_sending(piece.text.len()).await;
+                if !is_within_event && !self.caller.may_go_on(&self.state) {
+                    // That was while it waited for what happens.
+                    self.end();
+                    return Ok(None);
+                }
                 return Ok(Some(piece));
             }
         }
+    }
+
+    /// Whether some of an event was given, and the rest of it was not.
+    fn is_within_event(&self) -> bool {
+        let long = self.long.as_ref();
+        long.is_some_and(|long| long.event.is_begun())
     }
 
     fn next_of_long(&mut self) -> Option<Piece> {
