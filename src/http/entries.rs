@@ -6,6 +6,7 @@
 
 use super::State;
 use super::buffers::{Charge, PIECE_BYTES, Purpose};
+use super::door::Caller;
 use super::format::{Format, Frame};
 use super::items::{FETCHED_ITEMS, Found, Item, Items, Source};
 use super::problem::Problem;
@@ -15,7 +16,7 @@ use crate::model::{ContentType, Fetched, Key, Value};
 use crate::store::Manner;
 use actix_web::http::Method;
 use actix_web::web::{Data, block};
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -105,18 +106,19 @@ impl<S: Source> Entries<S> {
     pub(super) async fn into_response(
         mut self,
         mut response: HttpResponseBuilder,
-        method: &Method,
+        request: &HttpRequest,
     ) -> Result<HttpResponse, Problem> {
         let first = self.next_piece().await?.unwrap_or_default();
         if self.frame.is_ended() {
             return Ok(response.body(first));
         }
-        if method == Method::HEAD {
+        if request.method() == Method::HEAD {
             return Ok(response.body(streamed::nothing()));
         }
         self.piece_bytes = PIECE_BYTES + PIECE_BYTES / 8;
         let state = self.state.clone();
-        Ok(response.body(streamed::body(first, self, state)))
+        let caller = Caller::of(request);
+        Ok(response.body(streamed::body(first, self, caller, state)))
     }
 
     /// Takes what is next, unless it is to be fetched yet.

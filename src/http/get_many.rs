@@ -49,7 +49,7 @@ pub(super) async fn handle(
     response
         .content_type(format.content_type())
         .insert_header((CACHE_CONTROL, NO_STORE));
-    entries.into_response(response, request.method()).await
+    entries.into_response(response, request).await
 }
 
 /// The keys that a request asks for. No search goes on behind them.

@@ -5,6 +5,7 @@ mod asked;
 
 use super::State;
 use super::buffers::{Charge, Purpose};
+use super::door::Caller;
 use super::entries::Entries;
 use super::format::Format;
 use super::get::NO_CACHE;
@@ -35,7 +36,7 @@ pub(super) async fn handle(
     }
     let begun = Begun {
         asked: &asked,
-        method: request.method(),
+        request,
         format,
         state,
     };
@@ -67,7 +68,7 @@ fn begin(format: Format, total: usize) -> HttpResponseBuilder {
 #[derive(Clone, Copy)]
 struct Begun<'a> {
     asked: &'a Asked,
-    method: &'a Method,
+    request: &'a HttpRequest,
     format: Format,
     state: &'a Data<State>,
 }
@@ -155,7 +156,7 @@ impl<S: Source> Search<'_, S> {
         } = self;
         let Begun {
             asked,
-            method,
+            request,
             format,
             state,
         } = begun;
@@ -168,12 +169,12 @@ impl<S: Source> Search<'_, S> {
                 charge,
             };
             let entries = Entries::new(found, format, state);
-            return entries.into_response(response, method).await;
+            return entries.into_response(response, request).await;
         }
         let Some(source) = source else {
             return Ok(response.body(Listing::whole(format, items, charge)));
         };
-        if method == Method::HEAD {
+        if request.method() == Method::HEAD {
             return Ok(response.body(streamed::nothing()));
         }
         let names = Names {
@@ -182,7 +183,8 @@ impl<S: Source> Search<'_, S> {
             state: state.clone(),
             charge,
         };
-        Ok(response.body(streamed::body(Bytes::new(), names, state.clone())))
+        let caller = Caller::of(request);
+        Ok(response.body(streamed::body(Bytes::new(), names, caller, state.clone())))
     }
 }
 

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 /// A token as `kvstore token` draws it, and what the file has to say of it.
@@ -401,6 +402,41 @@ fn a_token_that_is_taken_out_ends_a_watch_before_it_hears_of_anything_more() {
         let rest = String::from_utf8(watch.rest()).unwrap();
         assert!(!rest.contains("event: set"), "{rest}");
     }
+}
+
+#[test]
+fn a_token_that_is_taken_out_ends_a_search_that_is_being_sent() {
+    let guarded = Guarded::start(&[]);
+    let value = format!("\"{}\"", "x".repeat(1_000_000));
+    // More than the system holds for a client that does not read.
+    for number in 0..50 {
+        let path = format!("/set/{number}");
+        assert_eq!(
+            guarded.send("write", ("PUT", path.as_str()), &value).status,
+            200
+        );
+    }
+    let authorization = guarded.authorization("read").unwrap();
+    let mut connection = guarded.server.connect();
+    let headers = [("Authorization", authorization.as_str())];
+    connection.send("GET", "/search?prefix=&values=true", &headers, b"");
+    assert_eq!(connection.head().status, 200);
+    fs::write(guarded.file(), table_of(&guarded, "admin")).unwrap();
+    until("the token is not known any more", || {
+        (guarded.get("read", "/get/0").status == 401).then_some(())
+    });
+    let cut = loop {
+        match connection.chunk() {
+            Ok(Some(_)) => {}
+            Ok(None) => break None,
+            Err(error) => break Some(error.kind()),
+        }
+    };
+    assert!(
+        cut.is_some_and(|kind| kind != io::ErrorKind::WouldBlock),
+        "{cut:?}"
+    );
+    assert_eq!(guarded.metric("kvstore_searches_aborted_total"), 1.0);
 }
 
 #[test]
