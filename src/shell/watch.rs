@@ -2,7 +2,8 @@
 //!
 //! It goes on behind the last event that has an id, so that none is left out; one may come twice. Bookmarks are for
 //! that only and are not written. While present keys are still coming there is nothing to go on behind: what was
-//! deleted since would be missed, and the watch fails.
+//! deleted since would be missed, and the watch fails. It ends as well once nobody reads what it writes, as behind
+//! `| head -1`, though nothing happens that it could write.
 
 use super::answer::success;
 use super::filter::FilterArguments;
@@ -13,10 +14,13 @@ use crate::client::notice::say;
 use crate::client::retry::{is_passing, passes, pause};
 use crate::client::{Client, ServerArguments, escaped};
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::thread::sleep;
+use std::process;
+use std::thread::{self, sleep};
 use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
@@ -57,6 +61,7 @@ pub fn watch(arguments: &WatchArguments) -> Result<(), ShellError> {
         true => format!("{path}&from=start"),
         false => path.clone(),
     };
+    end_without_reader();
     let terminal = Terminal::of_output().filter(|_| !arguments.json);
     let mut output = BufWriter::new(io::stdout().lock());
     let begun = client.get(&first).header("Accept", LINES).call();
@@ -74,6 +79,24 @@ pub fn watch(arguments: &WatchArguments) -> Result<(), ShellError> {
         response = come_back(&client, &next)?;
         say("kvstore: the watch goes on");
     }
+}
+
+/// Ends the process once nobody reads its output any more. Without this it would end only when it writes the next event.
+fn end_without_reader() {
+    let waiting = thread::Builder::new().name("output".into()).spawn(|| {
+        let output = io::stdout();
+        // What is wrong with it is told whatever is asked for.
+        let mut outputs = [PollFd::new(&output, PollFlags::empty())];
+        loop {
+            match poll(&mut outputs, None) {
+                Ok(_) => process::exit(0),
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    });
+    // Where the system has no thread for that, it ends at the next event.
+    drop(waiting);
 }
 
 /// Writes what comes of an answer until it ends, and returns what it broke off by, if it did.

@@ -350,7 +350,8 @@ fn a_token_is_sent_and_never_shown() {
 /// A watch under way, killed when dropped.
 struct Watching {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    /// What it writes, for as long as somebody reads that.
+    lines: Option<BufReader<ChildStdout>>,
 }
 
 impl Watching {
@@ -363,7 +364,7 @@ impl Watching {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
+        let lines = child.stdout.take().map(BufReader::new);
         Self { child, lines }
     }
 
@@ -371,7 +372,8 @@ impl Watching {
     #[track_caller]
     fn gives(&mut self, name: &str, key: Option<&str>) -> Json {
         let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
+        let lines = self.lines.as_mut().unwrap();
+        lines.read_line(&mut line).unwrap();
         let event: Json = serde_json::from_str(&line).unwrap();
         assert_eq!(event["event"], name, "{line}");
         assert_eq!(event["data"]["key"].as_str(), key, "{line}");
@@ -411,6 +413,16 @@ fn a_watch_gives_what_is_there_and_what_happens() {
     ask(&server, &["delete", "k1"]).done();
     watching.gives("delete", Some("k1"));
     assert_eq!(watching.end(), "");
+}
+
+#[test]
+fn a_watch_ends_when_nobody_reads_it_though_nothing_happens() {
+    let server = ready(Server::in_memory(&[]));
+    let mut watching = Watching::begin(&server.url(), &["--from-start"]);
+    watching.gives("ready", None);
+    watching.lines = None;
+    let status = until("it ends", || watching.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
