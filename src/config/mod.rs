@@ -149,6 +149,7 @@ impl Config {
         let store_bytes_max = settings
             .store_bytes_max
             .unwrap_or_else(memory::default_bound);
+        let changes_bytes_max = at_least_one("changes_bytes_max", settings.changes_bytes_max)?;
         Ok(Self {
             listen: address(&settings.listen)?,
             workers,
@@ -161,7 +162,7 @@ impl Config {
             limits,
             messages_in_flight_max: at_most("messages_in_flight_max", in_flight, 1 << 20)?,
             store_bytes_max: at_least_one("store_bytes_max", store_bytes_max)?,
-            changes_bytes_max: at_least_one("changes_bytes_max", settings.changes_bytes_max)?,
+            changes_bytes_max: changes_bytes_max.min(store_bytes_max / CHANGES_SHARE),
             watchers_max: at_least_one("watchers_max", settings.watchers_max)?,
             connections_max: at_least_one("connections_max", settings.connections_max)?,
             keep_alive: duration("keep_alive_ms", settings.keep_alive_ms)?,

@@ -93,7 +93,7 @@ settings! {
     watchers_max: usize = 10_000usize, "10000", "KVSTORE_WATCHERS_MAX",
         "Clients that watch changes at once; more get 503";
     changes_bytes_max: usize = 16usize * 1024 * 1024, "16777216", "KVSTORE_CHANGES_BYTES_MAX",
-        "Memory of the changes kept for those who watch, in bytes, a part of store_bytes_max; who falls further behind goes on by the log of data_dir, or has to begin anew";
+        "Memory of the changes kept for those who watch, in bytes, a part of store_bytes_max and at most half of that; who falls further behind goes on by the log of data_dir, or has to begin anew";
     changes_log_bytes: u64 = 0u64, "0", "KVSTORE_CHANGES_LOG_BYTES",
         "How much of the log in data_dir is kept for those who watch beyond what checkpoints need, in bytes: 0, or 67108864 (one file) and more; less where the disk has no room for it";
     messages_in_flight_max: usize = 1024usize, "1024", "KVSTORE_MESSAGES_IN_FLIGHT_MAX",

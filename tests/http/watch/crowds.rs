@@ -107,6 +107,20 @@ fn one_that_has_left_is_found_out_before_anything_is_to_be_told() {
     assert_eq!(stays.next().unwrap().name, "set");
 }
 
+#[test]
+fn what_is_kept_for_those_who_watch_leaves_room_in_a_small_store() {
+    let server = in_memory(&["--store-bytes-max", "8000000", "--shards", "1"]);
+    let _watch = Watch::open(&server, "prefix=nobody");
+    let value = vec![b'x'; 100_000];
+    // Twelve megabytes of changes, and of values one at a time.
+    for _ in 0..120 {
+        assert_eq!(server.put("/set/k", &[], &value).status, 200);
+    }
+    let changes = gauge(&server, "kvstore_changes_bytes");
+    assert!((3_000_000..=4_000_000).contains(&changes), "{changes}");
+    assert!(gauge(&server, "kvstore_store_bytes") <= 8_000_000);
+}
+
 /// How many come and go.
 fn watchers() -> usize {
     let given = std::env::var("KVSTORE_TEST_WATCHERS");
