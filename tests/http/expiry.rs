@@ -307,6 +307,31 @@ fn many_values_that_end_together_all_go() {
 }
 
 #[test]
+fn values_that_end_in_the_past_are_no_lag() {
+    let server = Server::start();
+    let lines: String = (0..20)
+        .map(|number| {
+            format!(
+                "{{\"key\":\"{number}\",\"value\":1,\"expires_at\":\"2001-01-01T00:00:00Z\"}}\n"
+            )
+        })
+        .collect();
+    assert_eq!(server.bulk(&lines).status, 200);
+    until("all are taken out", || {
+        let metrics = server.get("/metrics");
+        let value = |name: &str| {
+            let mut lines = metrics.text().lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            value.unwrap().parse::<f64>().unwrap()
+        };
+        // They were there for moments, and not since 2001.
+        let lag = value("kvstore_expiry_lag_seconds");
+        assert!(lag < 3600.0, "{lag}");
+        (value("kvstore_expired_keys_total") == 20.0).then_some(())
+    });
+}
+
+#[test]
 fn deadlines_outlive_the_process() {
     let directory = TempDir::new().unwrap();
     let arguments = [

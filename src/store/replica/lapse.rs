@@ -7,6 +7,7 @@
 use super::follower::partitions_of;
 use super::{ReplicaStatus, Rounds};
 use crate::clock::Clock;
+use crate::model::Deadline;
 use crate::valkey::{Client, LAPSING_KEYS};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,23 +41,26 @@ impl Lapser {
     /// Does so for ever.
     pub(in crate::store) async fn run(self) {
         self.status.opened().await;
+        let mut lapsed_until = self.clock.now();
         loop {
-            let is_partial = !self.status.is_foreign() && self.look().await;
+            let is_partial = !self.status.is_foreign() && self.look(&mut lapsed_until).await;
             if !is_partial {
                 sleep(INTERVAL).await;
             }
         }
     }
 
-    /// Takes out what has ended, as much as is found at once, and says whether there may be more.
-    async fn look(&self) -> bool {
+    /// Takes out what has ended, as much as is found at once, and says whether there may be more. At
+    /// `lapsed_until` nothing was left that had ended.
+    async fn look(&self, lapsed_until: &mut Deadline) -> bool {
         let now = self.clock.now();
         let partitions = partitions_of(self.share, self.shares);
         let deadline = Instant::now() + self.patience;
         let Ok(lapsing) = self.client.lapsing(partitions, now, deadline).await else {
             return false;
         };
-        let oldest = lapsing.iter().map(|one| one.since).min();
+        // A deadline may be long past when it is set; the value was not there to be taken out before.
+        let oldest = lapsing.iter().map(|one| one.since.max(*lapsed_until)).min();
         let lag = oldest.and_then(|oldest| oldest.past_at(now));
         self.rounds.lag.set(lag.unwrap_or_default());
         let mut taken = 0;
@@ -68,6 +72,10 @@ impl Lapser {
             .lapsed
             .set(self.rounds.lapsed.get() + taken as u64);
         // A partition may have given as many as it does at once.
-        taken > 0 && lapsing.len() >= LAPSING_KEYS
+        let is_cut = lapsing.len() >= LAPSING_KEYS;
+        if !is_cut && taken == lapsing.len() {
+            *lapsed_until = now;
+        }
+        taken > 0 && is_cut
     }
 }
