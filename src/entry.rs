@@ -24,7 +24,7 @@ use crate::model::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -234,21 +234,59 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut members = Members::default();
         while let Some(Text(member)) = map.next_key::<Text<'_>>()? {
             let repeated = match &*member {
-                "key" => put(&mut members.key, map.next_value::<Text<'_>>()?.0),
+                "key" => put(&mut members.key, map.next_value_seed(TextOf("key"))?),
                 "value" => put(&mut members.value, map.next_value()?),
-                "content_type" => put(&mut members.content_type, map.next_value::<Text<'_>>()?.0),
-                "base64" => put(&mut members.base64, map.next_value::<Text<'_>>()?.0),
+                "content_type" => {
+                    let text = map.next_value_seed(TextOf("content_type"))?;
+                    put(&mut members.content_type, text)
+                }
+                "base64" => put(&mut members.base64, map.next_value_seed(TextOf("base64"))?),
                 "ttl_ms" => put(&mut members.ttl_ms, map.next_value()?),
                 "expires_at" => put(&mut members.expires_at, map.next_value()?),
-                "if_match" => put(&mut members.if_match, map.next_value::<Text<'_>>()?.0),
-                "if_none_match" => put(&mut members.if_none_match, map.next_value::<Text<'_>>()?.0),
+                "if_match" => put(
+                    &mut members.if_match,
+                    map.next_value_seed(TextOf("if_match"))?,
+                ),
+                "if_none_match" => {
+                    let text = map.next_value_seed(TextOf("if_none_match"))?;
+                    put(&mut members.if_none_match, text)
+                }
                 unknown => return Err(A::Error::custom(format!("there is no member {unknown:?}"))),
             };
             if repeated {
-                return Err(A::Error::custom("a member is given twice"));
+                let twice = format!("the member {member:?} is given twice");
+                return Err(A::Error::custom(twice));
             }
         }
         Ok(members)
+    }
+}
+
+/// The text of a member, whose name an error says.
+struct TextOf(&'static str);
+
+impl<'de> DeserializeSeed<'de> for TextOf {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextOf {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(member) = self;
+        write!(formatter, "a string for {member:?}")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(text.into()))
     }
 }
 

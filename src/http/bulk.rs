@@ -201,6 +201,7 @@ impl<'a> Bulk<'a> {
     fn fail(&self, problem: Problem, line: u64) -> Problem {
         let progress = Progress {
             line,
+            unmet_lines: self.progress.unmet.map(|_| self.unmet_lines.clone()),
             ..self.progress
         };
         problem.with_progress(progress)

@@ -115,7 +115,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 unknown => return Err(A::Error::custom(format!("there is no member {unknown:?}"))),
             };
             if before.is_some() {
-                return Err(A::Error::custom("a member is given twice"));
+                let twice = format!("the member {member:?} is given twice");
+                return Err(A::Error::custom(twice));
             }
         }
         Ok(members)

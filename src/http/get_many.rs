@@ -145,7 +145,7 @@ impl<'de> Visitor<'de> for Members {
                 .replace(map.next_value_seed(Keys { keys_max })?)
                 .is_some()
             {
-                return Err(A::Error::custom("a member is given twice"));
+                return Err(A::Error::custom("the member \"keys\" is given twice"));
             }
         }
         let keys = keys.ok_or_else(|| A::Error::custom("there is no member \"keys\" in it"))?;

@@ -45,7 +45,7 @@ struct More {
 
 /// How far a bulk body came before it failed. The counts are of all that is applied, after the line
 /// too.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Progress {
     /// The line that failed, from 1 on.
     pub(super) line: u64,
@@ -56,6 +56,9 @@ pub(super) struct Progress {
     /// Lines whose condition did not hold, where one had a condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unmet: Option<u64>,
+    /// The first of these, from 1 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unmet_lines: Option<Vec<u64>>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +69,7 @@ struct ProblemResponse<'a> {
     detail: &'a str,
     code: &'static str,
     #[serde(flatten)]
-    progress: Option<Progress>,
+    progress: Option<&'a Progress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted: Option<u64>,
 }
@@ -202,7 +205,7 @@ impl Problem {
             status: status.as_u16(),
             detail: &self.detail,
             code,
-            progress: more.and_then(|more| more.progress),
+            progress: more.and_then(|more| more.progress.as_ref()),
             deleted: more.and_then(|more| more.deleted),
         };
         serde_json::to_vec(&body).expect("strings and numbers are JSON")

@@ -1,7 +1,7 @@
 //! Bulk bodies: many upserts from one stream.
 
 use crate::engine::is_memory;
-use crate::support::{LINES, Server};
+use crate::support::{JSON, LINES, Server};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -89,6 +89,37 @@ fn a_bad_line_is_named_once() {
     let problem = server.bulk("{\"key\":\"a\",\"value\":1}\noops\n").json();
     assert_eq!(problem["line"], 2);
     assert_eq!(problem["detail"], "not JSON: expected value at column 1");
+}
+
+#[test]
+fn a_member_that_is_wrong_is_named() {
+    let server = Server::start();
+    for (member, line) in [
+        ("key", r#"{"key":1,"value":1}"#),
+        ("key", r#"{"key":"a","value":1,"key":"b"}"#),
+        ("value", r#"{"key":"a","value":1,"value":2}"#),
+        (
+            "content_type",
+            r#"{"key":"a","content_type":[],"base64":""}"#,
+        ),
+        ("base64", r#"{"key":"a","content_type":"a/b","base64":5}"#),
+        ("ttl_ms", r#"{"key":"a","value":1,"ttl_ms":1,"ttl_ms":2}"#),
+        ("tll_ms", r#"{"key":"a","value":1,"tll_ms":1}"#),
+    ] {
+        let says = format!("{member:?}");
+        let refused = server.bulk(line);
+        // The forms that are expected name members too.
+        let problem = refused.assert_problem(422, "invalid_line", &[]);
+        let detail = problem["detail"].as_str().unwrap();
+        let wrong = detail.split("; the object must be").next().unwrap();
+        assert!(wrong.contains(&says), "{line}: {detail}");
+    }
+    let twice = server.send("POST", "/expire/a", &[JSON], br#"{"ttl_ms":1,"ttl_ms":2}"#);
+    twice.assert_problem(
+        422,
+        "invalid_body",
+        &["the member \"ttl_ms\" is given twice"],
+    );
 }
 
 #[test]

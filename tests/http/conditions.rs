@@ -153,16 +153,27 @@ fn lines_have_conditions_of_their_own() {
     assert_eq!(answer["unmet"], 250);
     assert_eq!(answer["unmet_lines"].as_array().unwrap().len(), 100);
     for (name, value) in [
-        ("if_match", "x"),
-        ("if_match", ""),
-        ("if_none_match", OTHER),
+        ("if_match", serde_json::json!("x")),
+        ("if_match", "".into()),
+        ("if_match", 1.into()),
+        ("if_match", true.into()),
+        ("if_match", serde_json::json!(null)),
+        ("if_match", serde_json::json!([OTHER])),
+        ("if_none_match", OTHER.into()),
+        ("if_none_match", serde_json::json!({"tag": "*"})),
     ] {
-        let bad = server.bulk(&(line("bad", &[]) + &line("bad", &[(name, value)])));
+        let mut last = serde_json::json!({"key": "bad", "value": 1});
+        last[name] = value;
+        let unmet = line("there", &[("if_none_match", "*")]);
+        let bad = server.bulk(&(line("bad", &[]) + &unmet + &last.to_string()));
         let problem = bad.assert_problem(422, "invalid_line", &[name]);
         assert_eq!(
             (&problem["line"], &problem["created"]),
-            (&2.into(), &1.into())
+            (&3.into(), &1.into())
         );
+        // The lines before it are told of as if it had not been there.
+        assert_eq!(problem["unmet"], 1);
+        assert_eq!(problem["unmet_lines"], serde_json::json!([2]));
         assert_eq!(server.delete("/delete/bad").status, 204);
     }
 }
