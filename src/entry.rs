@@ -33,6 +33,9 @@ use std::fmt;
 /// What some programs write before UTF-8. A parser may pass over it (RFC 8259, 8.1).
 pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// So much of what a parser says is shown from its beginning and from its end, where it is long, in bytes.
+const SAID_BYTES: usize = 200;
+
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -89,10 +92,8 @@ impl Form {
     /// What is wrong and where. A line of a bulk body has its number elsewhere.
     fn place(self, error: &serde_json::Error) -> String {
         match self {
-            Self::Body => error.to_string(),
-            Self::Line => error
-                .to_string()
-                .replace(" at line 1 column ", " at column "),
+            Self::Body => said(error),
+            Self::Line => said(error).replace(" at line 1 column ", " at column "),
         }
     }
 
@@ -181,6 +182,18 @@ pub(crate) fn lifetime(
 /// A text without the byte order mark that it may begin with.
 pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
+/// What a parser says of a text, and where. It quotes what it did not expect, however long that is: of
+/// that the middle is left out.
+pub(crate) fn said(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    if said.len() <= 2 * SAID_BYTES {
+        return said;
+    }
+    let start = said.floor_char_boundary(SAID_BYTES);
+    let end = said.ceil_char_boundary(said.len() - SAID_BYTES);
+    format!("{}…{}", &said[..start], &said[end..])
 }
 
 /// Tells a text that is not JSON from JSON of another form.

@@ -5,7 +5,7 @@ use super::get::entity_tag;
 use super::problem::{Code, Problem};
 use super::set::{BodyForm, body_form};
 use super::{State, conditions, parameters, path_key, unsupported};
-use crate::entry::{lifetime, unmarked};
+use crate::entry::{lifetime, said, unmarked};
 use crate::model::{Changed, Lifetime, Mutation};
 use actix_web::dev::Payload;
 use actix_web::http::header::ETAG;
@@ -72,8 +72,8 @@ fn parse(body: &[u8]) -> Result<Lifetime, Problem> {
     };
     let members: Members<'_> = serde_json::from_slice(body).map_err(|error| {
         match serde_json::from_slice::<IgnoredAny>(body) {
-            Ok(_) => misfit(error.to_string()),
-            Err(syntax) => Problem::new(Code::InvalidJson, format!("not JSON: {syntax}")),
+            Ok(_) => misfit(said(&error)),
+            Err(syntax) => Problem::new(Code::InvalidJson, format!("not JSON: {}", said(&syntax))),
         }
     })?;
     if members.ttl_ms.is_none() && members.expires_at.is_none() {

@@ -105,13 +105,14 @@ fn parse(text: &[u8], limits: &Limits) -> Result<KeyList, Problem> {
 /// Tells a text that is not JSON from JSON of another form.
 fn misfit(text: &[u8], error: &serde_json::Error, keys_max: usize) -> Problem {
     let not_json = |error: &serde_json::Error| {
-        let detail = format!("not JSON: {error}");
+        let detail = format!("not JSON: {}", entry::said(error));
         Problem::new(Code::InvalidJson, detail)
     };
     match serde_json::from_slice::<IgnoredAny>(text) {
         Ok(_) if error.is_data() => {
+            let said = entry::said(error);
             let detail = format!(
-                "{error}; the body must be of the form {{\"keys\": [\"…\", …]}}, with 1 to {keys_max} keys \
+                "{said}; the body must be of the form {{\"keys\": [\"…\", …]}}, with 1 to {keys_max} keys \
                  (setting page_keys_max)"
             );
             Problem::new(Code::InvalidBody, detail)

@@ -47,6 +47,7 @@ pub(super) fn values(request: &HttpRequest, wanted: &str) -> Result<Vec<String>,
 }
 
 fn unknown(name: &str, known: &[&str]) -> Problem {
+    let name: String = name.chars().take(100).collect();
     let detail = if known.is_empty() {
         format!("there is no parameter {name:?}; this path takes none")
     } else {

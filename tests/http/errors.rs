@@ -58,6 +58,31 @@ fn json_of_another_shape_is_a_422() {
 }
 
 #[test]
+fn an_error_is_short_whatever_it_quotes() {
+    let server = Server::start();
+    let long = "é\u{7f}".repeat(100_000);
+    let member = format!("{{\"{long}\":1}}");
+    let text = format!("\"{long}\"");
+    for (path, says) in [
+        ("/set", "\"value\": any JSON}"),
+        ("/get", "(setting page_keys_max)"),
+        ("/expire/k", "{\"expires_at\": null}"),
+    ] {
+        for (body, wrong) in [(&member, "no member \"é"), (&text, "invalid type: string")] {
+            let refused = server.send("POST", path, &[JSON], body.as_bytes());
+            refused.assert_problem(422, "invalid_body", &[wrong, "line 1 column", says]);
+            assert!(refused.body.len() < 2000, "{path}: {}", refused.body.len());
+        }
+    }
+    let refused = server.bulk(&member);
+    refused.assert_problem(422, "invalid_line", &["no member \"é", "at column"]);
+    assert!(refused.body.len() < 2000, "{}", refused.body.len());
+    let refused = server.get(&format!("/search?{}=1", "x".repeat(5000)));
+    refused.assert_problem(400, "unknown_parameter", &["xxx", "prefix, suffix"]);
+    assert!(refused.body.len() < 2000, "{}", refused.body.len());
+}
+
+#[test]
 fn a_body_of_another_type_is_a_415_that_names_the_header() {
     let server = Server::start();
     let body = br#"{"key":"k","value":1}"#;
