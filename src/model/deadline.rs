@@ -11,6 +11,9 @@ const EXAMPLE: &str = "2030-01-31T12:00:00.000Z";
 /// The milliseconds of ten years, leap days included: the longest time to live.
 const TTL_MS_MAX: u64 = 3653 * 24 * 60 * 60 * 1000;
 
+/// A date and a time to the nanosecond, without a zone.
+const FINEST_BYTES: usize = "2030-01-31T12:00:00.000000000".len();
+
 /// The last deadline that there is: the end of the year 9999, after which RFC 3339 has no times.
 const LAST_MS: u64 = 253_402_300_799_999;
 
@@ -119,8 +122,15 @@ impl Deadline {
         let text = zones.find_map(|zone| text.strip_suffix(zone));
         let text = text.filter(|text| is_plain(text));
         let text = text.ok_or(DeadlineError::Moment)?;
+        // The parser takes nine digits of a fraction, which may have more, and any second 60 for a 59. There is
+        // one at the end of a day only, and by clocks without it that is the next day's first.
+        let text = text.get(..FINEST_BYTES).unwrap_or(text);
+        let is_leap = text.get(17..19) == Some("60");
+        if is_leap && text.get(11..16) != Some("23:59") {
+            return Err(DeadlineError::Moment);
+        }
         let moment: DateTime = text.parse().map_err(|_| DeadlineError::Moment)?;
-        let millis = moment.duration_since(EPOCH).as_millis();
+        let millis = moment.duration_since(EPOCH).as_millis() + 1000 * i128::from(is_leap);
         Ok(Self::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 
@@ -159,6 +169,12 @@ mod tests {
                 "2030-01-31T12:00:00.123999+00:00",
                 "2030-01-31T12:00:00.123Z",
             ),
+            (
+                "2030-01-31T12:00:00.12345678901234567890Z",
+                "2030-01-31T12:00:00.123Z",
+            ),
+            ("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.250Z"),
+            ("9999-12-31T23:59:60Z", "9999-12-31T23:59:59.999Z"),
             ("1969-07-20T20:17:40Z", "1970-01-01T00:00:00.000Z"),
             ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
         ] {
@@ -180,6 +196,8 @@ mod tests {
             "2030-01-31T12:00:00+02:00",
             "2030-02-30T12:00:00Z",
             "2030-01-31T25:00:00Z",
+            "2030-01-31T12:00:60Z",
+            "2030-01-31T23:59:61Z",
             "20300131T120000Z",
             "+002030-01-31T12:00:00Z",
             "2030-01-31T12:00:00Z[UTC]",

@@ -152,6 +152,11 @@ fn what_has_ended_is_as_what_never_was() {
     // It stays, though the deadline of the value before comes to be looked at.
     is_found_no_more(&server, "nothing");
     assert_eq!(server.get("/search?prefix=").keys(), ["a", "b"]);
+    // A fraction may have any number of digits.
+    let finely = FAR.replace("999Z", "999999999999Z");
+    let fine = server.put(&format!("/set/b?expires_at={finely}"), &[], b"2");
+    assert_eq!(fine.status, 200, "{}", fine.text());
+    assert_eq!(server.get("/get/b").header("x-expires-at"), Some(FAR));
     // What ends in the past has ended.
     let past = server.put("/set/c?expires_at=2001-01-01T00:00:00Z", &[], b"1");
     assert_eq!(past.status, 200, "{}", past.text());
@@ -236,6 +241,7 @@ fn what_is_no_deadline_is_refused_and_changes_nothing() {
         "2030-01-01",
         "2030-01-01T00:00:00",
         "2030-13-01T00:00:00Z",
+        "2030-01-01T00:00:60Z",
     ] {
         let refused = server.put(&format!("/set/a?expires_at={text}"), &[], b"2");
         refused.assert_problem(400, "invalid_deadline", &["expires_at"]);
