@@ -105,7 +105,8 @@ fn conditional(headers: &HeaderMap, tag: &HeaderValue) -> Result<Option<HttpResp
     })?;
     if wanted.is_some_and(|wanted| !wanted.match_strongly(opaque)) {
         let detail = "the value has another entity tag than If-Match names; GET it without";
-        return Err(Problem::new(Code::PreconditionFailed, detail));
+        let problem = Problem::new(Code::PreconditionFailed, detail);
+        return Err(problem.with_etag(tag.clone()));
     }
     // What is no list names no tag that the client knows, and the value is a right answer.
     if let Ok(Some(known)) = EntityTags::of(headers, &IF_NONE_MATCH)

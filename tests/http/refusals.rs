@@ -125,6 +125,7 @@ fn conditions_of_reads_are_lists_of_entity_tags() {
     assert_eq!(server.get_with("/get/k", &[("If-Match", &tag)]).status, 200);
     let refused = server.get_with("/get/k", &[("If-Match", &format!("W/{tag}"))]);
     refused.assert_problem(412, "precondition_failed", &[]);
+    assert_eq!(refused.etag(), tag);
 }
 
 #[test]
