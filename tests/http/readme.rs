@@ -183,6 +183,13 @@ fn the_manifests_let_in_every_route_but_those_for_the_inside() {
     let mut let_in = marked(route, "PathPrefix, value: ");
     let_in.extend(marked(route, "Exact, value: "));
     assert_eq!(let_in, outside);
+    let operations = include_str!("../../docs/operations.md");
+    let (_, listed) = operations
+        .split_once("The Gateway and the Ingress lead to ")
+        .unwrap();
+    let (listed, _) = listed.split_once(';').unwrap();
+    let listed: BTreeSet<&str> = listed.split('`').skip(1).step_by(2).collect();
+    assert_eq!(listed, outside);
     // As a prefix it would let in all that there is.
     assert!(!marked(route, "PathPrefix, value: ").contains("/"));
     assert!(ingress.contains("path: /\n            pathType: Exact\n"));
