@@ -23,7 +23,6 @@ use crate::model::{
 use futures_util::FutureExt;
 use redis::{Value as Reply, cmd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// About how many entries a log keeps. A replica that fell behind by more reads the partition anew.
@@ -172,8 +171,8 @@ impl Client {
         let log_entries = || LOG_ENTRIES.to_string().into();
         let key: Vec<u8> = key.as_bytes().into();
         let scripts = &self.engine.scripts;
-        if expires_at.is_some() {
-            self.engine.ending[place.partition].store(true, Ordering::Relaxed);
+        if let Some(end) = *expires_at {
+            self.engine.ends[place.partition].is_set(end);
         }
         let mut keys = self.names(place);
         let (script, kind, arguments) = match change {
@@ -224,7 +223,7 @@ impl Client {
             layout.log(place.partition),
             layout.head(place.partition),
         ];
-        if self.engine.ending[place.partition].load(Ordering::Relaxed) {
+        if self.engine.ends[place.partition].get().is_some() {
             names.push(layout.ends(place.partition));
         }
         names

@@ -30,6 +30,7 @@ mod confirmed;
 mod connection;
 mod diagnosis;
 mod error;
+mod first_end;
 mod layout;
 mod link;
 mod log;
@@ -52,13 +53,14 @@ pub use log::{Entry, Head, Note, Position, Step, Updates};
 pub use tls::ClientCertificate;
 
 use crate::model::{ContentTypes, Revision};
+use first_end::FirstEnd;
 use layout::Layout;
 use link::Link;
 use outage::Outages;
 use redis::RedisError;
 use scripts::Scripts;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What is counted of the engine.
@@ -109,8 +111,8 @@ pub struct Engine {
     operations: AtomicU64,
     reconnects: Arc<AtomicU64>,
     outages: Outages,
-    /// Which partitions have deadlines, as far as is known.
-    ending: [AtomicBool; PARTITIONS],
+    /// The first deadline of each partition, as far as is known.
+    ends: [FirstEnd; PARTITIONS],
     observer: Arc<dyn Observer>,
 }
 
@@ -137,7 +139,7 @@ impl Engine {
             operations: AtomicU64::new(getrandom::u64()?),
             reconnects: Arc::default(),
             outages,
-            ending: [const { AtomicBool::new(false) }; PARTITIONS],
+            ends: [const { FirstEnd::NONE }; PARTITIONS],
             observer,
         })
     }

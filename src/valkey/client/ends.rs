@@ -8,8 +8,6 @@ use crate::valkey::log::{array, number, text};
 use crate::valkey::scripts::Run;
 use crate::valkey::{EngineError, Operation};
 use redis::{Value as Reply, cmd};
-use std::ops::Range;
-use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 /// Keys of a partition that are looked at together.
@@ -27,6 +25,11 @@ pub struct Lapsing {
 }
 
 impl Client {
+    /// When the first value of a partition ends, as far as is known without asking.
+    pub fn first_end(&self, partition: usize) -> Option<Deadline> {
+        self.engine.ends[partition].get()
+    }
+
     /// The first [`LAPSING_KEYS`] keys of each of some partitions whose values have ended at a moment. What
     /// a partition does not answer is left for another time.
     ///
@@ -34,39 +37,12 @@ impl Client {
     /// Where no partition answers.
     pub async fn lapsing(
         &self,
-        partitions: Range<usize>,
+        partitions: &[usize],
         now: Deadline,
         deadline: Instant,
     ) -> Result<Vec<Lapsing>, EngineError> {
-        let first = |partition| {
-            let mut command = cmd("ZRANGE");
-            command.arg(self.engine.layout.ends(partition));
-            command.arg(0).arg(0).arg("WITHSCORES");
-            Call::new(partition, command)
-        };
-        let calls: Vec<Call> = partitions.map(first).collect();
-        let mut due = Vec::new();
-        let mut answered = Err(EngineError::Unreachable);
-        for (partition, answer) in self.asked(&calls, deadline).await {
-            match answer {
-                Ok(first) => {
-                    let ending = &self.engine.ending[partition];
-                    ending.store(!first.is_empty(), Ordering::Relaxed);
-                    due.extend(
-                        first
-                            .first()
-                            .filter(|first| first.since.is_past(now))
-                            .cloned(),
-                    );
-                    answered = Ok(());
-                }
-                // What stands there is no set of deadlines.
-                Err(EngineError::Foreign) => drop(self.mend(partition, deadline).await),
-                Err(error) if answered.is_err() => answered = Err(error),
-                Err(_) => {}
-            }
-        }
-        answered?;
+        let due = self.first_ends(partitions, deadline).await?;
+        let due = due.iter().filter(|first| first.since.is_past(now));
         let all_due = |first: &Lapsing| {
             let mut command = cmd("ZRANGE");
             command.arg(self.engine.layout.ends(first.partition));
@@ -75,7 +51,7 @@ impl Client {
             command.arg(LAPSING_KEYS).arg("WITHSCORES");
             Call::new(first.partition, command)
         };
-        let calls: Vec<Call> = due.iter().map(all_due).collect();
+        let calls: Vec<Call> = due.map(all_due).collect();
         if calls.is_empty() {
             return Ok(Vec::new());
         }
@@ -84,6 +60,42 @@ impl Client {
             .filter_map(|(_, answer)| answer.ok())
             .flatten()
             .collect())
+    }
+
+    /// The first key that ends of each of some partitions that have one. Finds out what [`Client::first_end`] says.
+    ///
+    /// # Errors
+    /// Where no partition answers.
+    pub async fn first_ends(
+        &self,
+        partitions: &[usize],
+        deadline: Instant,
+    ) -> Result<Vec<Lapsing>, EngineError> {
+        let first = |partition: &usize| {
+            let mut command = cmd("ZRANGE");
+            command.arg(self.engine.layout.ends(*partition));
+            command.arg(0).arg(0).arg("WITHSCORES");
+            Call::new(*partition, command)
+        };
+        let calls: Vec<Call> = partitions.iter().map(first).collect();
+        let mut firsts = Vec::new();
+        let mut answered = Err(EngineError::Unreachable);
+        for (partition, answer) in self.asked(&calls, deadline).await {
+            match answer {
+                Ok(first) => {
+                    let first = first.into_iter().next();
+                    let end = first.as_ref().map(|first| first.since);
+                    self.engine.ends[partition].is_found(end);
+                    firsts.extend(first);
+                    answered = Ok(());
+                }
+                // What stands there is no set of deadlines.
+                Err(EngineError::Foreign) => drop(self.mend(partition, deadline).await),
+                Err(error) if answered.is_err() => answered = Err(error),
+                Err(_) => {}
+            }
+        }
+        answered.map(|()| firsts)
     }
 
     async fn asked(
