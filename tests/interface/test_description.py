@@ -4,6 +4,7 @@ client made from it works. `tests/http` holds every answer that its tests see ag
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -72,3 +73,24 @@ def test_a_generated_client_makes_a_round_trip(client: object) -> None:
     assert call("values.delete_value", "generated/one", if_match=first.headers["etag"]).status_code == 204
     missing = call("values.get_value", "generated/one")
     assert missing.status_code == 404 and missing.parsed.code == models.ProblemCode.KEY_NOT_FOUND
+
+
+def test_a_typescript_client_compiles_and_makes_a_round_trip(url: str, description: dict, tmp_path: Path) -> None:
+    """openapi-typescript makes types, by which `round_trip.ts` is compiled as strictly as one can, and then runs."""
+    node = Path(sys.executable).with_name("node")
+    packages = Path(sys.prefix) / "npm" / "node_modules"
+    (tmp_path / "node_modules").symlink_to(packages)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "openapi.json").write_text(json.dumps(description))
+    shutil.copy(HERE / "round_trip.ts", tmp_path)
+
+    def run(*command: str | Path) -> None:
+        ran = subprocess.run([node, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+    # As a module and not as declarations, so that the compiler checks it without checking the libraries'.
+    run(packages / "openapi-typescript" / "bin" / "cli.js", "openapi.json", "--output", "kvstore.ts")
+    options = ["--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--skipLibCheck"]
+    options += ["--target", "es2022", "--module", "nodenext", "--types", "node"]
+    run(packages / "typescript" / "bin" / "tsc", *options, "round_trip.ts")
+    run("round_trip.js", url)
