@@ -1,12 +1,16 @@
 //! What is wrong with a line: where, what is there and what is expected. It never says what the
 //! line holds, since that may be secret.
 
+mod value;
+
+use crate::client::Problem;
 use crate::csv::Fault;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use value::Misfit;
 
 /// The two forms of a line.
 pub const EXPECTED: &str =
@@ -149,41 +153,41 @@ pub fn of_line(line: &[u8]) -> Option<Diagnosis> {
     if line.trim_ascii().first() != Some(&b'{') {
         return of_beginning(line, 0);
     }
-    let Members(members) = serde_json::from_slice(line).ok()?;
-    let at = |value: &RawValue| value.get().as_ptr().addr() - line.as_ptr().addr() + 1;
-    let misfit = |value: &RawValue, found: &'static str, expected: &'static str| {
+    let Members(members) = match serde_json::from_slice(line) {
+        Ok(members) => members,
+        // Passing over a text does not look at its characters.
+        Err(error) => return Some(of_syntax(line, &error)),
+    };
+    let misfit = |column: usize, found: &'static str, expected: Cow<'static, str>| {
         Some(Diagnosis {
-            column: at(value),
+            column,
             found: found.into(),
-            expected: expected.into(),
+            expected,
             hint: form(),
         })
     };
     let mut seen = [false; MEMBERS.len()];
     for (name, value) in members {
-        let first = value.get().bytes().next();
+        let column = column(line, value);
         let Some(place) = MEMBERS.iter().position(|known| *known == name) else {
             let expected = r#"only "key", "value", "content_type", "base64", "ttl_ms", "expires_at", "if_match" and "if_none_match" are expected"#;
-            return misfit(value, "the value of another member", expected);
+            return misfit(column, "the value of another member", expected.into());
         };
         if std::mem::replace(&mut seen[place], true) {
-            return misfit(
-                value,
-                "a member for the second time",
-                "each is expected once",
-            );
+            let found = "a member for the second time";
+            return misfit(column, found, "each is expected once".into());
         }
-        let expected = match place {
-            0 => "the text of \"key\" is expected",
-            2 => "the text of \"content_type\" is expected",
-            3 => "the text of \"base64\" is expected",
-            6 => "the text of \"if_match\" is expected",
-            7 => "the text of \"if_none_match\" is expected",
-            // Any JSON, or what the server looks at.
-            _ => continue,
-        };
-        if first != Some(b'"') {
-            return misfit(value, kind_of(first), expected);
+        if let Some(Misfit {
+            at,
+            found,
+            expected,
+        }) = value::of_value(MEMBERS[place], value)
+        {
+            return misfit(column + at, found, expected);
+        }
+        if matches!(seen, [.., true, true, _, _]) {
+            let expected = r#""ttl_ms" or "expires_at" is expected alone"#;
+            return misfit(column, "the second of two members", expected.into());
         }
     }
     // What else there is goes with each form.
@@ -202,6 +206,27 @@ pub fn of_line(line: &[u8]) -> Option<Diagnosis> {
         expected: expected.into(),
         hint: form(),
     })
+}
+
+/// Where in a line is what the server alone knows to be wrong, if what it says tells that.
+pub fn column_of(line: &[u8], problem: &Problem) -> Option<usize> {
+    let is_meant = |name: &str| match problem.code.as_str() {
+        "forbidden" | "key_too_large" => name == "key",
+        "value_too_large" => matches!(name, "value" | "base64"),
+        // Of a line of the right form its condition.
+        "invalid_line" => {
+            matches!(name, "if_match" | "if_none_match") && problem.detail.starts_with(name)
+        }
+        _ => false,
+    };
+    let Members(members) = serde_json::from_slice(line).ok()?;
+    let (_, value) = members.iter().find(|(name, _)| is_meant(name))?;
+    Some(column(line, value))
+}
+
+/// Where a value of a line begins.
+fn column(line: &[u8], value: &RawValue) -> usize {
+    value.get().as_ptr().addr() - line.as_ptr().addr() + 1
 }
 
 const MEMBERS: [&str; 8] = [
@@ -230,12 +255,6 @@ fn no_object(column: usize, found: Cow<'static, str>, hint: Cow<'static, str>) -
 
 /// What the parser says of syntax, which never quotes the text.
 fn of_syntax(line: &[u8], error: &serde_json::Error) -> Diagnosis {
-    let says = error.to_string();
-    let says = says
-        .split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
     let column = error.column().max(1);
     let is_end = error.is_eof() || column > line.trim_ascii_end().len();
     let found = match is_end {
@@ -249,9 +268,18 @@ fn of_syntax(line: &[u8], error: &serde_json::Error) -> Diagnosis {
             column
         },
         found: found.into(),
-        expected: format!("JSON is expected ({says})").into(),
+        expected: format!("JSON is expected ({})", says(error)).into(),
         hint: form(),
     }
+}
+
+/// What the parser says, without where.
+fn says(error: &serde_json::Error) -> String {
+    let says = error.to_string();
+    says.split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// What begins with the byte.
@@ -346,7 +374,7 @@ mod tests {
                 "for the second time",
             ),
             (
-                r#"{"key": "secret", "base64": "secret"}"#,
+                r#"{"key": "secret", "base64": "c2VjcmV0"}"#,
                 "\"content_type\" is expected beside",
             ),
             (
@@ -356,6 +384,38 @@ mod tests {
             (
                 r#"{"key": "secret", "value": 1, "if_match": 1}"#,
                 "column 43: a number, where the text of \"if_match\"",
+            ),
+            (
+                r#"{"value": "secret", "key": ""}"#,
+                "column 28: nothing, where a key is expected; a line is",
+            ),
+            (
+                r#"{"key": "secret\ud800", "value": 1}"#,
+                "column 22: an escape that is no character, where JSON is expected (",
+            ),
+            (
+                r#"{"key": "k", "content_type": "secret", "base64": ""}"#,
+                "column 30: a text that is none, where a content type",
+            ),
+            (
+                r#"{"key": "k", "content_type": "a/b", "base64": "secret!"}"#,
+                "column 47: a text that is none, where base64",
+            ),
+            (
+                r#"{"key": "k", "value": 1, "ttl_ms": 0}"#,
+                "column 36: another number, where ttl_ms takes a number of milliseconds, from 1",
+            ),
+            (
+                r#"{"key": "k", "value": 1, "ttl_ms": "secret"}"#,
+                "column 36: a text, where ttl_ms takes",
+            ),
+            (
+                r#"{"key": "k", "value": 1, "expires_at": "secret"}"#,
+                "column 40: another text, where expires_at takes a moment of UTC",
+            ),
+            (
+                r#"{"key": "k", "expires_at": null, "ttl_ms": 1, "value": 1}"#,
+                "column 44: the second of two members, where \"ttl_ms\" or",
             ),
             (
                 r#"{"key": "secret", "ttl_ms": 1}"#,
@@ -377,10 +437,38 @@ mod tests {
             r#"{"key": "k", "value": null}"#,
             r#" {"base64": "", "content_type": "a/b", "key": "k"} "#,
             // What is wrong with these only the server knows.
-            r#"{"key": "", "value": 1, "expires_at": "2030-01-31T12:00:00Z"}"#,
-            r#"{"key": "k", "value": 1, "ttl_ms": 0, "if_none_match": "x"}"#,
+            r#"{"key": "k", "value": 1, "expires_at": "2030-01-31T12:00:00Z"}"#,
+            r#"{"key": "k", "value": 1, "expires_at": null, "if_none_match": "x"}"#,
         ] {
             assert_eq!(of_line(line.as_bytes()), None);
+        }
+        let broken = of_line(b"{\"key\": \"secret\xff\", \"value\": 1}");
+        let broken = broken.unwrap().to_string();
+        assert!(
+            broken.contains("not ASCII, where JSON is expected"),
+            "{broken}"
+        );
+        assert!(!broken.contains("secret"), "{broken}");
+    }
+
+    #[test]
+    fn what_only_the_server_knows_to_be_wrong_has_its_column_too() {
+        let line = br#"{"if_none_match": "x", "key": "long", "content_type": "a/b", "base64": "", "if_match": "*"}"#;
+        for (code, detail, column) in [
+            ("key_too_large", "the key has 4 bytes", Some(31)),
+            ("forbidden", "the token is for other keys", Some(31)),
+            ("value_too_large", "the value is over the limit", Some(72)),
+            ("invalid_line", "if_none_match takes \"*\"", Some(19)),
+            ("invalid_line", "if_match takes an entity tag", Some(88)),
+            ("invalid_line", "something new", None),
+            ("line_too_large", "the line is over the limit", None),
+        ] {
+            let problem = Problem {
+                code: code.into(),
+                detail: detail.into(),
+                ..Problem::default()
+            };
+            assert_eq!(column_of(line, &problem), column, "{code}: {detail}");
         }
     }
 

@@ -453,15 +453,20 @@ fn refused(
     }
     let at = usize::try_from(problem.line - 1).unwrap_or(usize::MAX);
     let line = body.split(|&byte| byte == b'\n').nth(at);
-    let diagnosis = line
-        // A record is a line that we made: where in that something is helps nobody.
-        .filter(|_| matches!(status, 400 | 422) && source.unit() == Unit::Line)
-        .and_then(diagnosis::of_line);
+    // A record is a line that we made: where in that something is helps nobody.
+    let line = line.filter(|_| source.unit() == Unit::Line);
+    let diagnosis = line.filter(|_| matches!(status, 400 | 422));
+    let diagnosis = diagnosis.and_then(diagnosis::of_line);
+    let column = line.and_then(|line| diagnosis::column_of(line, &problem));
     let number = first + problem.line - 1;
     Cause::Refused {
         number,
         place: source.place(number),
         status,
-        detail: diagnosis.map_or(problem.detail, |diagnosis| diagnosis.to_string()),
+        detail: match (diagnosis, column) {
+            (Some(diagnosis), _) => diagnosis.to_string(),
+            (None, Some(column)) => format!("column {column}: {}", problem.detail),
+            (None, None) => problem.detail,
+        },
     }
 }

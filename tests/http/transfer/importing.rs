@@ -106,10 +106,34 @@ fn files_that_are_no_lines_are_refused_with_what_they_are() {
         assert!(said.contains(says) && said.contains("\"base64\""), "{said}");
         assert!(!said.contains("secret") && !said.contains("4711"), "{said}");
     }
-    fs::write(&file, "{\"key\":\"a\",\"value\":1,\"ttl_ms\":0}\n").unwrap();
-    let (code, said) = import(&server.url(), &file);
-    assert_eq!(code, Some(74), "{said}");
-    assert!(said.contains("line 1 with 422: ttl_ms"), "{said}");
+    let long = format!("{{\"value\":1,\"key\":\"{}\"}}\n", "k".repeat(1025));
+    for (line, says) in [
+        (
+            &b"{\"key\":\"a\",\"value\":1,\"ttl_ms\":0}\n"[..],
+            "line 1 with 422: column 31: another number, where ttl_ms",
+        ),
+        (
+            b"{\"key\":\"\",\"value\":1}\n",
+            "line 1 with 422: column 8: nothing, where a key is expected",
+        ),
+        (
+            b"{\"key\":\"a\",\"value\":\"\xff\"}\n",
+            "line 1 with 422: column 21: a character that is not ASCII, where JSON",
+        ),
+        (
+            b"{\"key\":\"a\",\"value\":1,\"if_match\":\"x\"}\n",
+            "line 1 with 422: column 33: if_match takes",
+        ),
+        (
+            long.as_bytes(),
+            "line 1 with 413: column 18: the key has 1025 bytes",
+        ),
+    ] {
+        fs::write(&file, line).unwrap();
+        let (code, said) = import(&server.url(), &file);
+        assert_eq!(code, Some(74), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
     fs::write(&file, b"\xef\xbb\xbf{\"key\":\"marked\",\"value\":1}\r\n").unwrap();
     assert_eq!(import(&server.url(), &file).0, Some(0));
     assert_eq!(server.get("/get/marked").text(), "1");
