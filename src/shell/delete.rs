@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
+use ureq::http::StatusCode;
 
 /// How long the server may take to delete all that match, of which it says nothing meanwhile.
 const ERASE_PATIENCE: Duration = Duration::from_secs(60 * 60);
@@ -53,7 +54,10 @@ pub fn delete(arguments: &DeleteArguments) -> Result<(), ShellError> {
         Some(key) => {
             let client = Client::new(&arguments.server, 1, PATIENCE)?;
             let path = format!("/delete/{}", escaped(key));
-            success(&client, client.delete(&path).call())?;
+            let response = success(&client, client.delete(&path).call())?;
+            if response.status() != StatusCode::NO_CONTENT {
+                return Err(ShellError::Form("an answer to a delete"));
+            }
             arguments.say_of_key()
         }
         None => erase(arguments),

@@ -97,6 +97,8 @@ pub fn search(arguments: &SearchArguments) -> Result<(), ShellError> {
             let said = terminal.painted(Kind::Aside, &format!("{total} keys match"));
             eprintln!("{said}");
         }
+    } else if arguments.is_verbatim() && !are_lines(&response) {
+        return Err(ShellError::Form("a list of keys"));
     } else if arguments.is_verbatim() && io::stdout().is_terminal() {
         write_json(&client, &mut response, &mut output)?;
     } else if arguments.is_verbatim() {
@@ -105,6 +107,12 @@ pub fn search(arguments: &SearchArguments) -> Result<(), ShellError> {
         write_keys(&client, &mut response, &mut output)?;
     }
     output.flush().map_err(ShellError::Output)
+}
+
+/// Whether an answer is the lines that were asked for: another server may send anything with a 200.
+fn are_lines(response: &Response<Body>) -> bool {
+    let kind = response.headers().get("content-type");
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(LINES.as_bytes()))
 }
 
 /// Writes lines of JSON to a terminal.

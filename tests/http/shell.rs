@@ -237,6 +237,29 @@ fn without_a_server_all_of_them_end_with_74() {
 }
 
 #[test]
+fn what_another_server_says_is_no_success() {
+    let server = Server::start();
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nhello";
+    let gateway = Gateway::start(server.address(), move |_| Reply::Say(answer.into()));
+    for words in [
+        &["set", "k", "v"][..],
+        &["delete", "k"],
+        &["delete", "--prefix", "", "--yes"],
+        &["search"],
+        &["search", "--values"],
+        &["search", "--groups", "/"],
+        &["search", "--count"],
+        &["search", "--json"],
+        &["expire", "k", "--never"],
+        &["get", "k", "--json"],
+    ] {
+        let mut command = kvstore();
+        let ran = run(command.args(words).args(["--url", &gateway.url()]), b"");
+        ran.failed(74, "is it a kvstore?");
+    }
+}
+
+#[test]
 fn values_end_when_they_are_told_to() {
     let server = Server::start();
     let ends = || {
