@@ -2,10 +2,11 @@
 //! as it was written, and writes what can be saved.
 
 use crate::client::notice::say;
-use crate::durable::{Directory, DirectoryError, Inspection, Purpose, SystemFiles};
+use crate::durable::{Directory, DirectoryError, Inspection, Purpose, Survey, SystemFiles};
 use crate::entry;
 use crate::model::ContentTypes;
 use clap::Args;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -20,6 +21,9 @@ pub struct CheckArguments {
     /// A new file to write all keys and values to that are whole, as lines that import takes
     #[arg(long, value_name = "FILE")]
     salvage: Option<PathBuf>,
+    /// Print what it holds, and what is damaged, as a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why a directory is not as it should be.
@@ -48,7 +52,10 @@ pub fn check(arguments: &CheckArguments) -> Result<(), CheckError> {
     let directory = Directory::open(Arc::new(SystemFiles), path, Purpose::Check)?;
     let inspection = directory.inspect(&ContentTypes::default());
     // Nobody may be there to read it.
-    let _ = report(&inspection, &mut io::stdout());
+    let _ = match arguments.json {
+        true => writeln!(io::stdout(), "{}", as_json(&inspection)),
+        false => report(&inspection, &mut io::stdout()),
+    };
     for damage in &inspection.damage {
         say(format_args!("kvstore: {damage}"));
     }
@@ -99,6 +106,32 @@ fn report(inspection: &Inspection, to: &mut impl Write) -> io::Result<()> {
         writeln!(to, "all of it is as it was written")?;
     }
     Ok(())
+}
+
+/// The report for programs.
+fn as_json(inspection: &Inspection) -> Value {
+    let checkpoint = |survey: &Survey| {
+        json!({
+            "keys": survey.keys,
+            "position": survey.moment.position.0,
+            "files": survey.files.len(),
+            "bytes": survey.files.iter().map(|file| file.bytes).sum::<u64>(),
+        })
+    };
+    let checkpoints = inspection.checkpoints.iter();
+    let checkpoints = checkpoints.map(|survey| survey.as_ref().map(checkpoint));
+    let damage = inspection.damage.iter().map(ToString::to_string);
+    json!({
+        "keys": inspection.keys(),
+        "checkpoints": checkpoints.collect::<Vec<_>>(),
+        "log": {
+            "files": inspection.log_files,
+            "bytes": inspection.log_bytes,
+            "changes": inspection.log_records,
+            "torn_bytes": inspection.torn_bytes,
+        },
+        "damage": damage.collect::<Vec<_>>(),
+    })
 }
 
 fn report_missing(inspection: &Inspection, to: &mut impl Write) -> io::Result<()> {

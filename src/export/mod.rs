@@ -19,7 +19,7 @@ use clap::Args;
 use lines::{Form, Lines};
 use output::Output;
 use progress::Progress;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
@@ -41,6 +41,9 @@ pub struct ExportArguments {
     /// not UTF-8 are in base64
     #[arg(long)]
     csv: bool,
+    /// Print how many keys were exported as JSON on standard output; the keys themselves go to a file then
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -58,6 +61,8 @@ pub struct ExportError {
 enum Cause {
     #[error("cannot write {0}: {1}")]
     Output(PathBuf, io::Error),
+    #[error("with --json standard output says how many keys there were: name a file for the keys")]
+    Mixed,
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error("the keys come in no order after {0} of them: is it a kvstore?")]
@@ -79,6 +84,7 @@ impl ExportError {
         match &self.cause {
             Cause::Client(error) => error.fault(),
             Cause::Older => Fault::Refusal,
+            Cause::Mixed => Fault::Usage,
             Cause::Output(..) | Cause::Order(_) | Cause::Form(_) | Cause::Short => Fault::Io,
         }
     }
@@ -101,6 +107,9 @@ pub fn export(arguments: &ExportArguments) -> Result<(), ExportError> {
 }
 
 fn run(arguments: &ExportArguments, progress: &Progress) -> Result<(), Cause> {
+    if arguments.json && output::is_standard(&arguments.file) {
+        return Err(Cause::Mixed);
+    }
     let client = Client::new(&arguments.server, 1, PATIENCE)?;
     // The server is asked before the output is touched. One that is not there is not waited for.
     let mut answer = Answer::begin(&client, None, Absent::Fails)?;
@@ -137,7 +146,12 @@ fn run(arguments: &ExportArguments, progress: &Progress) -> Result<(), Cause> {
         let after = lines.last_key();
         answer = Answer::begin(&client, after.as_deref(), Absent::MayReturn)?;
     }
-    progress.finish(&mut output).map_err(unwritable)
+    progress.finish(&mut output).map_err(unwritable)?;
+    if arguments.json {
+        writeln!(io::stdout(), "{}", progress.as_json())
+            .map_err(|error| unwritable(("-".into(), error)))?;
+    }
+    Ok(())
 }
 
 /// Takes in what there is of an answer, and returns what it broke off by, if it did.

@@ -34,13 +34,18 @@ pub struct Part {
     pub is_in_place: bool,
 }
 
+/// Whether a path names standard output.
+pub fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-" || path == Path::new("/dev/stdout")
+}
+
 impl Output {
     /// Opens what the path names; what is there stays as it is until [`finish`](Self::finish).
     ///
     /// # Errors
     /// Where it cannot be written, and which path.
     pub fn open(path: &Path) -> Result<Self, (PathBuf, io::Error)> {
-        if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
+        if is_standard(path) {
             return Ok(Self::Straight(Encoder::Plain(Box::new(io::stdout()))));
         }
         let compression = Compression::of(path);

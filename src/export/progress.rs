@@ -3,6 +3,7 @@
 use super::output::{Output, SharedPart};
 use crate::client::notice::say;
 use indicatif::ProgressBar;
+use serde_json::{Value, json};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -118,6 +119,11 @@ impl Progress {
             Some(_) | None => String::new(),
         };
         format!("{} keys{fewer} exported in {took:.1} s", state.written)
+    }
+
+    /// The same for programs.
+    pub fn as_json(&self) -> Value {
+        json!({"keys": self.state().written})
     }
 
     /// What there is of an export that ended early. A part without a line is removed.

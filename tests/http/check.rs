@@ -3,6 +3,7 @@
 use crate::durable::{refused, start};
 use crate::support::{Server, kvstore};
 use rustix::process::Signal;
+use serde_json::Value as Json;
 use tempfile::TempDir;
 
 #[test]
@@ -35,6 +36,16 @@ fn check_verifies_a_directory_and_saves_what_is_whole() {
     assert_eq!((code, &errors[..]), (Some(0), ""), "{says}");
     assert!(says.starts_with("2 shards, 2001 keys\n"), "{says}");
     assert!(says.ends_with("all of it is as it was written\n"), "{says}");
+    let (code, says, _) = check(&["--json"]);
+    let found: Json = serde_json::from_str(&says).unwrap();
+    assert_eq!((code, &found["keys"]), (Some(0), &2001.into()), "{says}");
+    assert_eq!(found["damage"], serde_json::json!([]), "{says}");
+    let keys = |at: usize| found["checkpoints"][at]["keys"].as_u64();
+    assert_eq!(
+        keys(0).zip(keys(1)).map(|(a, b)| a + b),
+        Some(2001),
+        "{says}"
+    );
     let saved = directory.path().join("saved.ndjson");
     let (code, ..) = check(&["--salvage", saved.to_str().unwrap()]);
     assert_eq!(code, Some(0));
@@ -58,6 +69,11 @@ fn check_verifies_a_directory_and_saves_what_is_whole() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&values[0], &bytes).unwrap();
+    let (code, says, _) = check(&["--json"]);
+    let found: Json = serde_json::from_str(&says).unwrap();
+    let damage = found["damage"][0].as_str().unwrap();
+    assert_eq!(code, Some(74));
+    assert!(damage.contains(values[0].to_str().unwrap()), "{says}");
     let (code, _, errors) = check(&["--salvage", saved.to_str().unwrap()]);
     assert_eq!(code, Some(74));
     assert!(errors.contains(values[0].to_str().unwrap()), "{errors}");

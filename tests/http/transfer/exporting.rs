@@ -169,6 +169,25 @@ fn an_export_that_never_comes_to_its_end_is_given_up() {
 }
 
 #[test]
+fn an_export_says_to_programs_how_many_keys_it_has() {
+    let server = Server::start();
+    server.fill(["a", "b"]);
+    let file = folder("said").join("file");
+    let mut command = kvstore();
+    command.args(["export", "--json", "--url", &server.url()]);
+    let output = command.arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, b"{\"keys\":2}\n");
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 2);
+    // On standard output it would be between the keys.
+    for file in ["-", "/dev/stdout"] {
+        let (code, said) = run(kvstore().args(["export", "--json", file]));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("name a file"), "{said}");
+    }
+}
+
+#[test]
 fn an_export_says_of_a_server_that_is_older_or_none_what_it_is() {
     let server = Server::start();
     let file = folder("others").join("file");
