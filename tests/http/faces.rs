@@ -89,6 +89,24 @@ fn the_description_has_every_route_and_no_other() {
 }
 
 #[test]
+fn what_may_be_known_already_says_by_which_header() {
+    let description = description();
+    let mut known = 0;
+    for (path, method, operation) in operations(&description) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let mut names = parameters.filter_map(|parameter| parameter["name"].as_str());
+        if operation["responses"]["304"].is_object() {
+            known += 1;
+            assert!(names.any(|name| name == "If-None-Match"), "{method} {path}");
+        }
+    }
+    assert_eq!(
+        known, 6,
+        "GET and HEAD of values, the console and its files"
+    );
+}
+
+#[test]
 fn the_description_has_every_code_with_its_status() {
     let description = description();
     let codes = &description["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];

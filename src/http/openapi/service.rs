@@ -1,6 +1,6 @@
 //! Routes that are not about keys: health, metrics, and what says what there is to ask for.
 
-use super::operation::{Answer, Content, Example, Group, Header, Operation};
+use super::operation::{Answer, Content, Example, Group, Header, Operation, Parameter, Place};
 use super::shared::{CACHE_CONTROL, NO_STORE, NOSNIFF, VARY};
 use crate::http::problem::Code;
 
@@ -166,6 +166,15 @@ const FILE_TAG: Header = Header {
     example: "W/\"9f86d081884c7d65\"",
 };
 
+/// Which file the client has.
+const KNOWN_TAG: Parameter = Parameter {
+    name: "If-None-Match",
+    place: Place::Header,
+    text: "Only if the file is none of these that the client has. Else 304.",
+    schema: "EntityTags",
+    example: r#""W/\"9f86d081884c7d65\"""#,
+};
+
 /// That a file is known already.
 const FILE_KNOWN: Answer = Answer {
     status: 304,
@@ -179,7 +188,7 @@ pub(in crate::http) static CONSOLE: Operation = Operation {
     group: Group::Interface,
     summary: "What the console at / is made of",
     description: "",
-    parameters: &[],
+    parameters: &[KNOWN_TAG],
     bodies: &[],
     answers: &[
         Answer {
@@ -209,7 +218,7 @@ pub(in crate::http) static INDEX: Operation = Operation {
     group: Group::Interface,
     summary: "The paths that there are, or for a browser the console",
     description: "Where tokens are needed, it says what the one allows that is shown, if one is.",
-    parameters: &[],
+    parameters: &[KNOWN_TAG],
     bodies: &[],
     answers: &[
         Answer {
