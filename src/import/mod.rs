@@ -386,12 +386,14 @@ fn send(
         let asked_for = retry_after(&response);
         let problem = problem(&mut response);
         // What names a line has applied those before it.
-        let is_untaken =
+        let asks_to_wait =
             problem.line == 0 && matches!((status, asked_for), (429, _) | (503, Some(_)));
-        if is_untaken {
+        // Who may not send lines, or not there, hears of it before any is looked at.
+        let is_refused_whole = problem.line == 0 && matches!(status, 401 | 403 | 404 | 405 | 415);
+        if asks_to_wait || is_refused_whole {
             progress.untaken();
         }
-        if !is_untaken || waited >= WAITS_MAX {
+        if !asks_to_wait || waited >= WAITS_MAX {
             return Err(refused(status, problem, (first, body), source, progress));
         }
         progress.waits(status, &problem.detail);

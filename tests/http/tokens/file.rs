@@ -198,6 +198,8 @@ fn import_and_export_take_a_token_and_never_show_it() {
         let (code, said) = run(arguments, token);
         assert_eq!(code, Some(ends_with), "{said}");
         assert!(said.contains(says), "{said}");
+        // It is known that nothing was taken.
+        assert!(!said.contains("is unknown"), "{said}");
     }
     let mut command = kvstore();
     command.args(["get", "t1/a", "--url", &url]);
