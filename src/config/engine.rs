@@ -7,12 +7,9 @@ use crate::valkey::{
     Address, BLOB_HEAD_BYTES_MAX, ClientCertificate, Confirmation, Credentials, LOG_ENTRIES,
     LinkSettings, Logging,
 };
+use std::env::VarError;
 use std::path::Path;
 use std::time::Duration;
-
-/// Which part of the bound on the store the changes that are kept may take: values that replace others fill it, though the
-/// store does not grow by them.
-const CHANGES_SHARE: usize = 2;
 
 /// The longest value that goes to an engine elsewhere, which takes 512 MiB with what stands before it.
 const ENGINE_VALUE_BYTES_MAX: usize = 512 * 1024 * 1024 - BLOB_HEAD_BYTES_MAX;

@@ -4,7 +4,6 @@ use super::error::{ConfigError, out_of_range};
 use super::settings::Filled;
 use crate::tls::{Tls, TlsFiles};
 use crate::tokens::{Auth, AuthFile};
-use std::env::VarError;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;

@@ -41,6 +41,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Which part of the bound on the store the changes that are kept may take: values that replace others fill it, though the
+/// store does not grow by them.
+const CHANGES_SHARE: usize = 2;
+
 /// The longest key that may be allowed, in bytes: percent-encoded, three bytes each, two of them must
 /// fit a request's target, as the prefix and the end of the last page; that takes 65,534 bytes.
 const KEY_BYTES_LIMIT: usize = 10 * 1024;

@@ -14,9 +14,10 @@ impl FirstEnd {
     const NEVER: u64 = u64::MAX;
 
     /// That of a partition without deadlines.
-    pub(super) const NONE: Self = Self {
-        millis: AtomicU64::new(Self::NEVER),
-    };
+    pub(super) const fn none() -> Self {
+        let millis = AtomicU64::new(Self::NEVER);
+        Self { millis }
+    }
 
     pub(super) fn get(&self) -> Option<Deadline> {
         let millis = self.millis.load(Ordering::Relaxed);

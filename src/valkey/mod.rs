@@ -139,7 +139,7 @@ impl Engine {
             operations: AtomicU64::new(getrandom::u64()?),
             reconnects: Arc::default(),
             outages,
-            ends: [const { FirstEnd::NONE }; PARTITIONS],
+            ends: [const { FirstEnd::none() }; PARTITIONS],
             observer,
         })
     }

@@ -1,6 +1,6 @@
 //! Exports: to files that are there already, from servers that fail or are none, to readers that are slow.
 
-use super::{export, folder, resident_bytes, stopped};
+use super::{export, folder, resident_bytes, run, stopped};
 use crate::gateway::{Framing, Gateway, Part, Reply, Then};
 use crate::support::{Server, kvstore, until};
 use rustix::process::Signal;
