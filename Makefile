@@ -16,7 +16,7 @@ export CARGO
 .PHONY: help run test test-interface test-deploy test-image tools check audit bench bench-keymap \
 	bench-instructions bench-http bench-http-short bench-in-flight bench-tools bench-watch failovers kills \
 	watchers histories rollout-test dashboard man abuse thorough test-console bench-console \
-	manifests image push deploy undeploy e2e fuzz demo clean
+	manifests image push deploy undeploy e2e fuzz fuzz-check demo clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is to make
@@ -193,6 +193,10 @@ fuzz: ## Fuzz the key map and data directories for FUZZ_SECONDS (60) each; needs
 	for target in keymap directory; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target --sanitizer none -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+fuzz-check: ## Check what is fuzzed as far as its build, which takes less than to fuzz it
+	@target=$$(scripts/target-dir.sh) && \
+		$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir "$$target" -- -D warnings
 
 demo: ## Load 4.5 million npm package names and search them
 	$(CARGO) build --release

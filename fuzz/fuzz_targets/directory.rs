@@ -53,7 +53,7 @@ fn value(number: u64) -> Value {
         content_type: ContentType::JSON,
         body: vec![b'1'; number as usize].into(),
         revision: Revision(number),
-        expires_at: (number % 3 == 0).then(|| Deadline::from_millis(number)),
+        expires_at: number.is_multiple_of(3).then(|| Deadline::from_millis(number)),
     }
 }
 
@@ -65,8 +65,11 @@ fn open(path: &Path) -> Option<Directory> {
     Directory::open(Arc::new(SystemFiles), path, serve).ok()
 }
 
+/// Files and what was in them.
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
 /// Makes a directory with a checkpoint of some keys, and others in a log that was ended.
-fn make() -> (PathBuf, Vec<(PathBuf, Vec<u8>)>) {
+fn make() -> (PathBuf, Files) {
     let path = std::env::temp_dir().join(format!("kvstore-fuzz-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&path);
     let directory = open(&path).unwrap();
@@ -139,7 +142,7 @@ fn make() -> (PathBuf, Vec<(PathBuf, Vec<u8>)>) {
     (path, files)
 }
 
-static WHOLE: LazyLock<(PathBuf, Vec<(PathBuf, Vec<u8>)>)> = LazyLock::new(make);
+static WHOLE: LazyLock<(PathBuf, Files)> = LazyLock::new(make);
 
 fuzz_target!(|changes: Vec<Change>| {
     let (path, files) = &*WHOLE;
