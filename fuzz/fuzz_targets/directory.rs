@@ -53,7 +53,9 @@ fn value(number: u64) -> Value {
         content_type: ContentType::JSON,
         body: vec![b'1'; number as usize].into(),
         revision: Revision(number),
-        expires_at: number.is_multiple_of(3).then(|| Deadline::from_millis(number)),
+        expires_at: number
+            .is_multiple_of(3)
+            .then(|| Deadline::from_millis(number)),
     }
 }
 
