@@ -211,7 +211,9 @@ pub fn of_line(line: &[u8]) -> Option<Diagnosis> {
 /// Where in a line is what the server alone knows to be wrong, if what it says tells that.
 pub fn column_of(line: &[u8], problem: &Problem) -> Option<usize> {
     let is_meant = |name: &str| match problem.code.as_str() {
-        "forbidden" | "key_too_large" => name == "key",
+        "key_too_large" => name == "key",
+        // Else it is the token that is refused, wherever the body was then.
+        "forbidden" => name == "key" && problem.detail.contains("this key"),
         "value_too_large" => matches!(name, "value" | "base64"),
         // Of a line of the right form its condition.
         "invalid_line" => {
@@ -456,7 +458,8 @@ mod tests {
         let line = br#"{"if_none_match": "x", "key": "long", "content_type": "a/b", "base64": "", "if_match": "*"}"#;
         for (code, detail, column) in [
             ("key_too_large", "the key has 4 bytes", Some(31)),
-            ("forbidden", "the token is for other keys", Some(31)),
+            ("forbidden", "and this key is beyond them", Some(31)),
+            ("forbidden", "the token was taken out", None),
             ("value_too_large", "the value is over the limit", Some(72)),
             ("invalid_line", "if_none_match takes \"*\"", Some(19)),
             ("invalid_line", "if_match takes an entity tag", Some(88)),
