@@ -26,8 +26,8 @@ if ! cat "${lists[@]}" | cmp -s - "$venv/installed.txt"; then
         echo "Installing the npm packages of $folder into $venv/npm" >&2
         mkdir -p "$venv/npm"
         cp "${lists[@]:1}" "$venv/npm"
-        # None of them has anything to run when it is installed.
-        "$venv/bin/npm" ci --prefix "$venv/npm" --ignore-scripts --no-audit --no-fund --loglevel error >&2
+        # None of them has anything to run when it is installed. They are for development, whatever NODE_ENV says.
+        "$venv/bin/npm" ci --prefix "$venv/npm" --include dev --ignore-scripts --no-audit --no-fund --loglevel error >&2
     fi
     cat "${lists[@]}" >"$venv/installed.txt"
 fi
