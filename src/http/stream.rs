@@ -75,7 +75,7 @@ impl Reception {
                     log::debug!("a TLS handshake came to nothing: {error}");
                     self.metrics.connection_cut(Cut::Handshake);
                     if let Some(wire) = wire {
-                        Box::pin(self.see_off(wire)).await;
+                        Box::pin(self.see_off(wire, &connection)).await;
                     }
                     return Err(error);
                 }
@@ -123,8 +123,13 @@ impl Reception {
 
     /// Reads what a client sends that was told why it is denied. In TLS 1.3 one without a certificate begins its request
     /// before it hears of that: on a connection that is closed already it would meet a broken pipe, and never the reason.
-    async fn see_off(&self, mut wire: Wire) {
+    /// One over the bound gives way as any that says nothing: else those who are denied would keep health from others.
+    async fn see_off(&self, mut wire: Wire, connection: &Connection) {
         let reading = poll_fn(|context| -> Poll<io::Result<()>> {
+            connection.waits(context);
+            if connection.is_cut() {
+                return Poll::Ready(Err(cut()));
+            }
             ready!(Pin::new(&mut wire).poll_shutdown(context))?;
             loop {
                 let mut bytes = [0; 1024];
