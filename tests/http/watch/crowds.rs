@@ -103,8 +103,15 @@ fn one_that_has_left_is_found_out_before_anything_is_to_be_told() {
     }
     server.fill(["b1"]);
     assert_eq!(half.next_change().data["key"], "b1");
-    // So it was all before those who stay hear of a place again.
-    assert_eq!(stays.next().unwrap().name, "set");
+    // Told as seldom as those who stay are, it would have had its third when these had their third too.
+    let mut heard = 0;
+    let mut next = stays.next().unwrap();
+    while next.name == "bookmark" {
+        heard += 1;
+        next = stays.next().unwrap();
+    }
+    assert_eq!(next.name, "set");
+    assert!(heard < 2, "{heard}");
 }
 
 #[test]
