@@ -59,18 +59,23 @@ impl Lapser {
         let all: Vec<usize> = partitions_of(self.share, self.shares).collect();
         let mut lapsed_until = self.clock.now();
         let mut whole_at = Instant::now();
-        // Partitions where nothing could be taken out: the engine's clock may be behind this one, or it is not there.
+        // Partitions where nothing could be taken out: the engine's clock may be behind this one, or it is not there. Those
+        // few milliseconds that clocks differ are no half second: they are left for longer each time until all are looked at.
         let mut left = Vec::new();
+        let (mut pause, mut left_until) = (TICK, whole_at);
         loop {
             let is_whole = whole_at <= Instant::now();
+            if is_whole {
+                whole_at = Instant::now() + INTERVAL;
+                pause = TICK;
+            }
+            if is_whole || left_until <= Instant::now() {
+                left.clear();
+            }
             let partitions = match is_whole {
                 true => all.clone(),
                 false => self.due(&all, &left),
             };
-            if is_whole {
-                whole_at = Instant::now() + INTERVAL;
-                left.clear();
-            }
             let mut is_partial = false;
             if !partitions.is_empty() && !self.status.is_foreign() {
                 let now = self.clock.now();
@@ -79,7 +84,11 @@ impl Lapser {
                     Looked::All if is_whole => lapsed_until = now,
                     Looked::All | Looked::Some => {}
                     Looked::Partial => is_partial = true,
-                    Looked::Nothing => left.extend(partitions),
+                    Looked::Nothing => {
+                        left.extend(partitions);
+                        pause *= 2;
+                        left_until = Instant::now() + pause;
+                    }
                 }
             }
             if !is_partial {
