@@ -118,7 +118,8 @@ impl Deadline {
             let is_hour = digits(8..10) && mark(10, b"Tt ") && digits(11..13) && mark(13, b":");
             is_date && is_hour && digits(14..16) && mark(16, b":") && digits(17..19) && is_fraction
         };
-        let mut zones = ["Z", "z", "+00:00"].iter();
+        // The last one says that the time is of UTC and the zone of whoever wrote it is not known.
+        let mut zones = ["Z", "z", "+00:00", "-00:00"].iter();
         let text = zones.find_map(|zone| text.strip_suffix(zone));
         let text = text.filter(|text| is_plain(text));
         let text = text.ok_or(DeadlineError::Moment)?;
@@ -169,6 +170,7 @@ mod tests {
                 "2030-01-31T12:00:00.123999+00:00",
                 "2030-01-31T12:00:00.123Z",
             ),
+            ("2030-01-31T12:00:00-00:00", "2030-01-31T12:00:00.000Z"),
             (
                 "2030-01-31T12:00:00.12345678901234567890Z",
                 "2030-01-31T12:00:00.123Z",
@@ -205,6 +207,10 @@ mod tests {
             "2030-01-31T12:00:00.Z",
             "2030-01-31T12:00:00+02:00Z",
             "2030-01-31T12:00:00-08+00:00",
+            "2030-01-31T12:00:00-01:00",
+            "2030-01-31T12:00:00-00:00Z",
+            "2030-01-31T12:00:00Z-00:00",
+            "-00:00",
             "2030-01-31T12:00:00[Europe/Berlin]Z",
             "2030-01-31T12:00:00,5Z",
         ] {

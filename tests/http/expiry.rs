@@ -157,6 +157,11 @@ fn what_has_ended_is_as_what_never_was() {
     let fine = server.put(&format!("/set/b?expires_at={finely}"), &[], b"2");
     assert_eq!(fine.status, 200, "{}", fine.text());
     assert_eq!(server.get("/get/b").header("x-expires-at"), Some(FAR));
+    // A zone that is not known is one of UTC.
+    let unknown = FAR.replace('Z', "-00:00");
+    let unknown = server.put(&format!("/set/b?expires_at={unknown}"), &[], b"2");
+    assert_eq!(unknown.status, 200, "{}", unknown.text());
+    assert_eq!(server.get("/get/b").header("x-expires-at"), Some(FAR));
     // What ends in the past has ended.
     let past = server.put("/set/c?expires_at=2001-01-01T00:00:00Z", &[], b"1");
     assert_eq!(past.status, 200, "{}", past.text());
