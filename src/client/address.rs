@@ -19,6 +19,12 @@ const KEYED: [&str; 3] = ["get", "set", "delete"];
 /// Why an address is none.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
+    /// It is empty, as a variable is that was set to another which there is not.
+    #[error(
+        "KVSTORE_URL (or --url) is empty: give a server's address such as http://127.0.0.1:8000, which is taken where \
+         neither is set"
+    )]
+    Empty,
     /// It has another form.
     #[error("{0} is not a server's address: give one such as http://127.0.0.1:8000")]
     Form(String),
@@ -61,6 +67,9 @@ impl Address {
     /// # Errors
     /// Where it is no address of a server.
     pub fn parse(given: &str) -> Result<Self, AddressError> {
+        if given.trim().is_empty() {
+            return Err(AddressError::Empty);
+        }
         let shown = without_credentials(given);
         // `Uri` drops a fragment without a word.
         let end = shown.find(['?', '#']).unwrap_or(shown.len());
@@ -206,7 +215,8 @@ mod tests {
             ("127.0.0.1:8000", "http://127.0.0.1:8000"),
             ("http://u:sec/ret@h", "give one such as"),
             ("http://u:secret@h h", "give one such as"),
-            ("", "give one such as"),
+            ("", "is empty: give a server's address"),
+            (" ", "is empty: give a server's address"),
         ] {
             let error = Address::parse(given).unwrap_err().to_string();
             assert!(error.contains(right), "{error}");

@@ -29,7 +29,7 @@ pub struct ExpireArguments {
 #[group(required = true, multiple = false)]
 struct EndArguments {
     /// From now on: milliseconds, or a number with a unit such as 60s
-    #[arg(long, value_name = "TIME", value_parser = parse::ttl_ms)]
+    #[arg(long, value_name = "TIME", value_parser = parse::ttl_ms, allow_hyphen_values = true)]
     ttl: Option<u64>,
     /// At a time in UTC such as 2030-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]

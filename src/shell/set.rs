@@ -25,7 +25,7 @@ pub struct SetArguments {
     #[arg(long, value_name = "TYPE", value_parser = parse::content_type)]
     content_type: Option<String>,
     /// When the value ends, from now on: milliseconds, or a number with a unit such as 60s; without it, never
-    #[arg(long, value_name = "TIME", value_parser = parse::ttl_ms)]
+    #[arg(long, value_name = "TIME", value_parser = parse::ttl_ms, allow_hyphen_values = true)]
     ttl: Option<u64>,
     /// Set it only if the value that there is has this entity tag, which get --etag prints; * for any
     #[arg(long, value_name = "TAG", value_parser = parse::entity_tag, conflicts_with = "create")]

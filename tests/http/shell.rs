@@ -196,6 +196,29 @@ fn wrong_usage_ends_with_two() {
 }
 
 #[test]
+fn wrong_usage_is_named_by_what_is_wrong() {
+    let server = Server::start();
+    server.fill(["k"]);
+    for (words, says) in [
+        (&["set", "k", "2", "--ttl", "-5s"][..], "'-5s' for '--ttl"),
+        (&["expire", "k", "--ttl", "-5"], "'-5' for '--ttl"),
+        (&["expire", "k", "--ttl", "--never"], "'--never' for '--ttl"),
+        (
+            &["get", "k", "--url", ""],
+            "KVSTORE_URL (or --url) is empty",
+        ),
+    ] {
+        ask(&server, words).failed(2, says);
+    }
+    let ran = run(kvstore().args(["get", "k"]).env("KVSTORE_URL", ""), b"");
+    ran.failed(
+        2,
+        "KVSTORE_URL (or --url) is empty: give a server's address",
+    );
+    assert_eq!(server.get("/get/k").text(), "1");
+}
+
+#[test]
 fn what_is_no_text_is_wrong_usage_too() {
     let odd = OsStr::from_bytes(b"a\xff");
     run(kvstore().arg("get").arg(odd), b"").failed(2, "error: ");
