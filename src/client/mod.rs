@@ -182,6 +182,8 @@ pub struct Problem {
     pub updated: u64,
     /// Lines whose condition did not hold.
     pub unmet: u64,
+    /// The first of them, counted from the body's first on.
+    pub unmet_lines: Vec<u64>,
 }
 
 /// A server to speak to.

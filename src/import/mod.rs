@@ -411,6 +411,8 @@ struct Applied {
     updated: u64,
     #[serde(default)]
     unmet: u64,
+    #[serde(default)]
+    unmet_lines: Vec<u64>,
 }
 
 /// Takes in what the server says of a request that it took whole.
@@ -430,11 +432,13 @@ fn applied(
         created,
         updated,
         unmet,
+        unmet_lines,
     } = answer;
     progress.answered(&Problem {
         created,
         updated,
         unmet,
+        unmet_lines,
         ..Problem::default()
     });
     Ok(())

@@ -9,6 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+/// So many lines whose condition did not hold are named to programs.
+const UNMET_LINES_MAX: usize = 100;
+
+/// So many of them are named to people.
+const UNMET_LINES_SHOWN: usize = 10;
+
 /// How far an import is. Clones are of the same one.
 #[derive(Clone)]
 pub struct Progress(Arc<Mutex<State>>);
@@ -45,6 +51,8 @@ struct State {
     created: u64,
     updated: u64,
     unmet: u64,
+    /// The first lines whose condition did not hold, by their numbers in the input.
+    unmet_lines: Vec<u64>,
     /// Whether it was said that the server asks to wait.
     has_waited: bool,
 }
@@ -63,6 +71,7 @@ impl Progress {
             created: 0,
             updated: 0,
             unmet: 0,
+            unmet_lines: Vec::new(),
             has_waited: false,
         })))
     }
@@ -88,9 +97,9 @@ impl Progress {
     /// What was sent was applied.
     pub fn answered(&self, answer: &Problem) {
         let mut state = self.state();
+        state.count(answer);
         state.lines += state.sent;
         state.sent = 0;
-        state.count(answer);
         state.bar.set_position(state.read.load(Ordering::Relaxed));
         let message = format!("{} keys", state.created + state.updated);
         state.bar.set_message(message);
@@ -149,6 +158,7 @@ impl Progress {
             "created": state.created,
             "updated": state.updated,
             "unmet": state.unmet,
+            "unmet_lines": state.unmet_lines,
         })
     }
 
@@ -212,10 +222,15 @@ impl Progress {
 }
 
 impl State {
+    /// Counts what an answer says of the request that was sent last.
     fn count(&mut self, answer: &Problem) {
         self.created += answer.created;
         self.updated += answer.updated;
         self.unmet += answer.unmet;
+        let room = UNMET_LINES_MAX.saturating_sub(self.unmet_lines.len());
+        let numbers = answer.unmet_lines.iter();
+        let numbers = numbers.map(|line| self.lines.saturating_add(*line));
+        self.unmet_lines.extend(numbers.take(room));
     }
 
     /// The number of the first line of which is not known that it was applied. As many may be passed over as there are
@@ -236,12 +251,25 @@ impl State {
         )
     }
 
-    /// How many lines had a condition that did not hold, where one had.
+    /// How many lines had a condition that did not hold, where one had, and the first of them.
     fn unmet(&self) -> String {
-        match self.unmet {
-            0 => String::new(),
-            unmet => format!(", {unmet} whose condition did not hold"),
+        if self.unmet == 0 {
+            return String::new();
         }
+        let shown = self.unmet_lines.iter().take(UNMET_LINES_SHOWN);
+        let shown: Vec<String> = shown.map(u64::to_string).collect();
+        let plural = if shown.len() == 1 { "" } else { "s" };
+        let named = match (shown.len(), self.unmet.saturating_sub(shown.len() as u64)) {
+            // By another server.
+            (0, _) => String::new(),
+            (_, 0) => format!(" ({}{plural} {})", self.unit, shown.join(", ")),
+            (_, more) => format!(
+                " ({}{plural} {} and {more} more)",
+                self.unit,
+                shown.join(", ")
+            ),
+        };
+        format!(", {} whose condition did not hold{named}", self.unmet)
     }
 
     /// How to go on from a line, where that is not the first.

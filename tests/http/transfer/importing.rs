@@ -1,9 +1,10 @@
 //! Imports: that are interrupted, of files that are not as they should be, into a store without room.
 
-use super::{folder, import, stopped};
+use super::{folder, import, run, stopped};
 use crate::gateway::{Gateway, Reply};
 use crate::support::{Server, kvstore, until};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value as Json, json};
 use std::io::Write;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -201,4 +202,41 @@ fn a_line_that_the_store_has_no_room_for_is_to_be_repeated_from() {
     for number in 0..line - 1 {
         assert_eq!(server.get(&format!("/get/{number:07}")).status, 200);
     }
+}
+
+#[test]
+fn lines_whose_condition_did_not_hold_are_named_as_the_file_has_them() {
+    let server = Server::start();
+    server.fill(["0000003", "0000007", "0024999"]);
+    // Of several requests; a blank line is a line too.
+    let line = |number: usize| match number {
+        5 => "\n".to_owned(),
+        _ => format!(
+            "{{\"key\":\"{number:07}\",\"value\":\"{}\",\"if_none_match\":\"*\"}}\n",
+            "x".repeat(100)
+        ),
+    };
+    let lines: String = (1..=25_000).map(line).collect();
+    let file = folder("unmet").join("lines");
+    fs::write(&file, lines).unwrap();
+    let import = |words: &[&str]| {
+        let mut command = kvstore();
+        command.args(["import", "--url", &server.url()]).args(words);
+        run(command.arg(&file))
+    };
+    let (code, said) = import(&["--skip-lines", "2"]);
+    assert_eq!(code, Some(0), "{said}");
+    let named = "3 whose condition did not hold (lines 3, 7, 24999)";
+    assert!(said.contains(named), "{said}");
+    // The first two lines are new now.
+    let (code, said) = import(&["--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let counts: Json = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    let first: Vec<usize> = (3..=103).filter(|number| *number != 5).collect();
+    let expected = json!({
+        "lines": 25_000, "created": 2, "updated": 0, "unmet": 24_997, "unmet_lines": first,
+    });
+    assert_eq!(counts, expected);
+    let named = "(lines 3, 4, 6, 7, 8, 9, 10, 11, 12, 13 and 24987 more)";
+    assert!(said.contains(named), "{said}");
 }
