@@ -7,30 +7,34 @@
 //! - `input`: the file or standard input, decompressed
 //! - `lines`: lines in bounded memory; `rows`: records as lines, by the `columns` that they have
 //! - `diagnosis`: what is wrong with a line or a record
-//! - `progress`: how far it is, and how to go on
+//! - `progress`: how far it is, and how to go on; `error`: why it ends early
 
 mod columns;
 mod diagnosis;
+mod error;
 mod input;
 mod lines;
 mod progress;
 mod rows;
 
 pub(crate) use columns::EXPORTED;
+pub use error::ImportError;
 
-use crate::archive::{Compression, Damage};
+use crate::archive::Compression;
 use crate::client::notice::say;
 use crate::client::retry::{pause, retry_after};
-use crate::client::{Client, ClientError, Fault, Problem, ServerArguments, problem, signals};
+use crate::client::{Client, ClientError, Problem, ServerArguments, problem, signals};
 use crate::entry::BYTE_ORDER_MARK;
 use clap::Args;
 use columns::ColumnArguments;
-use diagnosis::{Diagnosis, EXPECTED};
+use diagnosis::Diagnosis;
+use error::Cause;
 use input::{Input, begun};
 use lines::{Lines, Next};
 use progress::{Progress, Unit};
 use rows::{Begun, Rows};
 use serde::Deserialize;
+use serde_json::Value;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -68,7 +72,8 @@ pub struct ImportArguments {
         hide_default_value = true
     )]
     skip_lines: u64,
-    /// Print how many keys were created and updated as JSON on standard output
+    /// Print how many keys were created and updated as JSON on standard output; where the import fails, with the number to
+    /// give to --skip-lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -76,77 +81,6 @@ pub struct ImportArguments {
     /// The longest line or record to read, in bytes; the server has a bound of its own, line_bytes_max
     #[arg(long, default_value_t = 16 * 1024 * 1024)]
     line_bytes_max: usize,
-}
-
-/// Why an import ended early, and how much of it was applied.
-#[derive(Debug, thiserror::Error)]
-#[error("{cause}; {left}")]
-pub struct ImportError {
-    cause: Box<Cause>,
-    left: String,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error("cannot read {0}: {1}")]
-    Input(PathBuf, io::Error),
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("{}, byte 1: {found}, where {expected} is expected by its name: rename it after what it is", .path.display())]
-    Kind {
-        path: PathBuf,
-        found: &'static str,
-        expected: &'static str,
-    },
-    #[error("{}, at {unit} {number}: {damage}", .path.display())]
-    Archive {
-        path: PathBuf,
-        unit: Unit,
-        number: u64,
-        damage: Damage,
-    },
-    #[error("{place}, {diagnosis}")]
-    Line { place: String, diagnosis: Diagnosis },
-    #[error("{place}, {diagnosis}")]
-    Before { place: String, diagnosis: Diagnosis },
-    #[error(
-        "line {line} is over {bytes_max} bytes: a file has a line for each key, {EXPECTED}; for \
-         longer lines give --line-bytes-max, and the server its line_bytes_max"
-    )]
-    TooLong { line: u64, bytes_max: usize },
-    #[error("--skip-lines passes over {skipped} {unit}s, and there are only {number}")]
-    Short {
-        skipped: u64,
-        unit: Unit,
-        number: u64,
-    },
-    #[error("the server refused {place} with {status}: {detail}")]
-    Refused {
-        number: u64,
-        place: String,
-        status: u16,
-        detail: String,
-    },
-    #[error("cannot write to standard output: {0}")]
-    Output(io::Error),
-}
-
-impl ImportError {
-    /// Whose fault it is. What is wrong with a line is wrong with the input.
-    pub fn fault(&self) -> Fault {
-        match &*self.cause {
-            Cause::Client(error) => error.fault(),
-            Cause::Short { .. } => Fault::Usage,
-            Cause::Input(..)
-            | Cause::Kind { .. }
-            | Cause::Archive { .. }
-            | Cause::Line { .. }
-            | Cause::Before { .. }
-            | Cause::TooLong { .. }
-            | Cause::Refused { .. }
-            | Cause::Output(_) => Fault::Io,
-        }
-    }
 }
 
 /// Imports all lines and says on standard error how far it is.
@@ -159,24 +93,54 @@ pub fn import(arguments: &ImportArguments) -> Result<(), ImportError> {
         false => Unit::Line,
     };
     let progress = Progress::new(unit, arguments.skip_lines);
-    let interrupted = progress.clone();
-    signals::when_interrupted(move || interrupted.interrupted());
-    run(arguments, &progress).map_err(|cause| ImportError {
-        left: match &cause {
-            Cause::Client(error) if error.never_connected() => progress.left_unsent(),
-            Cause::Refused { number, status, .. } => progress.left_refused(*number, *status),
-            Cause::Line { .. } | Cause::TooLong { .. } => progress.left_at_a_bad_line(),
-            Cause::Kind { .. } | Cause::Before { .. } | Cause::Short { .. } => {
-                "nothing was sent".into()
-            }
-            Cause::Client(_) | Cause::Input(..) | Cause::Archive { .. } | Cause::Output(_) => {
-                progress.left()
-            }
-        },
-        cause: Box::new(cause),
-    })?;
+    let (interrupted, is_json) = (progress.clone(), arguments.json);
+    signals::when_interrupted(move || {
+        interrupted.interrupted();
+        if is_json {
+            tell_programs(&interrupted.left_as_json(None));
+        }
+    });
+    run(arguments, &progress).map_err(|cause| failed(cause, arguments, &progress))?;
     say(progress.summary());
     Ok(())
+}
+
+/// What there is of an import that failed.
+fn failed(cause: Cause, arguments: &ImportArguments, progress: &Progress) -> ImportError {
+    let left = match &cause {
+        Cause::Client(error) if error.never_connected() => progress.left_unsent(),
+        Cause::Refused { number, status, .. } => progress.left_refused(*number, *status),
+        Cause::Line { .. } | Cause::TooLong { .. } => progress.left_at_a_bad_line(),
+        Cause::Kind { .. } | Cause::Before { .. } | Cause::Short { .. } => {
+            "nothing was sent".into()
+        }
+        Cause::Client(_) | Cause::Input(..) | Cause::Archive { .. } | Cause::Output(_) => {
+            progress.left()
+        }
+    };
+    let refused = match &cause {
+        Cause::Refused { number, .. } => Some(*number),
+        Cause::Client(_)
+        | Cause::Input(..)
+        | Cause::Kind { .. }
+        | Cause::Archive { .. }
+        | Cause::Line { .. }
+        | Cause::Before { .. }
+        | Cause::TooLong { .. }
+        | Cause::Short { .. }
+        | Cause::Output(_) => None,
+    };
+    // What could not be written is not tried again.
+    if arguments.json && !matches!(cause, Cause::Output(_)) {
+        tell_programs(&progress.left_as_json(refused));
+    }
+    let cause = Box::new(cause);
+    ImportError { cause, left }
+}
+
+/// Says to programs what there is of an import that failed. That nobody reads it is no worse than that.
+fn tell_programs(left: &Value) {
+    let _ = writeln!(io::stdout(), "{left}");
 }
 
 fn run(arguments: &ImportArguments, progress: &Progress) -> Result<(), Cause> {

@@ -153,13 +153,17 @@ impl Progress {
     /// The same for programs.
     pub fn as_json(&self) -> Value {
         let state = self.state();
-        json!({
-            "lines": state.lines - state.skipped,
-            "created": state.created,
-            "updated": state.updated,
-            "unmet": state.unmet,
-            "unmet_lines": state.unmet_lines,
-        })
+        state.as_json(state.lines)
+    }
+
+    /// The same of an import that failed, with how many lines to pass over: all before the one that was refused, where one
+    /// was, else all of which is known that they were applied.
+    pub fn left_as_json(&self, refused: Option<u64>) -> Value {
+        let state = self.state();
+        let passed = refused.map_or(state.lines, |line| line.saturating_sub(1));
+        let mut left = state.as_json(passed);
+        left["skip_lines"] = passed.into();
+        left
     }
 
     /// What there is of an import whose last request did not reach the server.
@@ -237,6 +241,17 @@ impl State {
     /// numbers.
     fn next(&self) -> u64 {
         self.lines.saturating_add(1)
+    }
+
+    /// What was done, up to a line.
+    fn as_json(&self, passed: u64) -> Value {
+        json!({
+            "lines": passed.saturating_sub(self.skipped),
+            "created": self.created,
+            "updated": self.updated,
+            "unmet": self.unmet,
+            "unmet_lines": self.unmet_lines,
+        })
     }
 
     fn applied(&self) -> String {

@@ -5,7 +5,7 @@ use crate::gateway::{Gateway, Reply};
 use crate::support::{Server, kvstore, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,18 +31,25 @@ fn an_import_that_is_interrupted_says_where_to_go_on() {
     let lines: String = (0..30_000).map(line).collect();
     let file = folder("interrupted").join("lines");
     fs::write(&file, lines).unwrap();
-    let child = kvstore()
-        .args(["import", "--url", &gateway.url()])
+    let mut child = kvstore()
+        .args(["import", "--json", "--url", &gateway.url()])
         .arg(&file)
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     until("the second request is sent", || {
         (count.load(Ordering::SeqCst) == 2).then_some(())
     });
+    let mut output = child.stdout.take().unwrap();
     let (code, said) = stopped(child, Signal::INT);
     assert_eq!(code, Some(130), "{said}");
     let applied = server.get("/search?prefix=&limit=1").total();
+    let mut left = String::new();
+    output.read_to_string(&mut left).unwrap();
+    let left: Json = serde_json::from_str(&left).unwrap();
+    assert_eq!(left["skip_lines"], applied, "{left}");
+    assert_eq!(left["created"], applied, "{left}");
     assert!(
         said.contains(&format!("{applied} lines were applied")),
         "{said}"

@@ -3,6 +3,7 @@
 use super::{folder, run};
 use crate::gateway::{Framing, Gateway, Part, Reply, Then};
 use crate::support::{Server, kvstore};
+use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -142,6 +143,37 @@ fn a_mended_line_is_where_an_import_goes_on() {
         assert_eq!(server.get("/search?prefix=").keys(), ["a", "b", "c", "d"]);
         assert_eq!(server.get("/get/c").text(), "3");
     }
+}
+
+#[test]
+fn programs_are_told_where_a_failed_import_goes_on() {
+    let server = Server::start();
+    let file = folder("programs").join("a.ndjson");
+    let left = |url: &str, skip_lines: &str| {
+        let mut command = kvstore();
+        command.args(["import", "--json", "--url", url, "--skip-lines", skip_lines]);
+        let output = command.arg(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        serde_json::from_str::<Json>(&text).unwrap()
+    };
+    let expected = |lines: u64, created: u64, skip_lines: u64| {
+        json!({
+            "lines": lines, "created": created, "updated": 0, "unmet": 0, "unmet_lines": [],
+            "skip_lines": skip_lines,
+        })
+    };
+    let line = |key: &str| format!("{{\"key\":\"{key}\",\"value\":1}}\n");
+    // A line that is none, behind a blank one.
+    fs::write(&file, line("a") + "\n[]\n" + &line("c")).unwrap();
+    assert_eq!(left(&server.url(), "0"), expected(2, 1, 2));
+    // One that the server refuses.
+    fs::write(&file, line("a") + &line("b") + &line("") + &line("c")).unwrap();
+    assert_eq!(left(&server.url(), "1"), expected(1, 1, 2));
+    // No server.
+    assert_eq!(left("http://127.0.0.1:1", "1"), expected(0, 0, 1));
+    assert_eq!(server.get("/search?prefix=").keys(), ["a", "b"]);
 }
 
 #[test]
