@@ -1,20 +1,12 @@
 //! `GET /` for a browser and `GET /console/{file}`: a page on which people search, look at and change what is stored. It
 //! is our own, in plain modules: nothing is built for it, and it asks nobody but this server.
 
-use super::entity_tags::EntityTags;
-use super::get::{NO_CACHE, NOSNIFF};
 use super::problem::Problem;
+use super::static_text::{StaticText, VARY_ENCODING};
 use super::{parameters, routes};
-use crate::digest::sha256;
-use actix_web::http::header::{
-    AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    Encoding, Header, HeaderName, HeaderValue, IF_NONE_MATCH, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use std::io::Write;
 use std::sync::OnceLock;
 
 /// What the files' paths begin with.
@@ -23,8 +15,6 @@ const BEGINNING: &str = "/console/";
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
-
-const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 
 /// What a browser may do for the page: run and show its files, ask this server, and draw images that are stored here, of
 /// which the page makes addresses itself. No text ever becomes markup or script: browsers that know trusted types let
@@ -70,16 +60,8 @@ struct File {
     name: &'static str,
     media_type: &'static str,
     text: &'static str,
-    prepared: OnceLock<Prepared>,
-}
-
-/// What is made of a file when it is first asked for. That takes a millisecond, and most servers are never asked.
-#[derive(Debug)]
-struct Prepared {
-    /// Of its entity tag, what stands between the quotes.
-    opaque: String,
-    tag: HeaderValue,
-    gzip: Bytes,
+    /// Made when the file is first asked for: most servers are never asked.
+    prepared: OnceLock<StaticText>,
 }
 
 impl File {
@@ -92,17 +74,10 @@ impl File {
         }
     }
 
-    fn prepared(&self) -> &Prepared {
+    fn prepared(&self) -> &StaticText {
         self.prepared.get_or_init(|| {
-            let hash = sha256(self.text.as_bytes());
-            let opaque: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-            // Weak, since it is the same however the file is encoded.
-            let tag = HeaderValue::from_str(&format!("W/\"{opaque}\""));
-            Prepared {
-                opaque,
-                tag: tag.expect("hexadecimal digits in quotes are a header value"),
-                gzip: gzip(self.text.as_bytes()),
-            }
+            let text = Bytes::from_static(self.text.as_bytes());
+            StaticText::new(self.media_type, text)
         })
     }
 }
@@ -113,17 +88,13 @@ pub(super) fn handle(request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let name = path.strip_prefix(BEGINNING);
     let file = name.and_then(|name| FILES.iter().find(|file| file.name == name));
     let file = file.ok_or_else(|| routes::no_such_path(path))?;
-    Ok(send(
-        request,
-        file,
-        HeaderValue::from_static("accept-encoding"),
-    ))
+    Ok(file.prepared().answer(request, VARY_ENCODING))
 }
 
 /// The page, to whoever prefers one to the list of paths.
 pub(super) fn page(request: &HttpRequest) -> HttpResponse {
     let vary = HeaderValue::from_static("accept, accept-encoding, authorization");
-    let mut response = send(request, &PAGE, vary);
+    let mut response = PAGE.prepared().answer(request, vary);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     response
@@ -132,50 +103,6 @@ pub(super) fn page(request: &HttpRequest) -> HttpResponse {
 /// What the files are called.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|file| file.name)
-}
-
-fn send(request: &HttpRequest, file: &File, vary: HeaderValue) -> HttpResponse {
-    let prepared = file.prepared();
-    let known = EntityTags::of(request.headers(), &IF_NONE_MATCH);
-    // What is no list names no tag that the client knows.
-    let is_known =
-        matches!(known, Ok(Some(known)) if known.match_weakly(prepared.opaque.as_bytes()));
-    let mut response = match is_known {
-        true => HttpResponse::NotModified(),
-        false => HttpResponse::Ok(),
-    };
-    response
-        .insert_header((CACHE_CONTROL, NO_CACHE))
-        .insert_header((ETAG, prepared.tag.clone()))
-        .insert_header((VARY, vary))
-        .insert_header((REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, NOSNIFF));
-    if is_known {
-        return response.finish();
-    }
-    response.insert_header((CONTENT_TYPE, HeaderValue::from_static(file.media_type)));
-    if takes_gzip(request) {
-        response.insert_header((CONTENT_ENCODING, HeaderValue::from_static("gzip")));
-        return response.body(prepared.gzip.clone());
-    }
-    response.body(Bytes::from_static(file.text.as_bytes()))
-}
-
-/// Whether a client takes gzip, and does not like it less than what is not encoded.
-fn takes_gzip(request: &HttpRequest) -> bool {
-    let ours = [Encoding::gzip(), Encoding::identity()];
-    let accepted = AcceptEncoding::parse(request);
-    accepted.is_ok_and(|accepted| accepted.negotiate(ours.iter()) == Some(Encoding::gzip()))
-}
-
-fn gzip(text: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let written = encoder.write_all(text);
-    written.expect("a vector takes all that is written to it");
-    let whole = encoder.finish();
-    whole
-        .expect("a vector takes all that is written to it")
-        .into()
 }
 
 #[cfg(test)]
@@ -189,7 +116,7 @@ mod tests {
     #[test]
     fn all_files_together_are_small() {
         let files = FILES.iter().chain([&PAGE]);
-        let bytes: usize = files.map(|file| file.prepared().gzip.len()).sum();
+        let bytes: usize = files.map(|file| file.prepared().gzip_bytes()).sum();
         assert!(bytes <= GZIP_BYTES_MAX, "{bytes}");
     }
 

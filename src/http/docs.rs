@@ -1,30 +1,23 @@
 //! `GET /docs`: the description of the interface for readers. One page that is our own: it asks for `openapi.json`
 //! beside it and shows that, and neither loads nor runs anything else.
 
-use super::get::{NO_CACHE, NOSNIFF};
 use super::parameters;
 use super::problem::Problem;
+use super::static_text::{StaticText, VARY_ENCODING};
 use crate::digest::sha256;
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use std::sync::LazyLock;
 
 const PAGE: &str = include_str!("docs/page.html");
 const STYLE: &str = include_str!("docs/page.css");
 const SCRIPT: &str = include_str!("docs/page.js");
 
-const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
-
-/// The page with its style and script in it.
-static WHOLE: LazyLock<Bytes> = LazyLock::new(|| {
-    let page = PAGE.replace("{style}", STYLE);
-    page.replace("{script}", SCRIPT).into()
-});
+/// The page as it is sent.
+static WHOLE: LazyLock<StaticText> =
+    LazyLock::new(|| StaticText::new("text/html; charset=utf-8", whole().into()));
 
 /// What a browser may do for it: nothing but to ask this server, and what the page itself has.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
@@ -39,13 +32,16 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 
 pub(super) fn handle(request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
-    Ok(HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((CACHE_CONTROL, NO_CACHE))
-        .insert_header((CONTENT_SECURITY_POLICY, HeaderValue::clone(&POLICY)))
-        .insert_header((REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, NOSNIFF))
-        .body(Bytes::clone(&WHOLE)))
+    let mut response = WHOLE.answer(request, VARY_ENCODING);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::clone(&POLICY));
+    Ok(response)
+}
+
+/// The page with its style and script in it.
+fn whole() -> String {
+    let page = PAGE.replace("{style}", STYLE);
+    page.replace("{script}", SCRIPT)
 }
 
 /// Just this text, as a policy names it.
@@ -59,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_policy_is_of_what_is_in_the_page() {
-        let page = std::str::from_utf8(&WHOLE).unwrap();
+        let page = whole();
         assert!(page.contains(&format!("<style>{STYLE}</style>")));
         assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
         // An end within would end it there.

@@ -10,6 +10,7 @@
 //! - `parameters`, `percent`, `body`: what a request is made of
 //! - `listing`, `entries`: answers that list `items`, by their names or with values; `format`: how they are
 //!   put together; `streamed`: how they are sent as they are found
+//! - `static_text`: answers that are the same for everybody
 //! - `entity_tags`: of which conditions are made; `unsupported`: what is refused rather than ignored
 //! - `problem`: the errors, in one table
 //! - `gate`: what happens around every request; `host`: whether it names a host; `request_id`: by what it is known; `slow`:
@@ -54,6 +55,7 @@ mod routes;
 mod search;
 mod set;
 mod slow;
+mod static_text;
 mod stream;
 mod streamed;
 mod unsupported;

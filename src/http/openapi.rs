@@ -22,18 +22,17 @@ pub(super) use searches::{ERASE, SEARCH, WATCH};
 pub(super) use service::{CONSOLE, DOCS, HEALTHZ, INDEX, LIVEZ, METRICS, OPENAPI, READYZ};
 pub(super) use values::{DELETE, EXPIRE, GET, GET_MANY, PUT, SET_ONE_OR_MANY};
 
-use super::get::{NO_CACHE, NOSNIFF};
 use super::parameters;
 use super::problem::Problem;
-use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use super::static_text::{StaticText, VARY_ENCODING};
 use actix_web::{HttpRequest, HttpResponse};
-use bytes::Bytes;
 use operation::Group;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 /// The whole description, which is the same for everybody.
-static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| description().to_string().into());
+static DESCRIPTION: LazyLock<StaticText> =
+    LazyLock::new(|| StaticText::new("application/json", description().to_string().into()));
 
 /// What stands above all operations.
 const ABOUT: &str = "An HTTP key-value store that finds keys by how they begin, by how they end, and by both.\n\n\
@@ -45,11 +44,7 @@ const ABOUT: &str = "An HTTP key-value store that finds keys by how they begin, 
 
 pub(super) fn handle(request: &HttpRequest) -> Result<HttpResponse, Problem> {
     let [] = parameters::parse(request, [])?;
-    Ok(HttpResponse::Ok()
-        .content_type("application/json")
-        .insert_header((CACHE_CONTROL, NO_CACHE))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, NOSNIFF))
-        .body(Bytes::clone(&DESCRIPTION)))
+    Ok(DESCRIPTION.answer(request, VARY_ENCODING))
 }
 
 fn description() -> Value {

@@ -101,8 +101,8 @@ fn what_may_be_known_already_says_by_which_header() {
         }
     }
     assert_eq!(
-        known, 6,
-        "GET and HEAD of values, the console and its files"
+        known, 10,
+        "GET and HEAD of values, the console and its files, and of the description in both forms"
     );
 }
 
@@ -312,10 +312,16 @@ fn the_console_is_its_files_and_asks_nobody_else() {
 }
 
 #[test]
-fn files_of_the_console_are_sent_encoded_and_only_once() {
+fn what_is_the_same_for_everybody_is_sent_encoded_and_only_once() {
     let server = Server::in_memory(&[]);
     let ask = |path, headers: &[(&str, &str)]| server.get_with(path, headers);
-    for (path, accept) in [("/", BROWSER), ("/console/app.js", ("Accept", "*/*"))] {
+    let any = ("Accept", "*/*");
+    for (path, accept, vary) in [
+        ("/", BROWSER, "accept, accept-encoding, authorization"),
+        ("/console/app.js", any, "accept-encoding"),
+        ("/openapi.json", any, "accept-encoding"),
+        ("/docs", any, "accept-encoding"),
+    ] {
         let plain = ask(path, &[accept]);
         assert_eq!(plain.header("content-encoding"), None);
         let tag = plain.header("etag").unwrap();
@@ -331,6 +337,13 @@ fn files_of_the_console_are_sent_encoded_and_only_once() {
             let encoded = ask(path, &[accept, ("Accept-Encoding", wanted)]);
             assert_eq!(encoded.header("content-encoding"), encoding, "{wanted}");
             assert_eq!(encoded.header("etag"), Some(tag));
+            assert_eq!(encoded.header("vary"), Some(vary));
+            assert_eq!(encoded.header("content-type"), plain.header("content-type"));
+            let wanted = [accept, ("Accept-Encoding", wanted)];
+            let head = server.send("HEAD", path, &wanted, b"");
+            let length = encoded.body.len().to_string();
+            assert_eq!(head.header("content-length"), Some(length.as_str()));
+            assert_eq!(head.header("content-encoding"), encoding);
             if encoding.is_some() {
                 assert_eq!(inflated(&encoded.body), plain.text());
                 assert!(encoded.body.len() < plain.body.len() * 3 / 4);
@@ -339,7 +352,12 @@ fn files_of_the_console_are_sent_encoded_and_only_once() {
         let known = ask(path, &[accept, ("If-None-Match", tag)]);
         assert_eq!(known.status, 304);
         assert_eq!(known.header("etag"), Some(tag));
+        assert_eq!(known.header("vary"), Some(vary));
+        let policy = "content-security-policy";
+        assert_eq!(known.header(policy), plain.header(policy));
         assert_static(&known);
+        let head = server.send("HEAD", path, &[accept, ("If-None-Match", tag)], b"");
+        assert_eq!(head.status, 304);
         for other in ["\"0\"", "W/\"0123456789abcdef\"", "x"] {
             assert_eq!(ask(path, &[accept, ("If-None-Match", other)]).status, 200);
         }

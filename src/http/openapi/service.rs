@@ -98,23 +98,33 @@ pub(in crate::http) static OPENAPI: Operation = Operation {
     group: Group::Interface,
     summary: "This description, for programs: OpenAPI 3.1",
     description: "",
-    parameters: &[],
+    parameters: &[KNOWN_TAG],
     bodies: &[],
-    answers: &[Answer {
-        status: 200,
-        text: "The description.",
-        headers: &[CACHE_CONTROL, NOSNIFF],
-        contents: &[Content {
-            media_type: "application/json",
-            schema: "Description",
-            examples: &[(
-                "beginning",
-                Example::Json(
-                    r#"{"openapi": "3.1.0", "info": {"title": "kvstore", "version": "0.1.0"}, "paths": {}}"#,
-                ),
-            )],
-        }],
-    }],
+    answers: &[
+        Answer {
+            status: 200,
+            text: "The description.",
+            headers: &[
+                CACHE_CONTROL,
+                ENCODING,
+                FILE_TAG,
+                NOSNIFF,
+                REFERRER,
+                VARY_ENCODING,
+            ],
+            contents: &[Content {
+                media_type: "application/json",
+                schema: "Description",
+                examples: &[(
+                    "beginning",
+                    Example::Json(
+                        r#"{"openapi": "3.1.0", "info": {"title": "kvstore", "version": "0.1.0"}, "paths": {}}"#,
+                    ),
+                )],
+            }],
+        },
+        FILE_KNOWN,
+    ],
     problems: &[],
 };
 
@@ -123,18 +133,29 @@ pub(in crate::http) static DOCS: Operation = Operation {
     group: Group::Interface,
     summary: "The same description, for readers",
     description: "One page, which asks nobody but this server.",
-    parameters: &[],
+    parameters: &[KNOWN_TAG],
     bodies: &[],
-    answers: &[Answer {
-        status: 200,
-        text: "The page.",
-        headers: &[CACHE_CONTROL, NOSNIFF, POLICY, REFERRER],
-        contents: &[Content {
-            media_type: "text/html",
-            schema: "Page",
-            examples: &[("beginning", Example::Text("<!doctype html>"))],
-        }],
-    }],
+    answers: &[
+        Answer {
+            status: 200,
+            text: "The page.",
+            headers: &[
+                CACHE_CONTROL,
+                ENCODING,
+                FILE_TAG,
+                NOSNIFF,
+                POLICY,
+                REFERRER,
+                VARY_ENCODING,
+            ],
+            contents: &[Content {
+                media_type: "text/html",
+                schema: "Page",
+                examples: &[("beginning", Example::Text("<!doctype html>"))],
+            }],
+        },
+        FILE_KNOWN,
+    ],
     problems: &[],
 };
 
@@ -159,26 +180,33 @@ const ENCODING: Header = Header {
     example: "gzip",
 };
 
-/// What a file of the console is.
+/// That it is compressed for some.
+const VARY_ENCODING: Header = Header {
+    name: "Vary",
+    text: "It would be compressed otherwise with another `Accept-Encoding`.",
+    example: "accept-encoding",
+};
+
+/// What a text is that is the same for everybody.
 const FILE_TAG: Header = Header {
     name: "ETag",
-    text: "The file, however it is encoded.",
+    text: "What it is, however it is encoded.",
     example: "W/\"9f86d081884c7d65\"",
 };
 
-/// Which file the client has.
+/// Which of them the client has.
 const KNOWN_TAG: Parameter = Parameter {
     name: "If-None-Match",
     place: Place::Header,
-    text: "Only if the file is none of these that the client has. Else 304.",
+    text: "Only if it is none of these that the client has. Else 304.",
     schema: "EntityTags",
     example: r#""W/\"9f86d081884c7d65\"""#,
 };
 
-/// That a file is known already.
+/// That it is known already.
 const FILE_KNOWN: Answer = Answer {
     status: 304,
-    text: "The file is the one that `If-None-Match` names.",
+    text: "It is the one that `If-None-Match` names.",
     headers: &[CACHE_CONTROL, FILE_TAG, NOSNIFF, POLICY, REFERRER, VARY],
     contents: &[],
 };
@@ -194,7 +222,14 @@ pub(in crate::http) static CONSOLE: Operation = Operation {
         Answer {
             status: 200,
             text: "The file.",
-            headers: &[CACHE_CONTROL, ENCODING, FILE_TAG, NOSNIFF, REFERRER, VARY],
+            headers: &[
+                CACHE_CONTROL,
+                ENCODING,
+                FILE_TAG,
+                NOSNIFF,
+                REFERRER,
+                VARY_ENCODING,
+            ],
             contents: &[
                 Content {
                     media_type: "text/javascript",
