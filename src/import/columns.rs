@@ -19,17 +19,22 @@ const JSON: &str = "application/json";
 /// What a value is where nothing says it.
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// What it is then where it is no text.
+const BYTES: &str = "application/octet-stream";
+
 /// Which columns have what. Without any they are those of an export.
 #[derive(Args, Clone, Debug)]
 pub struct ColumnArguments {
-    /// The column that has the keys; without it, columns as kvstore export --csv writes them
+    /// The column that has the keys; without it, columns as kvstore export --csv writes them, or some of them: key, and value
+    /// or base64
     #[arg(long, value_name = "NAME", requires = "csv")]
     key_column: Option<String>,
     /// The column that has the values; without it, a value is a JSON object of all columns that have nothing else
     #[arg(long, value_name = "NAME", requires = "key_column")]
     value_column: Option<String>,
-    /// What the values of --value-column are [default: text/plain; charset=utf-8]
-    #[arg(long, value_name = "TYPE", requires = "value_column", value_parser = parse_content_type)]
+    /// What the values of --value-column are, or those of a table without content types [default: text/plain;
+    /// charset=utf-8]
+    #[arg(long, value_name = "TYPE", requires = "csv", value_parser = parse_content_type)]
     content_type: Option<String>,
     /// The column that has their content types; where it is empty, --content-type counts
     #[arg(long, value_name = "NAME", requires = "value_column")]
@@ -55,12 +60,7 @@ pub struct Columns {
 
 #[derive(Debug)]
 enum ValueColumns {
-    /// As an export writes them: a text, or base64 of what is none.
-    Exported {
-        content_type: usize,
-        value: usize,
-        base64: usize,
-    },
+    Exported(Exported),
     /// One, of which is known what it is.
     One {
         value: usize,
@@ -69,6 +69,45 @@ enum ValueColumns {
     },
     /// The members of a JSON object.
     Members(Vec<(String, usize)>),
+}
+
+/// Columns as an export writes them, or some of them: a text, or base64 of what is none.
+#[derive(Debug)]
+struct Exported {
+    content_type: Option<usize>,
+    value: Option<usize>,
+    base64: Option<usize>,
+    /// What values are that do not say it.
+    default: Option<String>,
+}
+
+impl ColumnArguments {
+    /// Whether `--content-type` has values that it is for: those of one column, or of a table of our own.
+    pub fn is_typed_in_vain(&self) -> bool {
+        self.content_type.is_some() && self.key_column.is_some() && self.value_column.is_none()
+    }
+}
+
+impl Exported {
+    /// The bytes of a record's value, and the field that has them.
+    fn value<'a>(&self, record: &'a Record) -> Result<(usize, Cow<'a, [u8]>), Fault> {
+        let text = filled(record, self.value)?;
+        let Some((at, encoded)) = filled(record, self.base64)? else {
+            let at = self.value.or(self.base64);
+            let at = at.expect("a header without both is none of ours");
+            let text = text.map_or("", |(_, text)| text);
+            return Ok((at, Cow::Borrowed(text.as_bytes())));
+        };
+        if text.is_some() {
+            let expected = "nothing is expected beside a value";
+            return Err(fault(record, at, "base64", expected));
+        }
+        let Ok(bytes) = STANDARD.decode(encoded) else {
+            let expected = "base64 of the standard alphabet is expected, with its padding";
+            return Err(fault(record, at, "a field that is none", expected));
+        };
+        Ok((at, Cow::Owned(bytes)))
+    }
 }
 
 impl Columns {
@@ -93,7 +132,7 @@ impl Columns {
             name.as_deref().map(|name| named(flag, name)).transpose()
         };
         let Some(key) = &arguments.key_column else {
-            return Self::exported(header, &names);
+            return Self::exported(header, &names, arguments.content_type.clone());
         };
         let key = named("--key-column", key)?;
         let ttl_ms = optional("--ttl-ms-column", &arguments.ttl_ms_column)?;
@@ -124,24 +163,30 @@ impl Columns {
         })
     }
 
-    fn exported(header: &Record, names: &[String]) -> Result<Self, Fault> {
-        if names != EXPORTED {
+    fn exported(header: &Record, names: &[String], default: Option<String>) -> Result<Self, Fault> {
+        let at = |name: &str| names.iter().position(|known| known == name);
+        let (value, base64) = (at("value"), at("base64"));
+        let is_ours = names.iter().all(|name| EXPORTED.contains(&name.as_str()));
+        let key = at("key").filter(|_| is_ours && (value.is_some() || base64.is_some()));
+        let Some(key) = key else {
             let expected = format!(
-                "{} is expected, as an export has it, or --key-column for the name of the column that has the keys",
+                "{} is expected, as an export has it, or key with value or base64 and some of the others, or \
+                 --key-column for the name of the column that has the keys",
                 EXPORTED.join(",")
             );
             return Err(fault(header, 0, "another header", expected));
-        }
+        };
         Ok(Self {
-            width: EXPORTED.len(),
-            key: 0,
-            value: ValueColumns::Exported {
-                content_type: 1,
-                value: 2,
-                base64: 3,
-            },
+            width: header.width(),
+            key,
+            value: ValueColumns::Exported(Exported {
+                content_type: at("content_type"),
+                value,
+                base64,
+                default,
+            }),
             ttl_ms: None,
-            expires_at: Some(4),
+            expires_at: at("expires_at"),
             content_types: ContentTypes::default(),
         })
     }
@@ -161,11 +206,7 @@ impl Columns {
         line.extend_from_slice(b"{\"key\":");
         write_string(key, line);
         match &self.value {
-            ValueColumns::Exported {
-                content_type,
-                value,
-                base64,
-            } => self.write_exported(record, [*content_type, *value, *base64], line)?,
+            ValueColumns::Exported(columns) => self.write_exported(record, columns, line)?,
             ValueColumns::One {
                 value,
                 content_type,
@@ -173,17 +214,13 @@ impl Columns {
             } => {
                 let given = content_type.map(|at| record.text(at).map(|text| (at, text)));
                 let given = given.transpose()?;
-                let text = record.text(*value)?;
+                let text = record.text(*value)?.as_bytes();
                 match given.filter(|(_, given)| !given.is_empty()) {
                     Some((at, given)) => self
                         .check_content_type(record, at, given)?
                         .write(text, line),
                     None => {
-                        let is_json = default == JSON;
-                        if is_json && serde_json::from_str::<IgnoredAny>(text).is_err() {
-                            let expected = "JSON is expected by --content-type";
-                            return Err(fault(record, *value, "a field that is none", expected));
-                        }
+                        check_default(record, *value, text, default)?;
                         Typed(default).write(text, line);
                     }
                 }
@@ -198,25 +235,24 @@ impl Columns {
     fn write_exported(
         &self,
         record: &Record,
-        [content_type, value, base64]: [usize; 3],
+        columns: &Exported,
         line: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let given = record.text(content_type)?;
-        let typed = self.check_content_type(record, content_type, given)?;
-        let (text, encoded) = (record.text(value)?, record.text(base64)?);
-        if encoded.is_empty() {
-            typed.write(text, line);
-            return Ok(());
-        }
-        if !text.is_empty() {
-            let expected = "nothing is expected beside a value";
-            return Err(fault(record, base64, "base64", expected));
-        }
-        if STANDARD.decode(encoded).is_err() {
-            let expected = "base64 of the standard alphabet is expected, with its padding";
-            return Err(fault(record, base64, "a field that is none", expected));
-        }
-        typed.write_encoded(encoded, line);
+        let (field, value) = columns.value(record)?;
+        let given = filled(record, columns.content_type)?;
+        let default = columns.default.as_deref();
+        let typed = match (given, default, columns.content_type) {
+            (Some((at, given)), ..) => self.check_content_type(record, at, given)?,
+            (None, Some(default), _) => {
+                check_default(record, field, &value, default)?;
+                Typed(default)
+            }
+            // An export says it of each value.
+            (None, None, Some(at)) => self.check_content_type(record, at, "")?,
+            (None, None, None) if std::str::from_utf8(&value).is_ok() => Typed(TEXT),
+            (None, None, None) => Typed(BYTES),
+        };
+        typed.write(&value, line);
         Ok(())
     }
 
@@ -237,14 +273,11 @@ impl Columns {
 
     /// Writes when the value ends, where it does.
     fn write_end(&self, record: &Record, line: &mut Vec<u8>) -> Result<(), Fault> {
-        let given = |column: Option<usize>| -> Result<_, Fault> {
-            let Some(column) = column else {
-                return Ok(None);
-            };
-            let text = record.text(column)?;
-            Ok(Some((column, text)).filter(|(_, text)| !text.is_empty()))
-        };
-        match (given(self.ttl_ms)?, given(self.expires_at)?) {
+        let given = (
+            filled(record, self.ttl_ms)?,
+            filled(record, self.expires_at)?,
+        );
+        match given {
             (None, None) => {}
             (Some((at, ttl_ms)), None) => {
                 Lifetime::parse(Some(ttl_ms), None).map_err(|error| {
@@ -290,26 +323,39 @@ fn parse_content_type(text: &str) -> Result<String, String> {
     }
 }
 
+/// A field and what is in it, where there is such a column and something in it.
+fn filled(record: &Record, column: Option<usize>) -> Result<Option<(usize, &str)>, Fault> {
+    let Some(column) = column else {
+        return Ok(None);
+    };
+    let text = record.text(column)?;
+    Ok(Some((column, text)).filter(|(_, text)| !text.is_empty()))
+}
+
+/// Refuses a value that is not what `--content-type` says of all of them, as far as that is known.
+fn check_default(record: &Record, field: usize, value: &[u8], default: &str) -> Result<(), Fault> {
+    if default == JSON && serde_json::from_slice::<IgnoredAny>(value).is_err() {
+        let expected = "JSON is expected by --content-type";
+        return Err(fault(record, field, "a field that is none", expected));
+    }
+    Ok(())
+}
+
 /// A content type that values have.
 struct Typed<'a>(&'a str);
 
 impl Typed<'_> {
-    /// Writes a value that is a text.
-    fn write(&self, text: &str, line: &mut Vec<u8>) {
-        if self.0 == JSON && is_json_line(text.as_bytes()) {
+    /// Writes a value.
+    fn write(&self, value: &[u8], line: &mut Vec<u8>) {
+        if self.0 == JSON && is_json_line(value) {
             line.extend_from_slice(b",\"value\":");
-            line.extend_from_slice(text.as_bytes());
+            line.extend_from_slice(value);
             return;
         }
-        self.write_encoded(&STANDARD.encode(text), line);
-    }
-
-    /// Writes a value that is base64 already.
-    fn write_encoded(&self, base64: &str, line: &mut Vec<u8>) {
         line.extend_from_slice(b",\"content_type\":");
         write_string(self.0, line);
         line.extend_from_slice(b",\"base64\":\"");
-        line.extend_from_slice(base64.as_bytes());
+        line.extend_from_slice(STANDARD.encode(value).as_bytes());
         line.push(b'"');
     }
 }

@@ -56,6 +56,11 @@ pub(super) enum Cause {
         status: u16,
         detail: String,
     },
+    #[error(
+        "--content-type says what the values of --value-column are: give that too, or leave it out, since without it a \
+         value is a JSON object"
+    )]
+    TypedInVain,
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
 }
@@ -65,7 +70,7 @@ impl ImportError {
     pub fn fault(&self) -> Fault {
         match &*self.cause {
             Cause::Client(error) => error.fault(),
-            Cause::Short { .. } => Fault::Usage,
+            Cause::Short { .. } | Cause::TypedInVain => Fault::Usage,
             Cause::Input(..)
             | Cause::Kind { .. }
             | Cause::Archive { .. }

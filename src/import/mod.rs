@@ -111,7 +111,7 @@ fn failed(cause: Cause, arguments: &ImportArguments, progress: &Progress) -> Imp
         Cause::Client(error) if error.never_connected() => progress.left_unsent(),
         Cause::Refused { number, status, .. } => progress.left_refused(*number, *status),
         Cause::Line { .. } | Cause::TooLong { .. } => progress.left_at_a_bad_line(),
-        Cause::Kind { .. } | Cause::Before { .. } | Cause::Short { .. } => {
+        Cause::Kind { .. } | Cause::Before { .. } | Cause::Short { .. } | Cause::TypedInVain => {
             "nothing was sent".into()
         }
         Cause::Client(_) | Cause::Input(..) | Cause::Archive { .. } | Cause::Output(_) => {
@@ -128,6 +128,7 @@ fn failed(cause: Cause, arguments: &ImportArguments, progress: &Progress) -> Imp
         | Cause::Before { .. }
         | Cause::TooLong { .. }
         | Cause::Short { .. }
+        | Cause::TypedInVain
         | Cause::Output(_) => None,
     };
     // What could not be written is not tried again.
@@ -144,6 +145,9 @@ fn tell_programs(left: &Value) {
 }
 
 fn run(arguments: &ImportArguments, progress: &Progress) -> Result<(), Cause> {
+    if arguments.columns.is_typed_in_vain() {
+        return Err(Cause::TypedInVain);
+    }
     let client = Client::new(&arguments.server, 1, PATIENCE)?;
     let mut source = Source::open(arguments, progress)?;
     let mut body = Vec::with_capacity(REQUEST_BYTES * 2);

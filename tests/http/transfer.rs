@@ -1,6 +1,7 @@
 //! `kvstore import` and `kvstore export` over links, servers and files that are not as they should be.
 
 mod archives;
+mod columns;
 mod csv;
 mod exporting;
 mod importing;

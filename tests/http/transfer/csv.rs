@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::Path;
 
-fn import(server: &Server, file: &Path, words: &[&str]) -> (Option<i32>, String) {
+pub(super) fn import(server: &Server, file: &Path, words: &[&str]) -> (Option<i32>, String) {
     let mut command = kvstore();
     let command = command.args(["import", "--csv", "--url", &server.url()]);
     run(command.args(words).arg(file))
