@@ -160,10 +160,11 @@ fn what_was_deleted_from_a_full_store_makes_room_for_others() {
     });
 }
 
-/// Sets values of `body_bytes` in bulk until one does not fit, and returns how many did.
+/// Sets values of `body_bytes` in bulk until one does not fit while no merge takes room, and returns how many did.
 async fn fill(store: &Store, name: &str, body_bytes: usize) -> usize {
     let body = bytes::Bytes::from(vec![b'1'; body_bytes]);
     let mut stored = 0;
+    let mut may_merge = true;
     loop {
         let names = stored..stored + MESSAGE_CHANGES_MAX;
         let mutations = names.map(|number| {
@@ -171,15 +172,39 @@ async fn fill(store: &Store, name: &str, body_bytes: usize) -> usize {
             Mutation::set(key, ContentType::JSON, body.clone())
         });
         let written = store.change_many(0, mutations.collect()).await.unwrap();
-        stored += written.counts.created as usize;
+        let created = written.counts.created as usize;
+        stored += created;
         match written.stopped {
-            None => {}
+            None => may_merge = true,
             Some(Stopped {
                 error: StoreError::Full { .. },
                 ..
-            }) => return stored,
+            }) if created == 0 && !may_merge => return stored,
+            Some(Stopped {
+                error: StoreError::Full { .. },
+                ..
+            }) => {
+                merges_have_ended(store).await;
+                may_merge = false;
+            }
             Some(Stopped { error, .. }) => panic!("{error:?}"),
         }
+    }
+}
+
+/// Waits until no merge runs: what one had reserved is free again then.
+async fn merges_have_ended(store: &Store) {
+    let begun = Instant::now();
+    while store
+        .stats(PATIENT)
+        .await
+        .unwrap()
+        .counted
+        .index
+        .merges_running
+        > 0
+    {
+        assert!(begun.elapsed() < PATIENT, "merges end");
     }
 }
 
