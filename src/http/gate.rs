@@ -21,12 +21,11 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::{ConnectionType, Method, Version};
 use bytes::Bytes;
 use pin_project_lite::pin_project;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 /// Lets a request through: for `wrap_fn`, as the outermost layer.
@@ -34,7 +33,7 @@ pub(super) fn gate<S, B>(
     state: &Arc<State>,
     request: ServiceRequest,
     service: &S,
-) -> impl Future<Output = Result<ServiceResponse<Guarded<EitherBody<B>>>, Error>> + use<S, B>
+) -> Gated<S::Future>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     B: MessageBody + 'static,
@@ -46,8 +45,8 @@ where
     let is_spare = connection
         .as_ref()
         .is_some_and(|connection| !connection.is_within_bound());
-    let request_version = request.version();
-    let mut guard = Guard {
+    let is_old = request.version() < Version::HTTP_11;
+    let guard = Guard {
         _in_flight: state.lifecycle.begin_request(),
         connection,
         access: state.access_log.then(|| Box::new(Access::of(&request))),
@@ -64,54 +63,108 @@ where
     } else {
         routes::refuse(request.request())
     };
-    let answered = match refused {
+    let (answer, refusal) = match refused {
         Some((reason, problem)) => {
             state.metrics.refused(reason);
             let refusal = Trace::within(&mut trace, || problem.into_response());
-            Err(request.into_response(refusal))
+            (None, Some(Box::new(request.into_response(refusal))))
         }
-        None => Ok(service.call(request)),
+        None => (Some(service.call(request)), None),
     };
-    let is_old = request_version < Version::HTTP_11;
-    let state = state.clone();
-    async move {
-        let mut response = match answered {
-            Ok(answer) => {
-                let mut answer = pin!(answer);
-                let answer =
-                    poll_fn(|context| Trace::within(&mut trace, || answer.as_mut().poll(context)));
-                answer.await?.map_into_left_body()
+    Gated {
+        answer,
+        refusal,
+        passage: Some(Passage {
+            state: state.clone(),
+            guard,
+            trace,
+            is_spare,
+            is_old,
+        }),
+    }
+}
+
+pin_project! {
+    /// A request that was let through, or refused. No `async` block, which would hold the handlers' future twice, and
+    /// move it once more for every request.
+    pub(super) struct Gated<F> {
+        #[pin]
+        answer: Option<F>,
+        refusal: Option<Box<ServiceResponse>>,
+        passage: Option<Passage>,
+    }
+}
+
+impl<F, B> Future for Gated<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+    B: MessageBody + 'static,
+{
+    type Output = Result<ServiceResponse<Guarded<EitherBody<B>>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = match (this.answer.as_pin_mut(), this.refusal.take()) {
+            (Some(answer), _) => {
+                let passage = this.passage.as_mut().expect("it was not ready before");
+                let answer = Trace::within(&mut passage.trace, || answer.poll(context));
+                ready!(answer)?.map_into_left_body()
             }
-            Err(refusal) => refusal.map_into_right_body(),
+            (None, refusal) => {
+                let refusal = refusal.expect("what is not answered is refused, once");
+                refusal.map_into_right_body()
+            }
         };
-        if is_spare || state.lifecycle.stage() != Stage::Running {
+        let passage = this.passage.take();
+        let passage = passage.expect("it was not ready before");
+        Poll::Ready(Ok(passage.end(response)))
+    }
+}
+
+/// What is known of a request on its way through the gate.
+struct Passage {
+    state: Arc<State>,
+    guard: Guard,
+    trace: Option<Box<Trace>>,
+    is_spare: bool,
+    is_old: bool,
+}
+
+impl Passage {
+    /// Has the response leave.
+    fn end<B: MessageBody>(
+        mut self,
+        mut response: ServiceResponse<B>,
+    ) -> ServiceResponse<Guarded<B>> {
+        if self.is_spare || self.state.lifecycle.stage() != Stage::Running {
             let head = response.response_mut().head_mut();
             head.set_connection_type(ConnectionType::Close);
         }
         let is_stream = response.response().body().size() == BodySize::Stream;
-        if is_old && is_stream {
+        if self.is_old && is_stream {
             // There are no chunks in HTTP/1.0 (RFC 9112, 6.1): the end of the connection ends the body.
             let head = response.response_mut().head_mut();
             head.no_chunking(true);
             head.set_connection_type(ConnectionType::Close);
         }
-        if let Some(access) = &mut guard.access {
+        if let Some(access) = &mut self.guard.access {
             access.status = response.status().as_u16();
         }
-        slow::look(&response, &mut trace);
-        let lines = match is_stream || guard.access.is_some() {
+        slow::look(&response, &mut self.trace);
+        let lines = match is_stream || self.guard.access.is_some() {
             true => Lines::Due,
             false => Lines::Known,
         };
-        if let Some(trace) = &mut trace {
+        if let Some(trace) = &mut self.trace {
             request_id::say(&mut response, trace, lines);
         }
-        guard.trace = trace.filter(|_| lines == Lines::Due);
-        Ok(response.map_body(|_, body| Guarded {
+        let mut guard = self.guard;
+        guard.trace = self.trace.filter(|_| lines == Lines::Due);
+        response.map_body(|_, body| Guarded {
             body,
             rest: Bytes::new(),
             guard,
-        }))
+        })
     }
 }
 

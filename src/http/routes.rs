@@ -27,8 +27,7 @@ use std::rc::Rc;
 /// Answers of up to so many bytes fit what a connection takes anyway.
 const UNCOUNTED_BYTES: usize = 4 * 1024;
 
-/// A path, the methods that it takes, and who answers. Of two with one endpoint the exact one comes first,
-/// since the router takes the other for its path too.
+/// A path, the methods that it takes, and who answers. Those with one endpoint stand together.
 #[derive(Debug)]
 struct Route {
     /// The path itself, or what stands before the key. Also the label in metrics.
@@ -225,10 +224,10 @@ impl Route {
     }
 }
 
-/// Adds all routes to an app.
+/// Adds all routes to an app, those of an endpoint as one: the router tries one after the other for every request.
 pub(super) fn register(config: &mut actix_web::web::ServiceConfig) {
-    for route in &ROUTES {
-        config.service(Registered(route));
+    for routes in ROUTES.chunk_by(|one, next| one.endpoint == next.endpoint) {
+        config.service(Registered(routes));
     }
 }
 
@@ -246,8 +245,11 @@ pub(super) async fn unmatched(request: HttpRequest) -> HttpResponse {
 /// neither.
 pub(super) fn refuse(request: &HttpRequest) -> Option<(Refusal, Problem)> {
     let (method, path) = (request.method(), request.uri().path());
-    let is_served = ROUTES.iter().any(|route| route.methods.contains(method));
     let route = ROUTES.iter().find(|route| route.takes(path));
+    if route.is_some_and(|route| route.methods.contains(method)) {
+        return None;
+    }
+    let is_served = ROUTES.iter().any(|route| route.methods.contains(method));
     let (refusal, problem, admitted) = match route {
         None if READS.contains(method) => return None,
         None => {
@@ -322,18 +324,27 @@ fn allow(route: &Route) -> String {
     methods.join(", ")
 }
 
-/// A route as the router takes it. Not a resource, whose pattern would hold `{key}` and cost a
+/// The routes of an endpoint as the router takes them. Not a resource, whose pattern would hold `{key}` and cost a
 /// warning from the metrics at each request.
-struct Registered(&'static Route);
+struct Registered(&'static [Route]);
 
 impl HttpServiceFactory for Registered {
     fn register(self, config: &mut AppService) {
-        let Self(route) = self;
-        let resource = match route.shape {
-            Shape::Exact => ResourceDef::new(route.endpoint),
-            Shape::Keyed | Shape::File => ResourceDef::prefix(route.endpoint),
+        let Self(routes) = self;
+        let endpoint = routes[0].endpoint;
+        let is_exact = |route: &Route| match route.shape {
+            Shape::Exact => true,
+            Shape::Keyed | Shape::File => false,
         };
-        let service = fn_service(move |request: ServiceRequest| answer(route, request));
+        let resource = match routes.iter().all(is_exact) {
+            true => ResourceDef::new(endpoint),
+            false => ResourceDef::prefix(endpoint),
+        };
+        let service = fn_service(move |request: ServiceRequest| {
+            let path = request.uri().path();
+            let route = routes.iter().find(|route| route.takes(path));
+            answer(route.unwrap_or(&routes[0]), request)
+        });
         config.register_service(resource, None, service, None);
     }
 }
