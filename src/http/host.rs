@@ -74,8 +74,25 @@ fn is_port(text: &[u8]) -> bool {
 
 /// What stands for itself in a name.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    PLAIN[usize::from(byte)]
 }
+
+/// Of each byte: every request names a host.
+static PLAIN: [bool; 256] = {
+    let marks = b"-._~!$&'()*+,;=";
+    let mut plain = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut mark = 0;
+    while mark < marks.len() {
+        plain[marks[mark] as usize] = true;
+        mark += 1;
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,9 @@ pub(super) fn parse<const N: usize>(
     known: [&str; N],
 ) -> Result<[Option<String>; N], Problem> {
     let mut values = [const { None }; N];
-    let query = request.uri().query().unwrap_or_default();
+    let Some(query) = request.uri().query() else {
+        return Ok(values);
+    };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode(name, Plus::Space)?;

@@ -1,5 +1,6 @@
 //! Percent-decoding, strict and once: no two byte strings name the same key.
 
+use memchr::{memchr, memchr2};
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
@@ -29,6 +30,14 @@ pub(super) enum DecodeError {
 /// Decodes a text.
 pub(super) fn decode(text: &str, plus: Plus) -> Result<Cow<'_, str>, DecodeError> {
     let bytes = text.as_bytes();
+    // Most texts stand for themselves.
+    let is_plain = match plus {
+        Plus::Literal => memchr(b'%', bytes).is_none(),
+        Plus::Space => memchr2(b'%', b'+', bytes).is_none(),
+    };
+    if is_plain {
+        return Ok(Cow::Borrowed(text));
+    }
     for (at, _) in text.match_indices('%') {
         let digits = bytes.get(at + 1..at + 3);
         if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {

@@ -88,6 +88,10 @@ impl ContentType {
 
     /// Whether this is JSON: `application/json` or `…+json`, whatever the parameters.
     pub fn is_json(&self) -> bool {
+        // Most values are, to the letter.
+        if self.as_bytes() == b"application/json" {
+            return true;
+        }
         let essence = self.essence();
         essence.eq_ignore_ascii_case("application/json")
             || essence
