@@ -80,15 +80,17 @@ impl Wire {
 
     /// Writes what stands before the data of an event.
     fn begin(self, name: &str, place: Option<Place>, text: &mut Vec<u8>) {
-        let written = match (self, place) {
-            (Self::Events, None) => write!(text, "event: {name}\ndata: "),
-            (Self::Events, Some(place)) => write!(text, "event: {name}\nid: {place}\ndata: "),
-            (Self::Lines, None) => write!(text, "{{\"event\":\"{name}\",\"data\":"),
-            (Self::Lines, Some(place)) => {
-                write!(text, "{{\"event\":\"{name}\",\"id\":\"{place}\",\"data\":")
-            }
+        let (before, id, data): (&[u8], &[u8], &[u8]) = match self {
+            Self::Events => (b"event: ", b"\nid: ", b"\ndata: "),
+            Self::Lines => (b"{\"event\":\"", b"\",\"id\":\"", b"\",\"data\":"),
         };
-        written.expect("memory takes what is written");
+        text.extend_from_slice(before);
+        text.extend_from_slice(name.as_bytes());
+        if let Some(place) = place {
+            text.extend_from_slice(id);
+            write!(text, "{place}").expect("memory takes what is written");
+        }
+        text.extend_from_slice(data);
     }
 
     /// Writes what stands behind it.
@@ -221,8 +223,9 @@ fn write_key(key: &str, text: &mut Vec<u8>) {
 
 fn write_tag(key: &str, value: &Value, text: &mut Vec<u8>) {
     write_key(key, text);
-    let written = write!(text, ",\"etag\":\"\\\"{}\\\"\"", value.revision);
-    written.expect("memory takes what is written");
+    text.extend_from_slice(b",\"etag\":\"\\\"");
+    text.extend_from_slice(&value.revision.digits());
+    text.extend_from_slice(b"\\\"\"");
     if let Some(deadline) = value.expires_at {
         let written = write!(text, ",\"expires_at\":\"{deadline}\"");
         written.expect("memory takes what is written");

@@ -5,21 +5,20 @@
 //! sent (`unread`).
 
 mod behind;
+mod start;
 mod unread;
 
 use super::super::State;
 use super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
 use super::super::connection::Connection;
 use super::super::door::Caller;
-use super::super::entries::form_of;
-use super::events::{Contents, Ending, Form, LongEvent, Mark};
-use super::hub::{Hub, QUEUED_BYTES_MAX, Seat, Told};
+use super::events::{Ending, Form, LongEvent, Mark};
+use super::hub::{Hub, Seat, Told};
 use super::hub_of;
 use super::present::Present;
 use super::watchers::Watching;
-use crate::entry::EntryText;
 use crate::lifecycle::Stage;
-use crate::model::{Fetched, Filter};
+use crate::model::Filter;
 use crate::store::{Following, Past, PastError, Place};
 use actix_web::HttpRequest;
 use actix_web::body::BodyStream;
@@ -237,60 +236,6 @@ impl Watcher {
             self.long = None;
         }
         Some(Piece { text, place })
-    }
-
-    /// Goes on with what there is. Its events have no id: a client that goes on behind one would lack the rest.
-    async fn go_through_present(&mut self) -> Result<Option<Piece>, Broken> {
-        let mut text = Vec::new();
-        let mut events = 0;
-        while text.len() < PIECE_BYTES
-            && self.long.is_none()
-            && let Phase::Present(present) = &mut self.phase
-        {
-            let next = present.next().await;
-            let Some((key, fetched)) = next.map_err(|error| Broken(error.to_string()))? else {
-                let ready_at = Some(self.following.end());
-                self.phase = Phase::Behind { ready_at };
-                break;
-            };
-            let (value, copied) = match fetched {
-                Fetched::Nothing => continue,
-                Fetched::Value(value) => (value, Charge::default()),
-                Fetched::Long(bytes) => match self.read_whole(&key, bytes).await? {
-                    Some(read) => read,
-                    // It has gone meanwhile.
-                    None => continue,
-                },
-            };
-            events += 1;
-            let is_long = value.body.len() > QUEUED_BYTES_MAX;
-            if is_long && self.form.contents == Contents::Entries {
-                let shared = match self.lacks_values {
-                    // Nobody else has this copy.
-                    true => Ok(None),
-                    false => self.state.buffers.share(&value.body).await,
-                };
-                let shared = shared.map_err(|problem| Broken(problem.detail().into()))?;
-                let turn = self.state.watchers.look_through().await;
-                let form = form_of(&value).await;
-                drop(turn);
-                let entry = EntryText {
-                    key: key.as_str(),
-                    value: &value,
-                    form,
-                };
-                self.long = Some(Long {
-                    event: LongEvent::new(entry, None, self.form.wire),
-                    place: None,
-                    _copied: copied,
-                    _shared: shared,
-                });
-            } else {
-                self.form.write_set(key.as_str(), &value, None, &mut text);
-            }
-        }
-        self.state.watchers.told(events);
-        Ok(piece(text, None))
     }
 
     /// Goes on with what was changed before.
