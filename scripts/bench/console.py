@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""How soon the console shows something in Chromium, and how soon each keystroke's answer is there, at KEYS (10,000,000) keys.
+"""How soon the console shows something in Chromium, and the first keys, and how soon each keystroke's answer is there, at KEYS
+(10,000,000) keys.
 
 Prints medians and 95th percentiles in milliseconds, and how long the longest frame was while the list scrolls through
 ROWS (20,000) rows. `BINARY=…` measures another binary.
@@ -86,15 +87,16 @@ def described(name: str, values: list[float]) -> None:
     print(f"{name:34} {statistics.median(values):8.1f} {values[int(0.95 * (len(values) - 1))]:8.1f}  of {len(values)}")
 
 
-def paints(page: Page, url: str) -> list[float]:
-    """When the first paint was, and when the first keys were there, of some loads."""
-    first = []
+def paints(page: Page, url: str) -> tuple[list[float], list[float]]:
+    """When the first paint was, and when the first keys had come, of some loads."""
+    first, keys = [], []
     for _ in range(LOADS):
         page.goto("about:blank")
         page.goto(url)
         page.locator("#found[data-milliseconds]").wait_for()
         first.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
-    return first
+        keys.append(page.evaluate("performance.getEntriesByType('resource').find(({ name }) => name.includes('/search')).responseEnd"))
+    return first, keys
 
 
 def keystrokes(page: Page) -> list[float]:
@@ -118,7 +120,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         print(f"{KEYS:,} keys{'':20} {'median':>13} {'p95':>8}")
-        described("first paint, ms", paints(page, url))
+        first, keys = paints(page, url)
+        described("first paint, ms", first)
+        described("first keys here, ms", keys)
         described("a keystroke's answer painted, ms", keystrokes(page))
         page.goto(url + "/#prefix=user")
         page.locator("#keys .row:not(.coming)").first.wait_for()

@@ -3,12 +3,9 @@
 
 use super::parameters;
 use super::problem::Problem;
-use super::static_text::{StaticText, VARY_ENCODING};
-use crate::digest::sha256;
+use super::static_text::{StaticText, VARY_ENCODING, policy_source};
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use std::sync::LazyLock;
 
 const PAGE: &str = include_str!("docs/page.html");
@@ -24,8 +21,8 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'",
-        source(SCRIPT),
-        source(STYLE)
+        policy_source(SCRIPT),
+        policy_source(STYLE)
     );
     HeaderValue::from_str(&policy).expect("a policy is a header value")
 });
@@ -44,11 +41,6 @@ fn whole() -> String {
     page.replace("{script}", SCRIPT)
 }
 
-/// Just this text, as a policy names it.
-fn source(text: &str) -> String {
-    format!("'sha256-{}'", STANDARD.encode(sha256(text.as_bytes())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +52,6 @@ mod tests {
         assert!(page.contains(&format!("<script>{SCRIPT}</script>")));
         // An end within would end it there.
         assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
-        assert!(POLICY.to_str().unwrap().contains(&source(SCRIPT)));
+        assert!(POLICY.to_str().unwrap().contains(&policy_source(SCRIPT)));
     }
 }

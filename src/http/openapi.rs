@@ -19,7 +19,7 @@ mod values;
 
 pub(super) use operation::Operation;
 pub(super) use searches::{ERASE, SEARCH, WATCH};
-pub(super) use service::{CONSOLE, DOCS, HEALTHZ, INDEX, LIVEZ, METRICS, OPENAPI, READYZ};
+pub(super) use service::{DOCS, HEALTHZ, INDEX, LIVEZ, METRICS, OPENAPI, READYZ};
 pub(super) use values::{DELETE, EXPIRE, GET, GET_MANY, PUT, SET_ONE_OR_MANY};
 
 use super::parameters;

@@ -7,8 +7,8 @@ use super::door::{self, Needs};
 use super::openapi::{self, Operation};
 use super::problem::{Code, Problem};
 use super::{
-    State, console, delete, docs, erase, expire, get, get_many, health, index, metrics, search,
-    set, unsupported, watch,
+    State, delete, docs, erase, expire, get, get_many, health, index, metrics, search, set,
+    unsupported, watch,
 };
 use crate::metrics::Refusal;
 use crate::tokens::Access;
@@ -45,8 +45,6 @@ enum Shape {
     Exact,
     /// The path is the endpoint, a slash and a key, which may hold slashes.
     Keyed,
-    /// The path is the endpoint, a slash and the name of a file of ours.
-    File,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +64,6 @@ enum Handler {
     Healthz,
     OpenApi,
     Docs,
-    Console,
     Index,
 }
 
@@ -76,7 +73,6 @@ pub(super) struct Described {
     /// As the documentation writes it.
     pub(super) path: String,
     pub(super) has_key: bool,
-    pub(super) has_file: bool,
     pub(super) takes_body: bool,
     pub(super) methods: &'static [Method],
     pub(super) needs: Needs,
@@ -96,7 +92,7 @@ const DELETES: &[Method] = &[Method::DELETE];
 
 // A row a line.
 #[rustfmt::skip]
-static ROUTES: [Route; 17] = [
+static ROUTES: [Route; 16] = [
     Route::new("/get", Shape::Exact, &[Method::POST], (READ_BODY, Handler::GetMany)),
     Route::new("/get", Shape::Keyed, READS, (READ_KEY, Handler::Get)),
     Route::new("/set", Shape::Exact, &[Method::POST], (WRITE_BODY, Handler::Set)),
@@ -112,7 +108,6 @@ static ROUTES: [Route; 17] = [
     Route::new("/healthz", Shape::Exact, READS, (Needs::Nothing, Handler::Healthz)),
     Route::new("/openapi.json", Shape::Exact, READS, (Needs::Nothing, Handler::OpenApi)),
     Route::new("/docs", Shape::Exact, READS, (Needs::Nothing, Handler::Docs)),
-    Route::new("/console", Shape::File, READS, (Needs::Nothing, Handler::Console)),
     Route::new("/", Shape::Exact, READS, (Needs::Introduction, Handler::Index)),
 ];
 
@@ -147,7 +142,6 @@ impl Route {
             | Handler::Healthz
             | Handler::OpenApi
             | Handler::Docs
-            | Handler::Console
             | Handler::Index => false,
         }
     }
@@ -170,7 +164,6 @@ impl Route {
             | Handler::Healthz
             | Handler::OpenApi
             | Handler::Docs
-            | Handler::Console
             | Handler::Index => false,
         }
     }
@@ -193,7 +186,6 @@ impl Route {
             Handler::Healthz => &openapi::HEALTHZ,
             Handler::OpenApi => &openapi::OPENAPI,
             Handler::Docs => &openapi::DOCS,
-            Handler::Console => &openapi::CONSOLE,
             Handler::Index => &openapi::INDEX,
         }
     }
@@ -203,14 +195,13 @@ impl Route {
         match self.shape {
             Shape::Exact => self.endpoint.into(),
             Shape::Keyed => format!("{}/{{key}}", self.endpoint),
-            Shape::File => format!("{}/{{file}}", self.endpoint),
         }
     }
 
     /// The key in a path of it, as it is encoded there.
     fn key_in<'a>(&self, path: &'a str) -> Option<&'a str> {
         match self.shape {
-            Shape::Exact | Shape::File => None,
+            Shape::Exact => None,
             Shape::Keyed => path.strip_prefix(self.endpoint)?.strip_prefix('/'),
         }
     }
@@ -218,7 +209,7 @@ impl Route {
     fn takes(&self, path: &str) -> bool {
         match (path.strip_prefix(self.endpoint), self.shape) {
             (Some(rest), Shape::Exact) => rest.is_empty(),
-            (Some(rest), Shape::Keyed | Shape::File) => rest.starts_with('/'),
+            (Some(rest), Shape::Keyed) => rest.starts_with('/'),
             (None, _) => false,
         }
     }
@@ -281,7 +272,6 @@ pub(super) fn is_health(path: &str) -> bool {
         | Handler::Watch
         | Handler::OpenApi
         | Handler::Docs
-        | Handler::Console
         | Handler::Index => false,
     })
 }
@@ -291,7 +281,6 @@ pub(super) fn described() -> impl Iterator<Item = Described> {
     ROUTES.iter().map(|route| Described {
         path: route.path(),
         has_key: route.shape == Shape::Keyed,
-        has_file: route.shape == Shape::File,
         takes_body: route.takes_body(),
         methods: route.methods,
         needs: route.needs,
@@ -334,7 +323,7 @@ impl HttpServiceFactory for Registered {
         let endpoint = routes[0].endpoint;
         let is_exact = |route: &Route| match route.shape {
             Shape::Exact => true,
-            Shape::Keyed | Shape::File => false,
+            Shape::Keyed => false,
         };
         let resource = match routes.iter().all(is_exact) {
             true => ResourceDef::new(endpoint),
@@ -446,7 +435,6 @@ async fn dispatch(
         Handler::Readyz => health::readyz(request, state),
         Handler::OpenApi => openapi::handle(request),
         Handler::Docs => docs::handle(request),
-        Handler::Console => console::handle(request),
         Handler::Index => index::handle(request, state),
     }
 }

@@ -1,5 +1,5 @@
 //! Texts that are the same for everybody for as long as a version is: the description of the interface, the page that
-//! shows it, and the console's files. They are sent encoded to those who take that, and not at all to those who have them.
+//! shows it, and the console. They are sent encoded to those who take that, and not at all to those who have them.
 
 use super::entity_tags::EntityTags;
 use super::get::{NO_CACHE, NOSNIFF};
@@ -9,6 +9,8 @@ use actix_web::http::header::{
     HeaderName, HeaderValue, IF_NONE_MATCH, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -78,6 +80,11 @@ impl StaticText {
     pub(super) fn gzip_bytes(&self) -> usize {
         self.gzip.len()
     }
+}
+
+/// Just this text within a page, as the page's `Content-Security-Policy` names it.
+pub(super) fn policy_source(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(sha256(text.as_bytes())))
 }
 
 /// Whether a client takes gzip, and does not like it less than what is not encoded.

@@ -160,7 +160,6 @@ fn an_unknown_parameter_is_a_400_that_lists_the_known_ones() {
         ("GET", "/healthz"),
         ("GET", "/openapi.json"),
         ("GET", "/docs"),
-        ("GET", "/console/app.js"),
         ("GET", "/"),
     ] {
         let response = server.send(method, &format!("{path}?x=1"), &[], b"");
@@ -214,7 +213,6 @@ fn a_method_that_a_path_does_not_take_is_a_405_with_allow() {
         ("BREW", "/livez", "GET, HEAD"),
         ("POST", "/openapi.json", "GET, HEAD"),
         ("PUT", "/docs", "GET, HEAD"),
-        ("POST", "/console/app.js", "GET, HEAD"),
         ("DELETE", "/", "GET, HEAD"),
     ] {
         let response = server.send(method, path, &[], b"");
@@ -231,9 +229,8 @@ fn a_path_that_is_not_there_is_a_404_that_lists_the_paths() {
         ("GET", "/openapi"),
         ("GET", "/keys"),
         ("GET", "/console"),
-        ("GET", "/console/"),
-        ("GET", "/console/none.js"),
-        ("GET", "/console/../app.js"),
+        ("GET", "/console/app.js"),
+        ("GET", "/style.css"),
         ("POST", "/x"),
         ("BREW", "/searching"),
     ] {

@@ -159,7 +159,6 @@ const begin = async () => {
   live.begin();
   follow(state(), null);
   onChange(follow);
-  server.begin();
   token.onToken((known) => {
     document.body.classList.toggle("may-not-write", !token.mayWrite());
     // A token for some keys only must say which.
@@ -173,6 +172,8 @@ const begin = async () => {
   } catch (problem) {
     notice(`${problem.title}: ${problem.detail}`, { isTrouble: true });
   }
+  // Figures come behind the keys, which are what most come for.
+  server.begin();
 };
 
 begin();

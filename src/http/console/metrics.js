@@ -4,7 +4,7 @@ const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
 // Who watches over the process, and this page itself, are not what a server is there for. Watches have no end.
-const ASIDE = new Set(["/metrics", "/livez", "/readyz", "/healthz", "/watch", "/openapi.json", "/docs", "/", "/console"]);
+const ASIDE = new Set(["/metrics", "/livez", "/readyz", "/healthz", "/watch", "/openapi.json", "/docs", "/"]);
 
 // Samples by name: `[{ labels, value }]`.
 export const parse = (text) => {

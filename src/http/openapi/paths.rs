@@ -3,7 +3,6 @@
 use super::operation::{Answer, Content, Example, Header, Operation, Parameter, Place};
 use super::problems::{ALWAYS, BODILESS, KEYED, QUERY, SHOWN, TOKEN};
 use super::shared::{ETAG, NO_STORE, REQUEST_ID, SAID_REQUEST_ID};
-use crate::http::console;
 use crate::http::door::Needs;
 use crate::http::problem::Code;
 use crate::http::routes::{self, Described};
@@ -26,9 +25,6 @@ pub(super) fn all() -> Map<String, Value> {
         let mut shared = Vec::new();
         if route.has_key {
             shared.push(key());
-        }
-        if route.has_file {
-            shared.push(file());
         }
         shared.push(json!({"$ref": "#/components/parameters/RequestId"}));
         methods.insert("parameters".into(), shared.into());
@@ -55,19 +51,6 @@ fn key() -> Value {
         "description": "Percent-encoded, but for slashes, which may stand as they are.",
         "schema": schema("Key"),
         "example": "abc-1",
-    })
-}
-
-/// The name of a file in a path.
-fn file() -> Value {
-    let names: Vec<&str> = console::names().collect();
-    json!({
-        "name": "file",
-        "in": "path",
-        "required": true,
-        "description": "A file of the console.",
-        "schema": {"type": "string", "enum": names},
-        "example": "app.js",
     })
 }
 

@@ -211,43 +211,6 @@ const FILE_KNOWN: Answer = Answer {
     contents: &[],
 };
 
-pub(in crate::http) static CONSOLE: Operation = Operation {
-    id: "console",
-    group: Group::Interface,
-    summary: "What the console at / is made of",
-    description: "",
-    parameters: &[KNOWN_TAG],
-    bodies: &[],
-    answers: &[
-        Answer {
-            status: 200,
-            text: "The file.",
-            headers: &[
-                CACHE_CONTROL,
-                ENCODING,
-                FILE_TAG,
-                NOSNIFF,
-                REFERRER,
-                VARY_ENCODING,
-            ],
-            contents: &[
-                Content {
-                    media_type: "text/javascript",
-                    schema: "File",
-                    examples: &[("beginning", Example::Text("// The console"))],
-                },
-                Content {
-                    media_type: "text/css",
-                    schema: "File",
-                    examples: &[("beginning", Example::Text(":root {"))],
-                },
-            ],
-        },
-        FILE_KNOWN,
-    ],
-    problems: &[&[Code::PathNotFound]],
-};
-
 pub(in crate::http) static INDEX: Operation = Operation {
     id: "index",
     group: Group::Interface,
