@@ -9,6 +9,9 @@
 //! is stored whole, so a rank is decoded from its block alone.
 
 mod checked;
+mod walk;
+
+pub(super) use walk::Walk;
 
 use super::fsst::{Encoder, SymbolTable};
 use super::memory::CACHE_LINE_BYTES;
@@ -168,16 +171,21 @@ impl Blocks {
     /// Decodes the key of `rank` into `key`. At most 16 entries are read, and of these only those
     /// decoded that the key still has bytes of: about the logarithm of their number.
     pub(super) fn key_at(&self, rank: u32, key: &mut KeyBuffer) {
-        let within = (rank % BLOCK_KEYS) as usize;
         let mut at = self.starts.number(rank / BLOCK_KEYS) as usize;
+        self.decode_run(rank % BLOCK_KEYS + 1, &mut at, key);
+    }
+
+    /// Moves on past so many entries of a block, and makes of the key before them that of the last.
+    fn decode_run(&self, count: u32, at: &mut usize, key: &mut KeyBuffer) {
         let mut entries = [Entry::default(); BLOCK_KEYS as usize];
-        for entry in &mut entries[..=within] {
-            *entry = Entry::read(&self.entries, &mut at);
+        let entries = &mut entries[..count as usize];
+        for entry in entries.iter_mut() {
+            *entry = Entry::read(&self.entries, at);
         }
         // From the last on: an entry is needed where it shares less than what is known after it.
         let mut needed = 0_u16;
         let mut unknown = usize::MAX;
-        for (index, entry) in entries[..=within].iter().enumerate().rev() {
+        for (index, entry) in entries.iter().enumerate().rev() {
             if entry.shared < unknown {
                 needed |= 1 << index;
                 unknown = entry.shared;
@@ -202,18 +210,6 @@ impl Blocks {
         let start = self.starts.number(rank / BLOCK_KEYS) as usize;
         prefetch_index(&self.entries[..], start);
         prefetch_index(&self.entries[..], start + CACHE_LINE_BYTES);
-    }
-
-    /// A walk over the keys from `rank` on; an exhausted one where `rank` is past the end.
-    pub(super) fn walk(&self, rank: u32) -> Walk<'_> {
-        let mut walk = Walk {
-            blocks: self,
-            next: rank.min(self.len),
-            at: 0,
-            key: KeyBuffer::default(),
-        };
-        walk.enter_block();
-        walk
     }
 
     /// The first rank in `block` whose key is not less than `key`, and whether it is that key.
@@ -245,6 +241,14 @@ impl Blocks {
         (ranks.end, false)
     }
 
+    /// Whether the first key of `block` begins with `text`.
+    #[inline]
+    fn first_begins_with(&self, block: u32, text: &[u8]) -> bool {
+        let mut at = self.starts.number(block) as usize;
+        let Entry { rest, .. } = Entry::read(&self.entries, &mut at);
+        self.compare(rest, text).1 == text.len()
+    }
+
     fn compare(&self, rest: &[u8], key: &[u8]) -> (Ordering, usize) {
         match &self.symbols {
             Some(symbols) => symbols.compare(rest, key),
@@ -259,64 +263,6 @@ impl Blocks {
     fn ranks(&self, block: u32) -> Range<u32> {
         let start = block * BLOCK_KEYS;
         start.min(self.len)..self.len.min(start.saturating_add(BLOCK_KEYS))
-    }
-}
-
-/// A forward walk over [`Blocks`].
-#[derive(Debug)]
-pub(super) struct Walk<'a> {
-    blocks: &'a Blocks,
-    /// The rank that the next call of `advance` yields.
-    next: u32,
-    at: usize,
-    key: KeyBuffer,
-}
-
-impl Walk<'_> {
-    /// The next key, or `None` at the end. About 10 ns.
-    pub(super) fn advance(&mut self) -> Option<&[u8]> {
-        if self.next == self.blocks.len {
-            return None;
-        }
-        self.decode();
-        self.next += 1;
-        Some(self.key.as_slice())
-    }
-
-    /// The key that `advance` yielded last.
-    pub(super) fn key(&self) -> &[u8] {
-        self.key.as_slice()
-    }
-
-    /// The rank that `advance` will yield.
-    pub(super) fn next_rank(&self) -> u32 {
-        self.next
-    }
-
-    /// Moves on to `rank`, which must not be behind, without decoding whole blocks in between.
-    pub(super) fn skip_to(&mut self, rank: u32) {
-        if rank / BLOCK_KEYS != self.next / BLOCK_KEYS {
-            self.next = rank.min(self.blocks.len);
-            self.enter_block();
-        } else {
-            while self.next < rank && self.advance().is_some() {}
-        }
-    }
-
-    /// Decodes what comes in the block before the next key.
-    fn enter_block(&mut self) {
-        if self.next < self.blocks.len {
-            self.at = self.blocks.starts.number(self.next / BLOCK_KEYS) as usize;
-            for _ in 0..self.next % BLOCK_KEYS {
-                self.decode();
-            }
-        }
-    }
-
-    fn decode(&mut self) {
-        let entry = Entry::read(&self.blocks.entries, &mut self.at);
-        let symbols = self.blocks.symbols.as_deref();
-        self.key.set(entry.shared, entry.rest, symbols);
     }
 }
 
@@ -354,6 +300,7 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Reads the entry at `at`, and moves on to the next.
+    #[inline]
     fn read(bytes: &'a [u8], at: &mut usize) -> Self {
         let head = usize::from(bytes[*at]);
         *at += 1;
@@ -368,6 +315,18 @@ impl<'a> Entry<'a> {
         let rest = &bytes[*at..*at + length];
         *at += length;
         Self { shared, rest }
+    }
+
+    /// As [`read`](Self::read), but gives no more than how many bytes are shared.
+    #[inline]
+    fn skip(bytes: &'a [u8], at: &mut usize) -> usize {
+        let head = usize::from(bytes[*at]);
+        let (shared, length) = (head >> LENGTH_BITS, head & LENGTH_ESCAPE);
+        if shared < SHARED_ESCAPE && length < LENGTH_ESCAPE {
+            *at += 1 + length;
+            return shared;
+        }
+        Self::read(bytes, at).shared
     }
 }
 
@@ -411,60 +370,4 @@ fn read_varint(bytes: &[u8], at: &mut usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    fn keys() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        let key = prop_oneof![
-            prop::collection::vec(any::<u8>(), 0..8),
-            prop::collection::vec(prop_oneof![Just(0), Just(0xff), Just(b'a')], 0..40),
-            (0usize..1025).prop_map(|n| vec![b'x'; n]),
-        ];
-        prop::collection::btree_set(key, 0..100)
-            .prop_map(|keys: BTreeSet<Vec<u8>>| keys.into_iter().collect())
-    }
-
-    fn table(keys: &[Vec<u8>], compressed: bool) -> Option<Arc<SymbolTable>> {
-        let sample = keys.iter().map(Vec::as_slice);
-        compressed.then(|| Arc::new(SymbolTable::train(sample)))
-    }
-
-    proptest! {
-        #[test]
-        fn every_key_reads_back_by_rank_by_walk_and_by_search(keys in keys(), probe: Vec<u8>, compressed: bool) {
-            let mut builder = BlocksBuilder::new(keys.len(), 0, table(&keys, compressed));
-            keys.iter().for_each(|key| builder.push(key));
-            let blocks = builder.finish();
-            prop_assert_eq!(blocks.len() as usize, keys.len());
-            let mut walk = blocks.walk(0);
-            for (rank, key) in (0..).zip(&keys) {
-                let mut found = KeyBuffer::default();
-                blocks.key_at(rank, &mut found);
-                prop_assert_eq!(found.as_slice(), key);
-                prop_assert_eq!(walk.advance(), Some(key.as_slice()));
-                prop_assert_eq!(blocks.lower_bound(rank / BLOCK_KEYS, key), (rank, true));
-            }
-            prop_assert_eq!(walk.advance(), None);
-            if !keys.is_empty() {
-                let first = &keys[..keys.len().min(16)];
-                for probe in first.iter().flat_map(|key| [[key, &[0][..]].concat(), key[..key.len() / 2].into()]).chain([probe]) {
-                    let naive = first.partition_point(|key| *key < probe) as u32;
-                    prop_assert_eq!(blocks.lower_bound(0, &probe), (naive, first.contains(&probe)));
-                }
-            }
-        }
-
-        #[test]
-        fn a_walk_skips_to_any_rank_ahead(keys in keys(), from in 0u32..100, by in 0u32..100, compressed: bool) {
-            let mut builder = BlocksBuilder::new(keys.len(), 0, table(&keys, compressed));
-            keys.iter().for_each(|key| builder.push(key));
-            let blocks = builder.finish();
-            let mut walk = blocks.walk(from);
-            walk.skip_to(from.saturating_add(by).max(walk.next_rank()));
-            let expected = keys.get((from + by).max(from) as usize).map(Vec::as_slice);
-            prop_assert_eq!(walk.advance(), expected);
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,10 @@
 //! level each; the low eight of all values are bytes in the order that the levels leave, which
 //! takes as much memory and spares eight dependent reads a value.
 
+mod ascent;
+
+pub(super) use ascent::{Ascent, Reached};
+
 use super::part::{Buffer, Part, PartKind};
 use super::scratch::Scratch;
 use std::ops::Range;
@@ -338,81 +342,27 @@ impl Bits<'_> {
         let rest = word(1 + last) & ((1 << (within % 64)) - 1);
         word(0) as u32 + whole.sum::<u32>() + rest.count_ones()
     }
+
+    /// How many ones there are before the start and before the end of a range: of a short one at hardly
+    /// more than the price of either.
+    fn ones_before_both(self, start: u32, end: u32) -> (u32, u32) {
+        let before = self.ones_before(start);
+        let block = start / BLOCK_BITS;
+        let (first, last) = (start % BLOCK_BITS / 64, end % BLOCK_BITS / 64);
+        if end / BLOCK_BITS != block || last > first + 1 {
+            return (before, self.ones_before(end));
+        }
+        let (words, _) = self.blocks[block as usize].as_chunks::<8>();
+        let word = |index: u32| u64::from_le_bytes(words[1 + index as usize]);
+        let below = |position: u32| (1 << (position % BLOCK_BITS % 64)) - 1;
+        let within = if first == last {
+            (word(first) & !below(start) & below(end)).count_ones()
+        } else {
+            (word(first) & !below(start)).count_ones() + (word(last) & below(end)).count_ones()
+        };
+        (before, before + within)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn sizes() -> impl Strategy<Value = usize> {
-        prop_oneof![
-            Just(0usize),
-            Just(1),
-            Just(2),
-            Just(63),
-            Just(64),
-            Just(65),
-            Just(447),
-            Just(448),
-            Just(449),
-            Just(1023),
-            Just(1024),
-            Just(1025),
-            0usize..700
-        ]
-    }
-
-    fn sequence() -> impl Strategy<Value = (Vec<u32>, u32)> {
-        prop_oneof![
-            // A permutation, as a segment's.
-            sizes()
-                .prop_flat_map(|n| Just((0..n as u32).collect::<Vec<_>>()).prop_shuffle())
-                .prop_map(|values| {
-                    let bound = values.len() as u32;
-                    (values, bound)
-                }),
-            // Some values of a larger range, as a dead index's.
-            (1u32..5000, sizes())
-                .prop_flat_map(|(bound, n)| { (prop::collection::vec(0..bound, n), Just(bound)) }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn rectangles_count_and_list_as_a_naive_filter_does(
-            (values, bound) in sequence(),
-            corners: [u32; 4],
-            limit in 0usize..40,
-        ) {
-            let matrix = WaveletMatrix::new(values.iter().copied().collect(), bound);
-            let n = values.len() as u32 + 1;
-            let positions = (corners[0] % n).min(corners[1] % n)..(corners[0] % n).max(corners[1] % n);
-            let edge = bound + 2;
-            let wanted = (corners[2] % edge).min(corners[3] % edge)..(corners[2] % edge).max(corners[3] % edge);
-            let all = values[positions.start as usize..positions.end as usize].to_vec();
-            let mut naive: Vec<u32> = values[positions.start as usize..positions.end as usize]
-                .iter().copied().filter(|value| wanted.contains(value)).collect();
-            naive.sort_unstable();
-            prop_assert_eq!(matrix.count(positions.clone(), wanted.clone()) as usize, naive.len());
-            let mut found = vec![7];
-            let complete = matrix.first(positions.clone(), wanted.clone(), limit, |_, _| false, &mut found);
-            let found = &found[1..];
-            prop_assert_eq!(found, &naive[..found.len()]);
-            prop_assert!(found.len() >= naive.len().min(limit));
-            prop_assert!(!complete || found.len() == naive.len());
-            // Every range of values is void whose values are all odd or beyond those at hand.
-            let mut kept = Vec::new();
-            let void = |range: Range<u32>, count: u32| {
-                let held = all.iter().filter(|value| range.contains(value));
-                assert_eq!(held.clone().count(), count as usize);
-                held.clone().all(|value| value % 2 == 1)
-            };
-            let complete = matrix.first(positions, wanted, 10_000, void, &mut kept);
-            prop_assert!(complete);
-            naive.retain(|value| value % 2 == 0);
-            kept.retain(|value| value % 2 == 0);
-            prop_assert_eq!(kept, naive);
-        }
-    }
-}
+mod tests;

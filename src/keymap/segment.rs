@@ -17,7 +17,7 @@ use super::blocks::{BLOCK_KEYS, Blocks, KeyBuffer, Walk};
 use super::dead::{DeadBits, Grave};
 use super::fsst::SymbolTable;
 use super::hash::{KeyHash, Seed};
-use super::matrix::WaveletMatrix;
+use super::matrix::{Ascent, WaveletMatrix};
 use super::packed::Packed;
 use super::part::{Part, PartError, PartKind};
 use super::separators::Separators;
@@ -189,14 +189,6 @@ impl Segment {
         self.keys.lower_bound(self.forward.floor(key), key).0
     }
 
-    /// As [`lower_bound`](Self::lower_bound), where that is in the block of a rank or where no key follows.
-    /// Reads this block alone.
-    pub(super) fn near_bound(&self, rank: u32, key: &[u8]) -> Option<u32> {
-        let block = rank / BLOCK_KEYS;
-        let (bound, _) = self.keys.lower_bound(block, key);
-        (bound / BLOCK_KEYS == block || bound == self.len()).then_some(bound)
-    }
-
     /// The ranks of the keys above `key`.
     pub(super) fn ranks_above(&self, key: &[u8]) -> Range<u32> {
         let (rank, found) = self.keys.lower_bound(self.forward.floor(key), key);
@@ -265,6 +257,11 @@ impl Segment {
     ) -> bool {
         self.matrix
             .first(reverse_ranks, ranks, limit, is_void, found)
+    }
+
+    /// An ascent over the ranks of those at some reverse ranks.
+    pub(super) fn ascent(&self, reverse_ranks: Range<u32>) -> Ascent<'_> {
+        self.matrix.ascent(reverse_ranks)
     }
 
     /// The reversed key of a reverse rank.

@@ -122,10 +122,16 @@ impl DeadBits {
         }
     }
 
-    /// How many of some ranks are dead. Looks at two leaves and two branches, and at each branch below.
+    /// How many of some ranks are dead. Looks at two leaves and two branches, and at each branch below; of
+    /// ranks within a leaf, at no more than the words that hold them.
     pub(super) fn count_in(&self, ranks: &Range<u32>) -> u32 {
         if self.count == 0 || ranks.is_empty() {
             return 0;
+        }
+        let last = ranks.end - 1;
+        if ranks.start / LEAF_RANKS == last / LEAF_RANKS {
+            let leaf = self.branch(last).and_then(|branch| branch.leaf(last));
+            return leaf.map_or(0, |leaf| leaf.count_within(ranks.start, last));
         }
         self.count_below(ranks.end) - self.count_below(ranks.start)
     }
@@ -216,6 +222,15 @@ impl Leaf {
         let part = rest[0] & ((1_u64 << (rank % 64)) - 1);
         let whole = whole.iter().map(|word| word.count_ones()).sum::<u32>();
         whole + part.count_ones()
+    }
+
+    /// How many of its ranks are dead from one to another, both with these.
+    fn count_within(&self, first: u32, last: u32) -> u32 {
+        let words = &self.words[word_of(first)..=word_of(last)];
+        let dead = words.iter().map(|word| word.count_ones()).sum::<u32>();
+        let before = words[0] & ((1 << (first % 64)) - 1);
+        let after = words[words.len() - 1] & !(u64::MAX >> (63 - last % 64));
+        dead - before.count_ones() - after.count_ones()
     }
 }
 

@@ -4,13 +4,12 @@
 //! being listed, and the next batch begins after it. So batches grow while groups are small, and are
 //! of one match while they are large.
 
-use crate::keymap::blocks::BLOCK_KEYS;
 use crate::keymap::dead::Counting;
 use crate::keymap::live::Live;
+use crate::keymap::matrix::{Ascent, Reached};
 use crate::keymap::page::{
-    BYTES_PER_STEP, DEAD_PER_KEY, STEPS_PER_DEAD, STEPS_PER_PRUNED_REFILL, STEPS_PER_REFILL, Work,
+    DEAD_PER_KEY, STEPS_PER_DEAD, STEPS_PER_PRUNED_REFILL, STEPS_PER_REFILL, Work,
 };
-use crate::keymap::segment::Segment;
 use std::ops::Range;
 
 /// How many matches a batch has at first, and at the most.
@@ -21,14 +20,14 @@ const BATCH_MAX: usize = 256;
 const BATCH_LISTED_MIN: usize = 512;
 
 /// Up to so many keys a group is small: for each of the next some matches are asked for.
-const SMALL_GROUP_KEYS: usize = 32;
+const SMALL_GROUP_KEYS: usize = 4;
 const BATCH_PER_KEY: usize = 4;
 
 /// What finding a rank of a rectangle costs besides, in steps.
 const STEPS_PER_FOUND: u32 = 4;
 
-/// What counting the matches below a rank costs, in steps.
-const STEPS_PER_COUNT: u32 = 56;
+/// So many nodes of a matrix are looked at in a step.
+const NODES_PER_STEP: u32 = 2;
 
 /// So many ranks of a list are looked at in a step, and so many are sorted.
 const RANKS_PER_STEP: usize = 8;
@@ -37,13 +36,12 @@ const SORTED_PER_STEP: usize = 2;
 /// Matches of a segment, and how far they were passed.
 pub(super) struct Found<'a> {
     live: &'a Live,
-    suffix: &'a [u8],
     /// Some of them, ascending.
     batch: Vec<u32>,
     /// The next of these.
     at: usize,
     /// Those above.
-    rest: Rest,
+    rest: Rest<'a>,
     /// How many to take of these next.
     wanted: usize,
     /// How many matches of a rectangle are below the next, dead ones too, where that is known.
@@ -57,11 +55,36 @@ pub(super) struct Found<'a> {
 }
 
 /// Matches that are in no batch yet.
-pub(super) enum Rest {
+pub(super) enum Rest<'a> {
     /// These ranks, none of which is dead, in no order.
     Listed(Vec<u32>),
-    /// The ranks that are in the first range and whose reverse ranks are in the second.
-    Rectangle(Range<u32>, Range<u32>),
+    /// A rectangle.
+    Rectangle(Rectangle<'a>),
+}
+
+/// The ranks of a range whose reverse ranks are in another.
+pub(super) struct Rectangle<'a> {
+    ranks: Range<u32>,
+    reverse_ranks: Range<u32>,
+    ascent: Ascent<'a>,
+}
+
+impl<'a> Rectangle<'a> {
+    /// Those of a segment.
+    pub(super) fn new(live: &'a Live, ranks: Range<u32>, reverse_ranks: Range<u32>) -> Self {
+        Self {
+            ascent: live.segment.ascent(reverse_ranks.clone()),
+            ranks,
+            reverse_ranks,
+        }
+    }
+
+    /// How many matches are below a rank, and which is the next.
+    fn reach(&mut self, rank: u32, work: &mut Work) -> Reached {
+        let (reached, nodes) = self.ascent.to(rank);
+        work.take(nodes / NODES_PER_STEP);
+        reached
+    }
 }
 
 /// What comes next.
@@ -74,11 +97,10 @@ pub(super) enum Next {
 }
 
 impl<'a> Found<'a> {
-    /// Those of `rest`, all of which end with `suffix`.
-    pub(super) fn new(live: &'a Live, suffix: &'a [u8], rest: Rest) -> Self {
+    /// Those of `rest`.
+    pub(super) fn new(live: &'a Live, rest: Rest<'a>) -> Self {
         Self {
             live,
-            suffix,
             batch: Vec::new(),
             at: 0,
             rest,
@@ -150,19 +172,21 @@ impl<'a> Found<'a> {
                 ranks.retain(|rank| *rank >= group.end);
                 within + before - ranks.len()
             }
-            Rest::Rectangle(ranks, reverse_ranks) => {
-                let Live { segment, dead, .. } = self.live;
-                let mut below = |rank| {
-                    work.take(STEPS_PER_COUNT);
-                    segment.count(&(0..rank), reverse_ranks)
+            Rest::Rectangle(rest) => {
+                let before = match self.below {
+                    Some(below) => below,
+                    None => rest.reach(group.start, work).below,
                 };
-                let before = self.below.unwrap_or_else(|| below(group.start));
-                let after = below(group.end);
+                let after = rest.reach(group.end, work).below;
                 self.below = Some(after);
-                ranks.start = group.end;
+                rest.ranks.start = group.end.max(rest.ranks.start);
                 // Its graves are those of no other group, so that all groups of a page look at each grave
                 // that is sorted once.
-                let dead = dead.count(&group, reverse_ranks, Counting::Exact);
+                let dead = &self.live.dead;
+                let dead = match dead.count_ranks(&group) {
+                    0 => 0,
+                    _ => dead.count(&group, &rest.reverse_ranks, Counting::Exact),
+                };
                 // A matrix that was stored may be one of other keys.
                 after.saturating_sub(before).saturating_sub(dead) as usize
             }
@@ -190,8 +214,10 @@ impl<'a> Found<'a> {
         match self.rest {
             Rest::Listed(_) => self.take_of_list(work),
             Rest::Rectangle(..) => {
-                if self.wanted > 1 || !self.look_near(work) {
+                if self.wanted > 1 {
                     self.take_of_rectangle(work);
+                } else {
+                    self.take_next(work);
                 }
             }
         }
@@ -217,7 +243,12 @@ impl<'a> Found<'a> {
     /// Asks the matrix. Where most of what came before was dead, ranges that are wholly dead are left out,
     /// which pays then.
     fn take_of_rectangle(&mut self, work: &mut Work) {
-        let Rest::Rectangle(ranks, reverse_ranks) = &mut self.rest else {
+        let Rest::Rectangle(Rectangle {
+            ranks,
+            reverse_ranks,
+            ..
+        }) = &mut self.rest
+        else {
             return;
         };
         let Live { segment, dead, .. } = self.live;
@@ -243,36 +274,24 @@ impl<'a> Found<'a> {
         };
     }
 
-    /// Looks for the next match in the block of the next rank, where it mostly is if groups are large,
-    /// and says whether it is there. A walk over a block costs a tenth of asking the matrix.
-    fn look_near(&mut self, work: &mut Work) -> bool {
-        let Rest::Rectangle(ranks, _) = &mut self.rest else {
-            return false;
+    /// Takes the next match of a rectangle alone.
+    fn take_next(&mut self, work: &mut Work) {
+        let Rest::Rectangle(rest) = &mut self.rest else {
+            return;
         };
-        let segment: &Segment = &self.live.segment;
-        let end = (ranks.start / BLOCK_KEYS + 1).saturating_mul(BLOCK_KEYS);
-        let block = ranks.start..end.min(ranks.end);
-        let mut walk = segment.walk(ranks.start);
-        for rank in block {
-            ranks.start = rank + 1;
-            let Some(key) = walk.advance() else {
-                break;
-            };
-            work.take(1 + (key.len() / BYTES_PER_STEP) as u32);
-            if key.ends_with(self.suffix) {
-                self.batch.push(rank);
-                return true;
-            }
-        }
-        false
+        let Reached { below, next } = rest.reach(rest.ranks.start, work);
+        self.below = Some(below);
+        let next = next.filter(|next| *next < rest.ranks.end);
+        rest.ranks.start = next.map_or(rest.ranks.end, |next| next + 1);
+        self.batch.extend(next);
     }
 }
 
-impl Rest {
+impl Rest<'_> {
     fn is_empty(&self) -> bool {
         match self {
             Self::Listed(ranks) => ranks.is_empty(),
-            Self::Rectangle(ranks, _) => ranks.is_empty(),
+            Self::Rectangle(rest) => rest.ranks.is_empty(),
         }
     }
 }

@@ -1,22 +1,20 @@
 //! The items of a segment: each begins at the next live match, and a group of it ends at a bound.
 
 use super::GroupRequest;
-use super::found::{Found, Next, Rest};
-use crate::keymap::blocks::KeyBuffer;
+use super::found::{Found, Next, Rectangle, Rest};
+use crate::keymap::blocks::Walk;
 use crate::keymap::dead::NextAlive;
 use crate::keymap::live::{Live, Matches};
-use crate::keymap::page::{BOUND_BYTES_PER_STEP, BYTES_PER_STEP, LOOKS_PER_STEP, Work};
-use crate::keymap::segment::{Segment, after_all_with};
+use crate::keymap::page::{BYTES_PER_STEP, LOOKS_PER_STEP, Work};
+use crate::keymap::segment::Segment;
 use crate::model::{GroupItem, Grouping};
 use std::ops::{Bound, Range};
 
-/// What decoding a key and looking for its delimiter costs, in steps.
-const STEPS_PER_KEY: u32 = 6;
+/// What going to a key and looking for its delimiter costs, in steps.
+const STEPS_PER_KEY: u32 = 3;
 
-/// What looking for the end of a group costs, in steps: where it is in the block of its first key, and
-/// what is added where it is further on.
-const STEPS_PER_NEAR_BOUND: u32 = 4;
-const STEPS_PER_BOUND: u32 = 20;
+/// What looking into a block for the end of a group costs, in steps.
+const STEPS_PER_LOOK: u32 = 1;
 
 /// What counting the dead of a range of ranks costs, in steps.
 const STEPS_PER_DEAD_COUNT: u32 = 4;
@@ -26,8 +24,9 @@ pub(in crate::keymap) struct SegmentGroups<'a> {
     live: &'a Live,
     grouping: &'a Grouping,
     left: Left<'a>,
-    /// The first key of the item, whose text is as long as this.
-    key: KeyBuffer,
+    /// Past the item, whose first key it gave last.
+    walk: Walk<'a>,
+    /// How much of that key is the item's text.
     text_bytes: usize,
     /// How many keys the item has, where it is a group.
     keys: Option<usize>,
@@ -45,8 +44,7 @@ impl<'a> SegmentGroups<'a> {
     pub(super) fn new(live: &'a Live, matches: Matches, request: GroupRequest<'a>) -> Self {
         let GroupRequest { grouping, start } = request;
         let start = first_rank(&live.segment, start);
-        let suffix = grouping.filter.suffix.as_slice();
-        let found = |rest| Left::Found(Found::new(live, suffix, rest));
+        let found = |rest| Left::Found(Found::new(live, rest));
         let left = match matches {
             Matches::None => Left::Ranks(0..0),
             Matches::Ranks(ranks) => Left::Ranks(ranks.start.max(start)..ranks.end),
@@ -56,14 +54,14 @@ impl<'a> SegmentGroups<'a> {
             }
             Matches::Rectangle(ranks, reverse_ranks) => {
                 let ranks = ranks.start.max(start)..ranks.end;
-                found(Rest::Rectangle(ranks, reverse_ranks))
+                found(Rest::Rectangle(Rectangle::new(live, ranks, reverse_ranks)))
             }
         };
         Self {
             live,
             grouping,
             left,
-            key: KeyBuffer::default(),
+            walk: live.segment.walk(start),
             text_bytes: 0,
             keys: None,
         }
@@ -71,7 +69,7 @@ impl<'a> SegmentGroups<'a> {
 
     /// The item that it is at.
     pub(super) fn item(&self) -> GroupItem<'_> {
-        let text = &self.key.as_slice()[..self.text_bytes];
+        let text = &self.walk.key()[..self.text_bytes];
         match self.keys {
             None => GroupItem::Key(text),
             Some(keys) => GroupItem::Group { text, keys },
@@ -85,41 +83,33 @@ impl<'a> SegmentGroups<'a> {
             Some(Next::Alive(rank)) => (rank, true),
             Some(Next::Dead(rank)) => (rank, false),
         };
-        self.live.segment.key_at(rank, &mut self.key);
-        let key = self.key.as_slice();
-        work.take(STEPS_PER_KEY + (key.len() / BYTES_PER_STEP) as u32);
-        let Some(text) = self.grouping.group_of(key) else {
+        self.walk.skip_to(rank);
+        let Some(key) = self.walk.advance() else {
+            return false;
+        };
+        let key_bytes = key.len();
+        work.take(STEPS_PER_KEY + (key_bytes / BYTES_PER_STEP) as u32);
+        let Some(text_bytes) = self.grouping.group_of(key).map(<[u8]>::len) else {
             self.left.pass_key(rank);
             if !is_alive {
-                work.end_at(key);
+                work.end_at(self.walk.key());
             }
-            (self.text_bytes, self.keys) = (key.len(), None);
+            (self.text_bytes, self.keys) = (key_bytes, None);
             return is_alive;
         };
-        // A stored segment may lead anywhere, but not back.
-        let end = self.end_of(text, rank, work).max(rank + 1);
+        let looks = self.walk.pass_alike(text_bytes);
+        work.take(looks * (STEPS_PER_LOOK + (text_bytes / BYTES_PER_STEP) as u32));
+        // Stored ranks may lead anywhere, but not back.
+        let end = self.walk.next_rank().max(rank + 1);
         let alive = self.left.pass_group(self.live, rank..end, work);
         let keys = alive.max(usize::from(is_alive));
         if keys == 0 {
             // Where the steps ran out within a group that is dead, it is done with all the same.
-            work.end_at(text);
+            work.end_at(&self.walk.key()[..text_bytes]);
             return false;
         }
-        (self.text_bytes, self.keys) = (text.len(), Some(keys));
+        (self.text_bytes, self.keys) = (text_bytes, Some(keys));
         true
-    }
-
-    /// The rank after the last key that begins with `text`, as that of `rank` does.
-    fn end_of(&self, text: &[u8], rank: u32, work: &mut Work) -> u32 {
-        let segment = &self.live.segment;
-        let Some(after) = after_all_with(text) else {
-            return segment.len();
-        };
-        work.take(STEPS_PER_NEAR_BOUND + (after.len() / BYTES_PER_STEP) as u32);
-        segment.near_bound(rank, &after).unwrap_or_else(|| {
-            work.take(STEPS_PER_BOUND + (after.len() / BOUND_BYTES_PER_STEP) as u32);
-            segment.lower_bound(&after)
-        })
     }
 }
 
