@@ -241,12 +241,15 @@ impl Blocks {
         (ranks.end, false)
     }
 
-    /// Whether the first key of `block` begins with `text`.
+    /// Whether the first key of `block` begins with the first `bytes` bytes of `key`.
     #[inline]
-    fn first_begins_with(&self, block: u32, text: &[u8]) -> bool {
+    fn begins_as(&self, block: u32, key: &KeyBuffer, bytes: usize) -> bool {
         let mut at = self.starts.number(block) as usize;
         let Entry { rest, .. } = Entry::read(&self.entries, &mut at);
-        self.compare(rest, text).1 == text.len()
+        match &self.symbols {
+            Some(symbols) => symbols.begins_with(rest, &key.bytes, bytes),
+            None => rest.starts_with(&key.bytes[..bytes]),
+        }
     }
 
     fn compare(&self, rest: &[u8], key: &[u8]) -> (Ordering, usize) {

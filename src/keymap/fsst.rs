@@ -252,6 +252,29 @@ impl SymbolTable {
         }
         (shared.cmp(&string.len()), shared)
     }
+
+    /// Whether what the codes stand for begins with the first `bytes` bytes of `string`. Faster where there
+    /// are seven more.
+    pub(super) fn begins_with(&self, codes: &[u8], string: &[u8], bytes: usize) -> bool {
+        let mut codes = codes.iter();
+        let mut at = 0;
+        while at < bytes {
+            let Some(&code) = codes.next() else {
+                return false;
+            };
+            let symbol = if code == ESCAPE {
+                Symbol::byte(codes.next().copied().unwrap_or_default())
+            } else {
+                self.symbol(code)
+            };
+            let len = usize::from(symbol.len).min(bytes - at);
+            if (head_of(&string[at..]) ^ symbol.bytes) & mask(len as u8) != 0 {
+                return false;
+            }
+            at += len;
+        }
+        true
+    }
 }
 
 impl fmt::Debug for SymbolTable {
@@ -406,6 +429,10 @@ mod tests {
                 for other in sample.iter().chain(&strings) {
                     let shared = original.iter().zip(other).take_while(|(a, b)| a == b).count();
                     prop_assert_eq!(table.compare(&codes, other), (original.cmp(other), shared));
+                    for bytes in [shared, other.len(), other.len() / 2] {
+                        let begins = original.starts_with(&other[..bytes]);
+                        prop_assert_eq!(table.begins_with(&codes, other, bytes), begins);
+                    }
                 }
             }
         }

@@ -87,10 +87,10 @@ pub(super) fn merge_groups(mut sources: Vec<Source<'_>>, limit: usize, steps: u3
     page
 }
 
-/// The items of one part, in byte order.
+/// The items of one part, in byte order. They are boxed, since a merge moves them about.
 pub(super) enum Source<'a> {
-    Tree(TreeGroups<'a>),
-    Segment(SegmentGroups<'a>),
+    Tree(Box<TreeGroups<'a>>),
+    Segment(Box<SegmentGroups<'a>>),
 }
 
 /// The items of a tree.
@@ -110,16 +110,16 @@ impl<'a> Source<'a> {
         let GroupRequest { grouping, start } = request;
         let keys: Box<dyn Iterator<Item = &'a [u8]> + 'a> =
             Box::new(matching(keys, dead, &grouping.filter, start));
-        Self::Tree(TreeGroups {
+        Self::Tree(Box::new(TreeGroups {
             grouping,
             keys: keys.peekable(),
             item: GroupItem::Key(b""),
-        })
+        }))
     }
 
     /// What of the matches of a segment is asked for.
     pub(super) fn segment(live: &'a Live, matches: Matches, request: GroupRequest<'a>) -> Self {
-        Self::Segment(SegmentGroups::new(live, matches, request))
+        Self::Segment(Box::new(SegmentGroups::new(live, matches, request)))
     }
 
     /// The item that the source is at.

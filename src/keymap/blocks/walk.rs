@@ -9,6 +9,9 @@
 
 use super::{BLOCK_KEYS, Blocks, Entry, KeyBuffer};
 
+/// Where keys that begin alike go on for so many blocks, the next are looked for beyond the block at hand first.
+const FAR_BLOCKS: u32 = 4;
+
 /// A forward walk over [`Blocks`].
 #[derive(Debug)]
 pub(in crate::keymap) struct Walk<'a> {
@@ -88,8 +91,8 @@ impl Walk<'_> {
     /// the one at hand: O(log d), d how many more or fewer blocks they go on for than those that were
     /// passed last did.
     pub(in crate::keymap) fn pass_alike(&mut self, bytes: usize) -> u32 {
-        // Where the last ones ended in the block at hand, these most likely do.
-        if self.span == 0 {
+        // Where the last ones ended close by, these most likely do.
+        if self.span < FAR_BLOCKS {
             self.pass_alike_in_block(bytes);
             if !self.next.is_multiple_of(BLOCK_KEYS) {
                 return 0;
@@ -105,6 +108,7 @@ impl Walk<'_> {
             Entry::read(&self.blocks.entries, &mut self.at);
             self.next = last * BLOCK_KEYS + 1;
         }
+        // Where no block begins alike, the one at hand may not have been looked through.
         self.pass_alike_in_block(bytes);
         looks
     }
@@ -126,7 +130,6 @@ impl Walk<'_> {
     /// The first block from `first` on whose first key does not begin as the last did, which may be past
     /// the last block, and how many were looked into.
     fn first_unlike(&self, first: u32, bytes: usize) -> (u32, u32) {
-        let text = &self.key.as_slice()[..bytes];
         let blocks = self.blocks.len.div_ceil(BLOCK_KEYS);
         if first == blocks {
             return (first, 0);
@@ -136,7 +139,7 @@ impl Walk<'_> {
         let mut looks = 0;
         let mut look = |block: u32, low: &mut u32, high: &mut u32| {
             looks += 1;
-            let is_alike = self.blocks.first_begins_with(block, text);
+            let is_alike = self.blocks.begins_as(block, &self.key, bytes);
             if is_alike {
                 *low = block + 1;
             } else {

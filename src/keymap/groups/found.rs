@@ -26,8 +26,8 @@ const BATCH_PER_KEY: usize = 4;
 /// What finding a rank of a rectangle costs besides, in steps.
 const STEPS_PER_FOUND: u32 = 4;
 
-/// So many nodes of a matrix are looked at in a step.
-const NODES_PER_STEP: u32 = 2;
+/// What looking for a rank in a matrix costs, in steps, and one more for each node on the way.
+const STEPS_PER_REACH: u32 = 2;
 
 /// So many ranks of a list are looked at in a step, and so many are sorted.
 const RANKS_PER_STEP: usize = 8;
@@ -82,7 +82,7 @@ impl<'a> Rectangle<'a> {
     /// How many matches are below a rank, and which is the next.
     fn reach(&mut self, rank: u32, work: &mut Work) -> Reached {
         let (reached, nodes) = self.ascent.to(rank);
-        work.take(nodes / NODES_PER_STEP);
+        work.take(STEPS_PER_REACH + nodes);
         reached
     }
 }

@@ -139,7 +139,9 @@ impl Left<'_> {
         match self {
             Self::Ranks(ranks) => {
                 ranks.start = group.end;
-                work.take(STEPS_PER_DEAD_COUNT);
+                if live.dead.len() > 0 {
+                    work.take(STEPS_PER_DEAD_COUNT);
+                }
                 group.len() - live.dead.count_ranks(&group) as usize
             }
             Self::Found(found) => found.pass_group(group, work),
