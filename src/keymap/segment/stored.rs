@@ -238,6 +238,13 @@ mod tests {
                 let reverse_ranks = segment.suffix_ranks(&filter.suffix);
                 segment.count(&ranks, &reverse_ranks);
                 dead.count(&ranks, &reverse_ranks, Counting::Exact);
+                let mut ascent = segment.ascent(reverse_ranks.clone());
+                let mut bound = ranks.start;
+                while let Some(next) = ascent.to(bound).0.next.filter(|next| *next < ranks.end) {
+                    assert!(next >= bound);
+                    segment.key_at(next, &mut buffer);
+                    bound = next + 1;
+                }
                 let mut found = Vec::new();
                 segment.first(ranks, reverse_ranks, 50, |_, _| false, &mut found);
                 found
@@ -245,8 +252,14 @@ mod tests {
                     .for_each(|rank| segment.key_at(*rank, &mut buffer));
             }
         }
-        let mut walk = segment.walk(0);
-        while walk.advance().is_some() {}
+        for part in 1..4 {
+            let mut walk = segment.walk(0);
+            while let Some(bytes) = walk.advance().map(|key| key.len() / part) {
+                let rank = walk.next_rank();
+                walk.pass_alike(bytes);
+                assert!((rank..=len).contains(&walk.next_rank()));
+            }
+        }
     }
 
     proptest! {
