@@ -26,8 +26,9 @@ const BATCH_PER_KEY: usize = 4;
 /// What finding a rank of a rectangle costs besides, in steps.
 const STEPS_PER_FOUND: u32 = 4;
 
-/// What looking for a rank in a matrix costs, in steps, and one more for each node on the way.
-const STEPS_PER_REACH: u32 = 2;
+/// What looking for a rank in a matrix costs, in steps, and each node on the way, which is far from the one before.
+const STEPS_PER_REACH: u32 = 4;
+const STEPS_PER_NODE: u32 = 3;
 
 /// So many ranks of a list are looked at in a step, and so many are sorted.
 const RANKS_PER_STEP: usize = 8;
@@ -82,7 +83,7 @@ impl<'a> Rectangle<'a> {
     /// How many matches are below a rank, and which is the next.
     fn reach(&mut self, rank: u32, work: &mut Work) -> Reached {
         let (reached, nodes) = self.ascent.to(rank);
-        work.take(STEPS_PER_REACH + nodes);
+        work.take(STEPS_PER_REACH + nodes * STEPS_PER_NODE);
         reached
     }
 }
