@@ -88,7 +88,7 @@ test-console: tools ## Test the console in Chromium, with the binary that was bu
 	@scripts/packages.sh browser
 	@target=$$(scripts/target-dir.sh) && { test -x "$$target/debug/kvstore" || test -x "$$target/release/kvstore"; } || \
 		$(CARGO) build
-	@venv=$$(scripts/venv.sh console) && "$$venv/bin/python" -m pytest -q tests/console
+	@venv=$$(scripts/venv.sh console) && "$$venv/bin/python" -m pytest -q -n 2 tests/console
 
 test-image: ## Build the image on stand-ins for its bases, and run it
 	@scripts/packages.sh python
