@@ -9,7 +9,7 @@ use actix_web_prom::PrometheusMetricsBuilder;
 use std::time::Duration;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// As long as the values that are read.
 const VALUE: &str = r#""0123456789012345678901234567890123456789""#;

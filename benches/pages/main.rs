@@ -32,7 +32,7 @@ use store::Hosted;
 
 /// The server's, since what it keeps of memory that was freed is part of what is measured.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const PAGE: usize = 100;
 

@@ -10,7 +10,7 @@ runtime=$folder/runtime
 
 if [[ ! -e $folder/builder.done ]]; then
     rm -rf "$builder"
-    debootstrap --variant=minbase --include=binutils,ca-certificates,gcc,libc6-dev bookworm "$builder" >"$folder/debootstrap.log" ||
+    debootstrap --variant=minbase --include=binutils,ca-certificates,gcc,libc6-dev,make bookworm "$builder" >"$folder/debootstrap.log" ||
         { tail -5 "$folder/debootstrap.log" >&2; exit 1; }
     rm -rf "$builder"/var/cache/apt/archives/*.deb "$builder"/usr/share/{doc,man,locale}
     # As the official image has it: a toolchain on the PATH, and a CARGO_HOME.

@@ -1,5 +1,6 @@
 """The very Containerfile, built and run. Where no registry is reached, on stand-ins for its bases."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 from rendering import ROOT, TARGET, tool
 
-FOLDER = TARGET / "image"
-"""Bases, layers and images, kept for the next run and apart from the user's own."""
+BASES = ROOT / "tests" / "deploy" / "image" / "bases.sh"
+
+FOLDER = TARGET / "image" / hashlib.sha256(BASES.read_bytes()).hexdigest()[:8]
+"""Bases, layers and images, kept until others are asked for and apart from the user's own."""
 
 STORE = ["--root", str(FOLDER / "storage"), "--runroot", str(FOLDER / "run")]
 
@@ -54,8 +57,7 @@ def image() -> str:
     if missing:
         pytest.skip(f"skipped: not installed: {missing}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    bases = ROOT / "tests" / "deploy" / "image" / "bases.sh"
-    run(bases, FOLDER)
+    run(BASES, FOLDER)
     if "localhost/builder" not in buildah("images"):
         path = "PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         # Crates are there already, since this crate was built before its image. How well it is optimized is no matter here.
