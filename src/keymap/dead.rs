@@ -22,8 +22,10 @@ const GRAVES_MAX: usize = 64 * 1024;
 /// What a fold takes for each key of its result, while it sorts them and makes a matrix, in bytes.
 const FOLD_BYTES: usize = 24;
 
-/// Graves that may lie unsorted after those that are.
-const UNSORTED_MAX: usize = 512;
+/// So many graves may lie unsorted after those that are, and one for so many sorted ones: each is moved by so many sorts
+/// then at the most, however long a fold has to wait behind merges.
+const UNSORTED_MIN: usize = 512;
+const UNSORTED_SHARE: usize = 16;
 
 /// The place of a deleted key: its rank among the keys and among the reversed keys.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +90,7 @@ impl Dead {
         let before = self.own_bytes();
         self.bits.insert(grave.rank);
         self.graves.push(grave);
-        if self.graves.len() - self.sorted >= UNSORTED_MAX {
+        if self.graves.len() - self.sorted >= UNSORTED_MIN.max(self.sorted / UNSORTED_SHARE) {
             self.sort_graves();
         }
         self.own_bytes() - before
