@@ -2,9 +2,11 @@
 //!
 //! It holds a place and no more than a piece: while it is behind it looks at the changes itself (`behind`), and once
 //! there is nothing more to be looked at it is told by the hub. Where values are elsewhere they are read when they are
-//! sent (`unread`).
+//! sent (`unread`). What there is comes first where it watches from the start (`start`); a long value is given piece by
+//! piece (`long`).
 
 mod behind;
+mod long;
 mod start;
 mod unread;
 
@@ -12,7 +14,7 @@ use super::super::State;
 use super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
 use super::super::connection::Connection;
 use super::super::door::Caller;
-use super::events::{Ending, Form, LongEvent, Mark};
+use super::events::{Form, Mark};
 use super::hub::{Hub, Seat, Told};
 use super::hub_of;
 use super::present::Present;
@@ -25,6 +27,7 @@ use actix_web::body::BodyStream;
 use actix_web::web::Data;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use long::Long;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -98,15 +101,6 @@ enum Phase {
     Live,
     /// It has been given all that it will be.
     Over,
-}
-
-/// A long event, and what its value takes until its last piece was handed over: a copy by itself, the stored one
-/// together with others who are sent it.
-struct Long {
-    event: LongEvent,
-    place: Option<Place>,
-    _copied: Charge,
-    _shared: Option<Arc<Charge>>,
 }
 
 /// A part of the answer.
@@ -224,18 +218,7 @@ impl Watcher {
     /// Whether some of an event was given, and the rest of it was not.
     fn is_within_event(&self) -> bool {
         let long = self.long.as_ref();
-        long.is_some_and(|long| long.event.is_begun())
-    }
-
-    fn next_of_long(&mut self) -> Option<Piece> {
-        let long = self.long.as_mut()?;
-        let (text, ending) = long.event.next_piece()?;
-        let mut place = None;
-        if ending == Ending::Yes {
-            place = long.place;
-            self.long = None;
-        }
-        Some(Piece { text, place })
+        long.is_some_and(Long::is_begun)
     }
 
     /// Goes on with what was changed before.

@@ -4,7 +4,8 @@
 use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
 use super::super::events::{Contents, LongEvent, Mark, Wire};
 use super::super::hub::{Admitted, QUEUED_BYTES_MAX};
-use super::{BOOKMARKS, Long, Phase, Piece, Watcher, piece};
+use super::long::{Long, Takes};
+use super::{BOOKMARKS, Phase, Piece, Watcher, piece};
 use crate::entry::{EntryText, ValueForm};
 use crate::model::ContentTypes;
 use crate::store::{Became, ChangeView, Gone, Happened, Place, Seen};
@@ -155,12 +156,8 @@ impl Watcher {
         let (copied, _) = std::mem::take(&mut self.reserved);
         match made {
             Made::Long(event) => {
-                self.long = Some(Long {
-                    event,
-                    place,
-                    _copied: copied,
-                    _shared: None,
-                });
+                let takes = Takes::Copied { _charge: copied };
+                self.long = Some(Long::new(event, place, takes));
             }
             Made::Short(happened) => self.form.write(&happened, place, text),
         }

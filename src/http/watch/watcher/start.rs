@@ -1,12 +1,11 @@
 //! What there is, given to one who watches from the start, before what is changed.
 
 use super::super::super::buffers::{Charge, PIECE_BYTES};
-use super::super::super::entries::form_of;
-use super::super::events::{Contents, LongEvent};
+use super::super::events::Contents;
 use super::super::hub::QUEUED_BYTES_MAX;
 use super::super::present::Pause;
-use super::{Broken, Long, Phase, Piece, Watcher, piece};
-use crate::entry::EntryText;
+use super::long::Takes;
+use super::{Broken, Phase, Piece, Watcher, piece};
 use crate::model::{Key, Value};
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -69,25 +68,14 @@ impl Watcher {
             self.form.write_set(key.as_str(), &value, None, text);
             return Ok(());
         }
-        let shared = match self.lacks_values {
+        let takes = match self.lacks_values {
             // Nobody else has this copy.
-            true => None,
-            false => self.share(&value).await?,
+            true => Takes::Copied { _charge: copied },
+            false => Takes::Shared {
+                _charge: self.share(&value).await?,
+            },
         };
-        let turn = self.state.watchers.look_through().await;
-        let form = form_of(&value).await;
-        drop(turn);
-        let entry = EntryText {
-            key: key.as_str(),
-            value: &value,
-            form,
-        };
-        self.long = Some(Long {
-            event: LongEvent::new(entry, None, self.form.wire),
-            place: None,
-            _copied: copied,
-            _shared: shared,
-        });
+        self.begin_value(key, (value, takes), None).await;
         Ok(())
     }
 

@@ -5,12 +5,11 @@
 //! nothing any more is left out, since the removal is told of as well.
 
 use super::super::super::buffers::{Charge, PIECE_BYTES, Purpose, SENDING_BYTES};
-use super::super::super::entries::form_of;
 use super::super::super::problem::Problem;
-use super::super::events::{Contents, LongEvent};
+use super::super::events::Contents;
 use super::super::hub::QUEUED_BYTES_MAX;
-use super::{Broken, Long, Phase, Piece, Watcher, piece};
-use crate::entry::EntryText;
+use super::long::Takes;
+use super::{Broken, Phase, Piece, Watcher, piece};
 use crate::model::{Fetched, Key, Value};
 use crate::store::{Became, Happened, Manner, Place, StoreError};
 use std::collections::VecDeque;
@@ -166,20 +165,8 @@ impl Watcher {
             self.form.write_set(key.as_str(), &value, place, &mut text);
             return Ok(piece(text, place));
         }
-        let turn = self.state.watchers.look_through().await;
-        let form = form_of(&value).await;
-        drop(turn);
-        let entry = EntryText {
-            key: key.as_str(),
-            value: &value,
-            form,
-        };
-        self.long = Some(Long {
-            event: LongEvent::new(entry, place, self.form.wire),
-            place,
-            _copied: charge,
-            _shared: None,
-        });
+        let takes = Takes::Copied { _charge: charge };
+        self.begin_value(&key, (value, takes), place).await;
         Ok(None)
     }
 
