@@ -24,7 +24,7 @@
 //! - [`metrics`]: what is measured
 //! - [`tokens`]: who may do what; [`tls`]: what clients are shown, and must show; `reload`: files that are taken anew when they change; `digest`: SHA-256
 //! - [`lifecycle`]: whether the process is stopping, and what it owes an answer
-//! - `trace`: what a request is known by in the log, and where its time goes; [`log_format`]: the form of the log's lines
+//! - `patience`: how long is waited for answers; `trace`: what a request is known by in the log, and where its time goes; [`log_format`]: the form of the log's lines
 //! - [`logger`]: the log of a server
 //! - [`import`]: the client that sets many keys from a file; [`export`]: the one that writes it;
 //!   [`shell`]: commands that ask for one thing each; [`client`]: how all of them reach a server
@@ -56,6 +56,7 @@ pub mod manual;
 pub mod metrics;
 mod misread;
 pub mod model;
+mod patience;
 mod reload;
 pub mod server;
 pub mod shell;

@@ -13,6 +13,7 @@ use super::shard::ShardActor;
 use super::shared::{HEARTBEAT, Shared};
 use crate::durable::LoadedShard;
 use crate::model::{Changed, Fetched, Key, Mutation, Value};
+use crate::patience::patiently;
 use crate::trace::Wait;
 use actix::Message;
 use actix::dev::ToEnvelope;
@@ -234,7 +235,7 @@ impl Memory {
             wait.let_in();
             self.actors.send(shard, Admitted { message, permit }).await
         };
-        let answer = timeout(patience, asked).await;
+        let answer = patiently(patience, asked).await;
         let Taken { answer, at } = answer.unwrap_or(Err(StoreError::Timeout(patience)))?;
         wait.taken_up(at);
         answer

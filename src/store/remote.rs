@@ -30,6 +30,7 @@ use super::replica::{
 };
 use super::shared::Shared;
 use crate::model::{Changed, Fetched, Key, Mutation, Value};
+use crate::patience::patiently;
 use crate::trace::Wait;
 use crate::valkey::{Client, Engine, EngineError, Logging, Place};
 use actix::dev::ToEnvelope;
@@ -295,7 +296,7 @@ impl Remote {
             wait.let_in();
             self.actors.send(shard, Admitted { message, permit }).await
         };
-        let found = timeout(self.patience, asked).await;
+        let found = patiently(self.patience, asked).await;
         let Taken { answer, at } = found.unwrap_or(Err(StoreError::Timeout(self.patience)))?;
         wait.taken_up(at);
         answer
