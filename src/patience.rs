@@ -24,39 +24,22 @@ thread_local! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// Waits for something, so long at the most, on a thread of actix'. Takes a constant time; the timer takes one that grows
-/// with how many wait.
+/// Waits for something, so long and some milliseconds more at the most, on a thread of actix'. Takes a constant time; the
+/// timer takes one that grows with how many wait.
 pub fn patiently<F: Future>(patience: Duration, awaited: F) -> Patiently<F> {
     Patiently {
         awaited,
-        limit: Limit::For(patience),
+        patience,
         place: None,
     }
-}
-
-/// As [`patiently`], until a moment.
-pub fn patiently_until<F: Future>(until: Instant, awaited: F) -> Patiently<F> {
-    Patiently {
-        awaited,
-        limit: Limit::Until(until),
-        place: None,
-    }
-}
-
-/// How long somebody waits.
-#[derive(Clone, Copy, Debug)]
-enum Limit {
-    /// From when he begins to: what is there at once needs no clock.
-    For(Duration),
-    Until(Instant),
 }
 
 pin_project! {
-    /// What [`patiently`] and [`patiently_until`] give.
+    /// What [`patiently`] gives.
     pub struct Patiently<F> {
         #[pin]
         awaited: F,
-        limit: Limit,
+        patience: Duration,
         place: Option<Place>,
     }
 }
@@ -70,7 +53,7 @@ impl<F: Future> Future for Patiently<F> {
             return Poll::Ready(Ok(awaited));
         }
         match this.place {
-            None => *this.place = Some(Place::take(*this.limit, context.waker())),
+            None => *this.place = Some(Place::take(*this.patience, context.waker())),
             Some(place) if place.is_over(context.waker()) => return Poll::Ready(Err(Elapsed)),
             Some(_) => {}
         }
@@ -130,11 +113,8 @@ struct Place {
 
 /// Wakers are dropped when the list is free again: one may hold others who wait, and so their places.
 impl Place {
-    fn take(limit: Limit, waker: &Waker) -> Self {
-        let until = match limit {
-            Limit::For(patience) => Instant::now() + patience,
-            Limit::Until(until) => until,
-        };
+    fn take(patience: Duration, waker: &Waker) -> Self {
+        let until = Instant::now() + patience;
         let (number, is_first) = WAITING.with_borrow_mut(|waiting| {
             let number = waiting.all.insert(Waiter {
                 until,
@@ -232,7 +212,6 @@ mod tests {
     #[actix_web::test]
     async fn what_is_there_is_not_waited_for() {
         assert_eq!(patiently(Duration::ZERO, ready(1)).await, Ok(1));
-        assert_eq!(patiently_until(Instant::now(), ready(2)).await, Ok(2));
         assert_eq!(WAITING.with_borrow(|waiting| waiting.timer), None);
     }
 
@@ -242,9 +221,6 @@ mod tests {
         let answered = rt::spawn(patiently(LONG, receiver));
         // Begun later and over sooner than what the timer sleeps for.
         assert_eq!(patiently(SHORT, pending::<()>()).await, Err(Elapsed));
-        let until = Instant::now() + SHORT;
-        assert_eq!(patiently_until(until, pending::<()>()).await, Err(Elapsed));
-        assert!(Instant::now() >= until);
         assert_eq!(waiting(), 1);
         sender.send(3).unwrap();
         assert_eq!(answered.await.unwrap(), Ok(Ok(3)));

@@ -6,7 +6,6 @@ use super::problem::{Code, Problem};
 use super::{Limits, State, conditions};
 use crate::entry::{Bounds, Entry, EntryError, Form};
 use crate::model::{ContentType, Lifetime, Mutation};
-use crate::patience::{patiently, patiently_until};
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -14,7 +13,8 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Bodies of up to so many bytes fit what a connection may read ahead anyway.
 const UNCOUNTED_BYTES: usize = 8 * 1024;
@@ -207,7 +207,7 @@ pub(super) async fn read(
     let deadline = Instant::now() + limits.body_timeout;
     let mut body = Bytes::new();
     let mut joined = BytesMut::new();
-    while let Some(chunk) = patiently_until(deadline, payload.next())
+    while let Some(chunk) = timeout_at(deadline, payload.next())
         .await
         .map_err(|_| too_slow(limits.body_timeout))?
     {
@@ -272,7 +272,7 @@ pub(super) async fn next_chunk(
     payload: &mut Payload,
     patience: Duration,
 ) -> Result<Option<Bytes>, Problem> {
-    let chunk = patiently(patience, payload.next()).await;
+    let chunk = timeout(patience, payload.next()).await;
     let chunk = chunk.map_err(|_| too_slow(patience))?.transpose();
     chunk.map_err(|error| incomplete(&error))
 }
