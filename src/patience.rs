@@ -218,9 +218,13 @@ mod tests {
     #[actix_web::test]
     async fn what_comes_in_time_is_given_and_what_does_not_is_not() {
         let (sender, receiver) = oneshot::channel();
+        let begun = Instant::now();
         let answered = rt::spawn(patiently(LONG, receiver));
+        tokio::task::yield_now().await;
+        assert_eq!(waiting(), 1);
         // Begun later and over sooner than what the timer sleeps for.
         assert_eq!(patiently(SHORT, pending::<()>()).await, Err(Elapsed));
+        assert!(begun.elapsed() < LONG);
         assert_eq!(waiting(), 1);
         sender.send(3).unwrap();
         assert_eq!(answered.await.unwrap(), Ok(Ok(3)));

@@ -263,6 +263,32 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn many_dead_that_no_fold_has_taken_are_counted() {
+        const KEYS: u32 = 20_011;
+        // Each once, in no order.
+        let place =
+            |number: u32, step: u32| (u64::from(number) * u64::from(step) % u64::from(KEYS)) as u32;
+        let mut dead = Dead::default();
+        for number in 0..KEYS {
+            let rank = place(number, 7_919);
+            let reverse_rank = place(rank, 104_729);
+            dead.bury(Grave { rank, reverse_rank });
+            let unsorted = dead.graves.len() - dead.sorted;
+            assert!(unsorted < UNSORTED_MIN.max(dead.sorted / UNSORTED_SHARE));
+            if number % 1_000 == 999 {
+                let (ranks, reverse) = (3_000..15_000, 5_000..11_000);
+                let buried = (0..=number).map(|number| place(number, 7_919));
+                let within = buried.filter(|rank| {
+                    ranks.contains(rank) && reverse.contains(&place(*rank, 104_729))
+                });
+                let counted = dead.count(&ranks, &reverse, Counting::Exact);
+                assert_eq!(counted as usize, within.count());
+            }
+        }
+        assert!(dead.sorted / UNSORTED_SHARE > UNSORTED_MIN);
+    }
+
     proptest! {
         #[test]
         fn the_dead_count_like_a_naive_filter_before_and_after_folds(
